@@ -1,0 +1,14 @@
+-- The charge for a usage at a price: sum of (tokens x credits per million tokens) over the
+-- five classes, rounded up once. The service computes the same in service/pricing.py;
+-- verify() uses this one, so that each checks the other.
+CREATE OR REPLACE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb)
+RETURNS numeric
+LANGUAGE sql
+IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) / 1000000)
+      FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
+$$;
+
+REVOKE ALL ON FUNCTION obol.charge_for(jsonb, jsonb) FROM PUBLIC;

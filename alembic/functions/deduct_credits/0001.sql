@@ -1,0 +1,31 @@
+-- The interface of the first version, for callers in SQL: takes the raw license key, deducts,
+-- returns the new balance. The service does not use it (a raw key would show in
+-- pg_stat_activity); it calls obol.deduct with the digest.
+-- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, INACTIVE_LICENSE, EXPIRED_LICENSE,
+-- INSUFFICIENT_CREDITS.
+CREATE OR REPLACE FUNCTION obol.deduct_credits(
+    license_key text,
+    amount bigint,
+    reference text DEFAULT NULL,
+    idempotency_key text DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+AS $$
+DECLARE
+    v_license_id uuid := substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$');
+    v_deduction_id uuid := gen_random_uuid();
+    v_fingerprint bytea := sha256(convert_to(
+        concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
+    v_balance bigint;
+BEGIN
+    SELECT d.balance INTO v_balance
+      FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+                       amount, idempotency_key, v_fingerprint, reference) d;
+    RETURN v_balance;
+END
+$$;
+
+REVOKE ALL ON FUNCTION obol.deduct_credits(text, bigint, text, text) FROM PUBLIC;

@@ -1,0 +1,95 @@
+-- Admission: sets p_amount credits aside, or what is available if that is at least
+-- p_min_amount. A process's hold (p_process_id) lives as long as its process's lease; a
+-- client's hold (no process) until p_expires_in_s have passed.
+-- outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
+-- a settled hold whose answer is stored. Asked again with the same hold id, it gives the hold.
+-- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
+-- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, INACTIVE_LICENSE,
+-- EXPIRED_LICENSE, MODEL_NOT_PRICED, INSUFFICIENT_CREDITS; 40001: ask again with the same id.
+CREATE OR REPLACE FUNCTION obol.open_hold(
+    p_license_id uuid,
+    p_key_digest bytea,
+    p_hold_id uuid,
+    p_process_id uuid,
+    p_amount bigint,
+    p_min_amount bigint,
+    p_expires_in_s integer,
+    p_model text,
+    p_price jsonb,
+    p_idempotency_key text,
+    p_fingerprint bytea,
+    p_reference text
+) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
+                 available bigint, charge bigint, balance bigint, answer bytea)
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_amount bigint := p_amount;
+    v_available bigint;
+    v_now timestamptz;
+    v_expires_at timestamptz;
+BEGIN
+    -- A free model makes a process's hold of nothing; a client has no use for one.
+    IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    LOOP
+        UPDATE obol.licenses l
+           SET held = l.held + v_amount
+         WHERE l.license_id = p_license_id
+           AND l.status = 'active'
+           AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+           AND l.balance - l.held >= v_amount
+           AND (p_process_id IS NULL OR p_price IS NOT NULL)
+           AND EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+           AND NOT EXISTS (SELECT FROM obol.holds h
+                            WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id)
+           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                            WHERE i.license_id = p_license_id AND i.scope = 'license'
+                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
+        RETURNING l.balance - l.held INTO v_available;
+        EXIT WHEN FOUND;
+
+        PERFORM obol.check_key(p_license_id, p_key_digest);
+        RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
+                                                      p_idempotency_key, p_fingerprint) r;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        PERFORM obol.check_active(p_license_id);
+        IF p_process_id IS NOT NULL AND p_price IS NULL THEN
+            RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+                USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+        END IF;
+        v_amount := obol.affordable_amount(p_license_id, p_min_amount, v_amount);
+    END LOOP;
+
+    v_now := clock_timestamp();
+    v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
+    INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
+                            idempotency_key, reference, available_after, opened_at)
+    VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
+            p_idempotency_key, p_reference, v_available, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the hold was opened meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
+    END IF;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
+                        NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+REVOKE ALL ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text) TO obol_service;

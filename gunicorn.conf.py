@@ -1,0 +1,65 @@
+"""gunicorn for Obol; plain `gunicorn wsgi:app` in this folder picks it up."""
+
+import os
+import sys
+
+from service import dev, leases_of, logs
+from service.config import ConfigError, load
+from service.embedded import EmbeddedError
+
+try:
+    settings = load(os.environ)
+    if not settings.dev:
+        # Missing variables end the master here, by name, and not each worker in turn.
+        settings.require_database_url()
+        settings.require_anthropic_api_key()
+except ConfigError as error:
+    sys.exit(f"obol: {error}")
+
+bind = f"127.0.0.1:{settings.port}"
+
+# Threads, because an answer is a minute of waiting, and because there the time limit below is
+# for the worker as a whole and not for a request: an answer may take ten minutes.
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
+threads = settings.threads
+timeout = 60
+keepalive = 30
+
+# After SIGTERM running answers have this long to finish; an idle worker stops at once. What is
+# not finished then is killed, and its holds go back when the lease lapses.
+graceful_timeout = 600
+
+# No unix socket in the home folder of whoever runs this.
+control_socket_disable = True
+
+# One line a request is written by the application, with what it charged.
+accesslog = None
+errorlog = "-"
+
+logs.configure()
+_environment = dev.environment(os.environ)
+
+
+def on_starting(server):
+    """In development: start the embedded PostgreSQL, which the workers then inherit."""
+    try:
+        os.environ.update(_environment.__enter__())
+    except (ConfigError, EmbeddedError) as error:
+        sys.exit(f"obol: {error}")
+
+
+def post_worker_init(worker):
+    """Begin the heartbeat in the worker: threads do not survive a fork."""
+    leases_of(worker.wsgi).start()
+
+
+def worker_exit(server, worker):
+    """End the lease, so that nothing this worker held has to wait for it to lapse."""
+    if getattr(worker, "wsgi", None) is not None:
+        leases_of(worker.wsgi).stop()
+
+
+def on_exit(server):
+    """Stop the embedded PostgreSQL, unless another process uses it."""
+    _environment.__exit__(None, None, None)

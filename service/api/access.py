@@ -1,0 +1,64 @@
+"""Request ids, and one line in the log for each request."""
+
+import re
+import time
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from flask import Flask, Response, g, request
+
+from ..logs import log
+
+_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+
+
+def init(app: Flask) -> None:
+    """Give every request an id, and log it once it has ended."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def request_id() -> str:
+    """The id of the current request: the client's own x-request-id when it is sane."""
+    return str(g.request_id)
+
+
+def note(**fields: Any) -> None:
+    """Add to the current request's line in the log."""
+    g.log_fields.update(fields)
+
+
+def _begin() -> None:
+    given = request.headers.get("x-request-id", "")
+    g.request_id = given if _SANE.fullmatch(given) else f"req_{uuid4().hex}"
+    g.began_at = time.monotonic()
+    g.log_fields = {}
+    # Whatever is logged on the way carries the id too; a thread serves one request at a time.
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    response.headers["request-id"] = request_id()
+    line = {
+        "method": request.method,
+        # The rule and not the path: a path can hold anything that a client types.
+        "route": str(request.url_rule) if request.url_rule else None,
+        "status": response.status_code,
+        **g.log_fields,
+    }
+    began_at = g.began_at
+    answered_at = time.monotonic()
+
+    @response.call_on_close
+    def closed() -> None:
+        now = time.monotonic()
+        log.info(
+            "request",
+            **line,
+            duration_ms=round(1000 * (answered_at - began_at), 1),
+            delivery_ms=round(1000 * (now - answered_at), 1),
+        )
+
+    return response

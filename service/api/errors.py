@@ -1,0 +1,79 @@
+"""The one place that renders an error: RFC 9457 problem documents."""
+
+from typing import Any
+
+from flask import Flask, Response, json, request
+from werkzeug.exceptions import HTTPException
+
+from ..logs import log
+from ..problems import Problem
+from .access import request_id
+
+# Bodies that nobody read are drained up to here before an error leaves. Closing the connection
+# on a client that is still sending would reset it before the client has read why.
+DRAIN_LIMIT = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
+
+_HTTP_CODES = {
+    400: ("malformed_request", "The request cannot be read."),
+    404: ("not_found", "There is nothing at this path; /openapi.json lists what there is."),
+    405: ("method_not_allowed", "This path does not take this method; the Allow header says which it takes."),
+}
+
+
+def init(app: Flask) -> None:
+    """Render every error of the application."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _internal_error)
+    app.after_request(_drain)
+
+
+def render(problem: Problem) -> Response:
+    """A Problem as an HTTP response."""
+    document: dict[str, Any] = {
+        "type": f"urn:obol:problem:{problem.code}",
+        "title": problem.type.title,
+        "status": problem.type.status,
+        "detail": problem.detail,
+        "instance": f"urn:obol:request:{request_id()}",
+        "code": problem.code,
+        **problem.extra,
+    }
+    response = Response(
+        json.dumps(document) + "\n", status=problem.type.status, content_type="application/problem+json"
+    )
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    if problem.type.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.code not in _HTTP_CODES:
+        return _internal_error(error)
+    response = render(Problem(*_HTTP_CODES[error.code]))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers["Allow"] = value
+    return response
+
+
+def _internal_error(error: Exception) -> Response:
+    # Where it happened, not what it said: the message of an unexpected error can hold anything.
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("internal_error", error=type(error).__name__, frames=frames[-8:])
+    return render(Problem("internal_error", "Something went wrong; the log has it under this request id."))
+
+
+def _drain(response: Response) -> Response:
+    if response.status_code >= 400:
+        drained = 0
+        while drained < DRAIN_LIMIT and (chunk := request.stream.read(_CHUNK)):
+            drained += len(chunk)
+    return response

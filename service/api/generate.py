@@ -1,0 +1,58 @@
+"""POST /api/v1/generate: a prompt in, a paid answer out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, json
+
+from ..completions import Answer, Call
+from ..keys import LicenseKey
+from .access import note
+from .requests import MEBIBYTE, SECURITY, Blueprint, fingerprint, license_auth, license_key, services
+from .schemas import GenerateAnswer, GenerateRequest, IdempotencyHeaders
+
+blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
+
+
+@blueprint.post("/api/v1/generate")
+@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.arguments(GenerateRequest)
+@blueprint.arguments(IdempotencyHeaders, location="headers")
+@blueprint.alt_response(200, schema=GenerateAnswer, success=True)
+def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
+    """Answer a prompt and charge its usage; nothing is charged when there is no answer.
+
+    When the balance does not cover `max_tokens`, fewer are asked for; the header
+    `obol-max-tokens` says how many."""
+    key = license_key()
+    call = Call(
+        prompt=body["prompt"],
+        system=body["system"],
+        model=body.get("model", services().default_model),
+        max_tokens=body.get("max_tokens", services().default_max_tokens),
+        idempotency_key=headers["idempotency_key"],
+        fingerprint=fingerprint(),
+    )
+    answer = services().completions.generate(key, call)
+    note(credits=answer.charged, hold_id=str(answer.hold_id), model=answer.message["model"])
+    return _respond(key, answer)
+
+
+def _respond(key: LicenseKey, answer: Answer) -> Response:
+    leases = services().leases
+    document = json.dumps(answer.message | {"credits": {"charged": answer.charged, "balance": answer.balance}})
+    encoded = (document + "\n").encode()
+
+    def body() -> Iterator[bytes]:
+        yield encoded
+        # The server asks for more only when the chunk before was written to the client.
+        leases.delivered(key.license_id, answer.hold_id)
+
+    response = Response(body(), content_type="application/json")
+    response.content_length = len(encoded)
+    if answer.max_tokens is not None:
+        response.headers["obol-max-tokens"] = str(answer.max_tokens)
+        response.headers["obol-credits-held"] = str(answer.held)
+    response.headers["obol-credits-charged"] = str(answer.charged)
+    response.headers["obol-credits-balance"] = str(answer.balance)
+    return response

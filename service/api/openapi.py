@@ -1,0 +1,33 @@
+"""/openapi.json, made from the blueprints."""
+
+from flask import Flask
+from flask_smorest import Api
+
+from .schemas import ProblemSchema
+
+VERSION = "0.1.0"
+
+
+class _Api(Api):
+    ERROR_SCHEMA = ProblemSchema
+
+
+def init(app: Flask) -> Api:
+    """Serve the document; blueprints are registered with what this returns."""
+    app.config.update(
+        API_TITLE="Obol",
+        API_VERSION=VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={
+            "info": {
+                "description": "AI answers for prepaid credits: every delivered answer is paid for exactly once. "
+                "Errors are application/problem+json with a stable `code`."
+            }
+        },
+    )
+    api = _Api(app)
+    api.spec.components.security_scheme("license_key", {"type": "http", "scheme": "bearer"})
+    api.spec.components.security_scheme("x_api_key", {"type": "apiKey", "in": "header", "name": "x-api-key"})
+    return api

@@ -1,0 +1,178 @@
+"""What the blueprints share of reading a request: who asks, the body, the idempotency key."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import flask_smorest
+from flask import current_app, g, request
+from marshmallow import ValidationError
+from webargs.flaskparser import FlaskParser
+
+from .. import keys
+from ..keys import LicenseKey
+from ..problems import Problem
+from .access import note
+
+MEBIBYTE = 1024 * 1024
+MAX_CREDITS = 2**63 - 1
+_CHUNK = 64 * 1024
+
+
+def license_auth() -> None:
+    """Requires a license key: `Authorization: Bearer KEY` or `x-api-key: KEY`.
+
+    Whether it is a good one is found out later, by `license_key`: the shape of a request is
+    judged before the license is.
+    """
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not presented:
+        presented = request.headers.get("x-api-key", "")
+    if not presented.strip():
+        raise Problem(
+            "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
+        )
+    g.presented_key = presented.strip()
+
+
+def no_auth() -> None:
+    """Open to everybody."""
+
+
+SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {
+    license_auth: [{"license_key": []}, {"x_api_key": []}],
+    no_auth: [],
+}
+
+
+def license_key() -> LicenseKey:
+    """The id and digest of the license key of this request.
+
+    Raises:
+        Problem: license_invalid, with the very words of the database for an unknown key.
+    """
+    key = keys.parse(g.presented_key)
+    if key is None:
+        raise Problem("license_invalid", "The license key is not valid.")
+    note(license_id=str(key.license_id))
+    return key
+
+
+def fingerprint() -> bytes:
+    """What an idempotency key stands for: method, path, version and beta headers, and body."""
+    parts = (
+        request.method,
+        request.path,
+        request.headers.get("anthropic-version", ""),
+        request.headers.get("anthropic-beta", ""),
+    )
+    return hashlib.sha256("\n".join(parts).encode() + b"\n" + body()).digest()
+
+
+def amount_in_range(amount: int) -> int:
+    """Credits to move.
+
+    Raises:
+        Problem: amount_invalid.
+    """
+    if not 1 <= amount <= MAX_CREDITS:
+        message = f"must be a whole number of credits from 1 to {MAX_CREDITS}"
+        raise Problem("amount_invalid", f"amount {message}.", {"errors": [{"field": "amount", "message": message}]})
+    return amount
+
+
+def body() -> bytes:
+    """The body of the current request, read once and at most as long as its blueprint takes.
+
+    Raises:
+        Problem: payload_too_large.
+    """
+    if "body" not in g:
+        limit = _blueprint().body_limit
+        read = bytearray()
+        # One byte more than allowed is enough to know; errors.py drains what is left.
+        while len(read) <= limit and (chunk := request.stream.read(min(_CHUNK, limit + 1 - len(read)))):
+            read += chunk
+        if len(read) > limit:
+            raise Problem("payload_too_large", f"The body may have {limit} bytes at most.", {"limit_bytes": limit})
+        g.body = bytes(read)
+    result: bytes = g.body
+    return result
+
+
+class _Parser(FlaskParser):
+    """Reads the body strictly, and says which field is wrong, why, and what is right."""
+
+    def load_json(self, req: Any, schema: Any) -> Any:
+        if not req.mimetype == "application/json":
+            raise Problem(
+                "unsupported_media_type", "Send the body as JSON, with the header `Content-Type: application/json`."
+            )
+        try:
+            document = json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        except UnicodeDecodeError as error:
+            raise _malformed(f"The body is not valid UTF-8 (byte {error.start}).") from error
+        except json.JSONDecodeError as error:
+            raise _malformed(f"The body is not valid JSON (character {error.pos}: {error.msg}).") from error
+        except (ValueError, RecursionError) as error:
+            raise _malformed("The body is not JSON that can be read here (a number or the nesting is too big).") from (
+                error
+            )
+        if not isinstance(document, dict):
+            raise _malformed("The body must be a JSON object.")
+        return document
+
+    def handle_error(
+        self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
+    ) -> NoReturn:
+        errors = []
+        for fields in error.normalized_messages().values():
+            for name, messages in fields.items():
+                errors.append({"field": str(name), "message": str(messages[0])})
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+        raise Problem("validation_failed", detail, {"errors": errors})
+
+
+def _malformed(detail: str) -> Problem:
+    return Problem("malformed_request", detail, {"errors": [{"field": "body", "message": detail}]})
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two amounts in one request: which one was meant is not for us to guess."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _malformed("A field stands in the body twice.")
+    return document
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint that says who may use it, and how large a body it takes.
+
+    Args:
+        auth: `license_auth` or `no_auth`; runs before every view.
+        body_limit: bytes.
+    """
+
+    ARGUMENTS_PARSER = _Parser()
+
+    def __init__(self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE) -> None:
+        super().__init__(name, __name__)
+        self.auth = auth
+        self.body_limit = body_limit
+        self.before_request(auth)
+
+
+def _blueprint() -> Blueprint:
+    blueprint = current_app.blueprints[request.blueprint or ""]
+    assert isinstance(blueprint, Blueprint)
+    return blueprint
+
+
+def services() -> Any:
+    """The application's `Services`."""
+    return current_app.extensions["obol"]

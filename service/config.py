@@ -1,0 +1,156 @@
+"""The environment, read once into one frozen object. Wrong values fail at start, by name."""
+
+import base64
+import binascii
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from .db import sqlalchemy_url
+
+NAMES = (
+    "OBOL_ADMIN_TOKEN",
+    "OBOL_DATA_DIR",
+    "OBOL_DEFAULT_MAX_TOKENS",
+    "OBOL_DEFAULT_MODEL",
+    "OBOL_DEV",
+    "OBOL_LEASE_S",
+    "OBOL_MIGRATE_URL",
+    "OBOL_POOL_SIZE",
+    "OBOL_REPLAY_KEYS",
+    "OBOL_THREADS",
+    "OBOL_UPSTREAM_TIMEOUT_S",
+)
+
+# Kubernetes injects these for a service that is called "obol".
+_INJECTED = re.compile(r"OBOL_(PORT|SERVICE_).*")
+
+T = TypeVar("T")
+
+
+class ConfigError(Exception):
+    """A variable that is missing or wrong; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set. Times in seconds, named `_s`."""
+
+    database_url: str | None
+    migrate_url: str | None
+    anthropic_api_key: str | None
+    anthropic_base_url: str | None
+    admin_token: str | None
+    port: int
+    pool_size: int
+    lease_s: float
+    threads: int
+    upstream_timeout_s: float
+    default_model: str
+    default_max_tokens: int
+    replay_keys: tuple[bytes, ...]
+    data_dir: Path
+    dev: bool
+
+    def require_database_url(self) -> str:
+        return _require("DATABASE_URL", self.database_url, "the PostgreSQL to use, postgresql://user:password@host/db")
+
+    def require_migrate_url(self) -> str:
+        """The owner's URL, for Alembic and the operator's commands."""
+        return self.migrate_url or self.require_database_url()
+
+    def require_anthropic_api_key(self) -> str:
+        return _require("ANTHROPIC_API_KEY", self.anthropic_api_key, "the key for the model's API")
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Read and check every variable that is set.
+
+    Raises:
+        ConfigError: naming the variable, its limit and, for an unknown one, the nearest name.
+    """
+    for name in environ:
+        if name.startswith("OBOL_") and name not in NAMES and not _INJECTED.fullmatch(name):
+            near = difflib.get_close_matches(name, NAMES, 1, 0)[0]
+            raise ConfigError(f"{name} is not a setting of Obol. Did you mean {near}?")
+
+    def read(name: str, convert: Callable[[str], T], default: T) -> T:
+        value = environ.get(name, "")
+        try:
+            return convert(value) if value else default
+        except ValueError as error:
+            raise ConfigError(f"{name} is not valid: {error}.") from error
+
+    database_url = read("DATABASE_URL", _url, None)
+    return Config(
+        database_url=database_url,
+        migrate_url=read("OBOL_MIGRATE_URL", _url, None),
+        anthropic_api_key=environ.get("ANTHROPIC_API_KEY") or None,
+        anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
+        admin_token=read("OBOL_ADMIN_TOKEN", _admin_token, None),
+        port=read("PORT", _integer(1, 65535), 8000),
+        pool_size=read("OBOL_POOL_SIZE", _integer(1, 1000), 10),
+        lease_s=read("OBOL_LEASE_S", _integer(1, 3600), 30),
+        threads=read("OBOL_THREADS", _integer(1, 1000), 64),
+        upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
+        default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-4-5",
+        default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
+        replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
+        data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
+        dev=read("OBOL_DEV", _flag, False),
+    )
+
+
+def _require(name: str, value: str | None, meaning: str) -> str:
+    if value is None:
+        raise ConfigError(
+            f"{name} is not set ({meaning}). Set it, or set OBOL_DEV=1 to try Obol out "
+            "with an embedded PostgreSQL and a sandbox in place of the model."
+        )
+    return value
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def convert(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            raise ValueError(f"it must be a whole number from {least} to {most}")
+        return int(value)
+
+    return convert
+
+
+def _flag(value: str) -> bool:
+    if value not in ("0", "1"):
+        raise ValueError("it must be 0 or 1")
+    return value == "1"
+
+
+def _url(value: str) -> str | None:
+    try:
+        sqlalchemy_url(value)
+    except Exception as error:
+        # SQLAlchemy's message would repeat the URL, and with it the password.
+        raise ValueError("it must be a URL such as postgresql://user:password@host:5432/database") from error
+    return value
+
+
+def _admin_token(value: str) -> str | None:
+    if len(value) < 32:
+        raise ValueError("it must have 32 characters at least; `openssl rand -hex 32` makes one")
+    return value
+
+
+def _replay_keys(value: str) -> tuple[bytes, ...]:
+    keys = []
+    for part in value.split(","):
+        try:
+            key = base64.b64decode(part.strip() + "=" * (-len(part.strip()) % 4), altchars=b"-_", validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != 32:
+            raise ValueError("each key, separated by commas, must be 32 random bytes in base64url")
+        keys.append(key)
+    return tuple(keys)

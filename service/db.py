@@ -1,0 +1,120 @@
+"""The engine, and the one way to call a function of the database.
+
+Each call is one statement on an AUTOCOMMIT connection: one round trip, one transaction. Every
+money function takes an id that its caller made, so a call whose outcome is unknown (a lost
+connection, a serialization failure) is asked again with the same id and never happens twice.
+"""
+
+import json
+import random
+import time
+from typing import Any
+
+from sqlalchemy import TextClause, create_engine
+from sqlalchemy.engine import URL, Row, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from .problems import BY_SQLSTATE, Problem
+
+# Alembic's lock; any constant that other programs in the same database are unlikely to use.
+ADVISORY_LOCK = 0x0B01_0001
+
+# "Ask again with the same id" comes back from a function when another call of the same license
+# came between two of its statements: the next try finds the row settled down.
+_ASK_AGAIN = {"40001", "40P01"}
+_ATTEMPTS = 8
+
+_NO_MORE_CONNECTIONS = {"53300", "53400"}
+_WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03"}
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """Take what people write (postgres://, postgresql://) and name the driver.
+
+    SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, and refuses postgres://.
+    """
+    parsed = make_url("postgresql" + url[url.index(":") :] if url.startswith("postgres") else url)
+    if parsed.get_backend_name() != "postgresql":
+        raise ValueError("it must begin with postgresql:// or postgres://")
+    return parsed.set(drivername="postgresql+psycopg2")
+
+
+class Database:
+    """A small pool of connections to one PostgreSQL.
+
+    Args:
+        url: where; any postgresql:// URL.
+        pool_size: connections at most; there is no overflow.
+        wait_s: how long a call may wait for one before it fails with over_capacity.
+    """
+
+    def __init__(self, url: str, pool_size: int, wait_s: float) -> None:
+        self._engine = create_engine(
+            sqlalchemy_url(url),
+            isolation_level="AUTOCOMMIT",
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=wait_s,
+            # Nothing to roll back under AUTOCOMMIT: the reset would be a round trip for nothing.
+            pool_reset_on_return=None,
+            # Parameters hold digests and ciphertext; they have no place in an error.
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "obol",
+                # Find out about a vanished server in seconds, not in the kernel's two hours.
+                "keepalives_idle": 5,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+        )
+
+    def rows(self, statement: TextClause, **parameters: Any) -> list[Row[Any]]:
+        """Run one statement and return its rows.
+
+        Raises:
+            Problem: what the function raised, by SQLSTATE; over_capacity; or database_error,
+                with outcome_unknown when the statement may have been committed.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._engine.connect() as connection:
+                    return list(connection.execute(statement, parameters))
+            except PoolTimeoutError as error:
+                raise Problem("over_capacity", "No database connection came free in time. Ask again.") from error
+            except DBAPIError as error:
+                problem = _problem(error)
+                if not problem.outcome_unknown or attempt == _ATTEMPTS:
+                    raise problem from error
+            time.sleep(random.uniform(0, 0.005 * 2**attempt))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def row(self, statement: TextClause, **parameters: Any) -> Row[Any]:
+        """Run one statement that gives exactly one row."""
+        (row,) = self.rows(statement, **parameters)
+        return row
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _problem(error: DBAPIError) -> Problem:
+    """Translate by SQLSTATE, never by message: the text after the prefix is only shown."""
+    # psycopg2 raises a plain DatabaseError for classes that it does not know, and a lost
+    # connection can come without any code: only pgcode tells them apart.
+    sqlstate = getattr(error.orig, "pgcode", None)
+    row = BY_SQLSTATE.get(sqlstate)
+    if row is not None:
+        diag = error.orig.diag  # type: ignore[union-attr]
+        said = str(diag.message_primary).partition(": ")[2]
+        detail = said[:1].upper() + said[1:] + "." + (f" {diag.message_hint}" if diag.message_hint else "")
+        return Problem(row.code, detail, json.loads(diag.message_detail) if diag.message_detail else {})
+    if sqlstate in _NO_MORE_CONNECTIONS:
+        return Problem("over_capacity", "The database takes no more connections at the moment. Ask again.")
+    if sqlstate in _ASK_AGAIN or sqlstate is None or sqlstate.startswith("08") or error.connection_invalidated:
+        return Problem(
+            "database_error", "The database could not be reached. Ask again.", retry_after_s=1, outcome_unknown=True
+        )
+    retry_after_s = 1 if sqlstate in _WORTH_A_RETRY else None
+    return Problem("database_error", "The database could not do this.", retry_after_s=retry_after_s)

@@ -1,0 +1,51 @@
+"""Development mode (OBOL_DEV=1): what is missing in the environment is filled in.
+
+In production a missing variable is an error at start: Obol never opens an empty ledger or
+sells sandbox answers by accident. In development a variable that is set wins.
+"""
+
+import base64
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from .config import load
+from .embedded import EmbeddedPostgres, write_private
+
+
+@contextmanager
+def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment with, in development, an embedded PostgreSQL and a replay key of its own.
+
+    The server runs for as long as the block, or longer if another process uses it.
+
+    Raises:
+        ConfigError, EmbeddedError.
+    """
+    filled = dict(environ)
+    config = load(environ)
+    if not config.dev:
+        yield filled
+        return
+    if not config.replay_keys:
+        filled["OBOL_REPLAY_KEYS"] = _replay_key(config.data_dir)
+    if config.database_url is not None:
+        yield filled
+        return
+    server = EmbeddedPostgres(config.data_dir)
+    urls = server.acquire()
+    try:
+        filled["DATABASE_URL"] = urls.service
+        filled["OBOL_MIGRATE_URL"] = urls.owner
+        yield filled
+    finally:
+        server.release()
+
+
+def _replay_key(data_dir: Path) -> str:
+    file = data_dir / "replay.key"
+    if not file.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    return file.read_text()

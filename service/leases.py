@@ -1,0 +1,176 @@
+"""A process's lease, the holds that it has in hand, and the heartbeat that tells both.
+
+The promise rests on three sets. *Live* holds are in the hands of a thread of this process: an
+id is live before the database hears of it, and until its end is certain. *Withheld* ones ended
+without certainty, and their answers were not delivered: the heartbeat undoes them. *Delivered*
+ones were written to the client to the end: the heartbeat notes them. A process that dies takes
+all three with it; its lease lapses, and any living process gives its open holds back.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+
+from .db import Database
+from .keys import LicenseKey
+from .problems import Problem
+from .repository import credits, holds, processes
+
+log = structlog.get_logger()
+
+# Beats per lease: two may fail before the lease lapses, and a dead process's holds are back
+# after one lease and one beat (40 s with the default lease of 30 s).
+BEATS_PER_LEASE = 3
+
+# Old answers and keys are looked for this often; they live for hours and days.
+PURGE_EVERY_S = 600
+
+
+class WithheldHold(NamedTuple):
+    """A hold to be undone, with the key that it was opened with."""
+
+    key: LicenseKey
+    hold_id: UUID
+
+
+class Leases:
+    """The lease of this process.
+
+    Args:
+        database: a connection of the heartbeat's own; a busy pool must not let the lease lapse.
+        lease_s: how long after its last heartbeat the process counts as alive.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, database: Database, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = database
+        self._lease_s = lease_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._beating = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self.process_id = uuid4()
+        self._live: set[UUID] = set()
+        self._withheld: list[WithheldHold] = []
+        self._delivered: list[tuple[UUID, UUID]] = []
+        self._last_beat: datetime | None = None
+        self._renewed_at = self._clock()
+        self._purged_at = self._clock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin the heartbeat, once in each process: a forked one gets an identity of its own."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._reset()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat and the lease: tell what is left to tell, and give open holds back."""
+        if self._thread is None or self._pid != os.getpid():
+            return
+        self._stop.set()
+        self._thread.join(timeout=self._lease_s)
+        try:
+            self.beat()
+            processes.heartbeat(self._db, self.process_id, 0)
+            while holds.release_expired(self._db):
+                pass
+        except Problem as problem:
+            log.warning("lease_not_ended", problem=str(problem), hint="it lapses by itself")
+
+    def new_hold(self) -> UUID:
+        """An id for a hold, live from now on."""
+        self.start()
+        hold_id = uuid4()
+        with self._lock:
+            self._live.add(hold_id)
+        return hold_id
+
+    def ended(self, hold_id: UUID) -> None:
+        """The hold's end is certain, or it is for the heartbeat to find out."""
+        with self._lock:
+            self._live.discard(hold_id)
+
+    def withhold(self, key: LicenseKey, hold_id: UUID) -> None:
+        """The answer was not delivered though the hold may have been settled: undo it."""
+        with self._lock:
+            self._withheld.append(WithheldHold(key, hold_id))
+
+    def delivered(self, license_id: UUID, hold_id: UUID) -> None:
+        """The end of the answer was written to the client."""
+        with self._lock:
+            self._delivered.append((license_id, hold_id))
+
+    def alive(self) -> bool:
+        """Whether the lease still holds, by this process's own clock."""
+        return self._clock() < self._renewed_at + self._lease_s
+
+    def beat(self) -> None:
+        """One heartbeat: renew the lease, release, note, undo.
+
+        Raises:
+            Problem: the database could not be reached; what was to be told is kept.
+        """
+        with self._beating:
+            asked_at = self._clock()
+            now = processes.heartbeat(self._db, self.process_id, self._lease_s)
+            self._renewed_at = asked_at
+
+            # What was opened before the last beat had its id in the live set before this line,
+            # so that what is not in it is nobody's. Anything younger is left for the next beat.
+            with self._lock:
+                live, orphans_before, self._last_beat = list(self._live), self._last_beat, now
+            while holds.release_expired(self._db, self.process_id, live, orphans_before):
+                pass
+            self._note_delivered()
+            self._undo_withheld()
+            if asked_at >= self._purged_at + PURGE_EVERY_S:
+                self._purged_at = asked_at
+                processes.purge(self._db)
+
+    def _undo_withheld(self) -> None:
+        with self._lock:
+            withheld = list(self._withheld)
+        for item in withheld:
+            try:
+                holds.release(self._db, item.key, item.hold_id, self.process_id)
+            except Problem as problem:
+                if problem.code not in ("hold_not_open", "hold_not_found"):
+                    raise
+                refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id)
+                if refunds:
+                    log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refunds[0].amount)
+            with self._lock:
+                self._withheld.remove(item)
+
+    def _note_delivered(self) -> None:
+        with self._lock:
+            delivered = list(self._delivered)
+        if delivered:
+            holds.note_deliveries(self._db, delivered)
+            with self._lock:
+                del self._delivered[: len(delivered)]
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except Exception as error:
+                # Whatever it was, the next beat tries again: a heartbeat that ends would
+                # have every hold of a healthy process taken away.
+                log.error("heartbeat_failed", error=str(error))
+            if self._stop.wait(self._lease_s / BEATS_PER_LEASE):
+                return

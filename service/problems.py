@@ -1,0 +1,88 @@
+"""The one table of errors: code, SQLSTATE, prefix in SQL, HTTP status, title.
+
+Everything that can go wrong for a client is a `Problem` with a code from this table. SQL
+functions raise the SQLSTATE with the prefix, `db` turns it into a Problem by the SQLSTATE
+alone, and `api.errors` renders it. Nothing else knows a status or a code.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """One row: `retry_after_s` is sent as Retry-After where asking again can help."""
+
+    code: str
+    status: int
+    title: str
+    sqlstate: str | None = None
+    prefix: str | None = None
+    retry_after_s: int | None = None
+
+
+_TABLE = (
+    ProblemType("insufficient_credits", 402, "Not enough credits", "OB402", "INSUFFICIENT_CREDITS"),
+    ProblemType("license_invalid", 403, "The license key is not valid", "OB403", "INVALID_LICENSE"),
+    ProblemType("license_inactive", 403, "The license is not active", "OB413", "INACTIVE_LICENSE"),
+    ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
+    ProblemType("credentials_missing", 401, "A license key is needed"),
+    ProblemType("hold_not_found", 404, "There is no such hold", "OB404", "HOLD_NOT_FOUND"),
+    ProblemType("hold_not_open", 409, "The hold is not open", "OB409", "HOLD_NOT_OPEN"),
+    ProblemType("settle_exceeds_hold", 422, "More than is held", "OB421", "SETTLE_EXCEEDS_HOLD"),
+    ProblemType(
+        "idempotency_in_progress", 409, "The first call is still running", "OB419", "IDEMPOTENCY_IN_PROGRESS", 1
+    ),
+    ProblemType(
+        "idempotency_key_reused", 422, "The idempotency key was used before", "OB422", "IDEMPOTENCY_KEY_REUSED"
+    ),
+    ProblemType("answer_gone", 410, "The answer is no longer stored", "OB410", "ANSWER_GONE"),
+    ProblemType("amount_invalid", 422, "The amount is not valid", "OB400", "INVALID_AMOUNT"),
+    ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED"),
+    ProblemType("malformed_request", 400, "The request cannot be read"),
+    ProblemType("validation_failed", 422, "The request is not valid"),
+    ProblemType("payload_too_large", 413, "The body is too large"),
+    ProblemType("unsupported_media_type", 415, "The body must be JSON"),
+    ProblemType("not_found", 404, "There is nothing here"),
+    ProblemType("method_not_allowed", 405, "The method is not allowed here"),
+    ProblemType("upstream_error", 502, "The model gave no answer"),
+    ProblemType("upstream_timeout", 504, "The model took too long"),
+    ProblemType("over_capacity", 503, "Too much to do at the moment", retry_after_s=1),
+    ProblemType("database_error", 500, "The database did not answer"),
+    ProblemType("internal_error", 500, "Something went wrong here"),
+)
+
+BY_CODE = {row.code: row for row in _TABLE}
+BY_SQLSTATE = {row.sqlstate: row for row in _TABLE if row.sqlstate}
+
+
+@dataclass
+class Problem(Exception):
+    """An error that a client may see.
+
+    Args:
+        code: a code of the table.
+        detail: one sentence on what happened and what to do; never a key, prompt or answer.
+        extra: members added to the problem document, such as `available` and `required`.
+        retry_after_s: overrides the table where a retry can help only in this case.
+        outcome_unknown: the database may or may not have done what was asked (a lost
+            connection): the same id must be asked again, or its hold left to expire.
+    """
+
+    code: str
+    detail: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    retry_after_s: int | None = None
+    outcome_unknown: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__(f"{self.code}: {self.detail}")
+
+    @property
+    def type(self) -> ProblemType:
+        return BY_CODE[self.code]
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds for the Retry-After header, or None for no header."""
+        return self.retry_after_s if self.retry_after_s is not None else self.type.retry_after_s

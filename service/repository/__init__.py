@@ -1,0 +1,1 @@
+"""Raw SQL and nothing else: one function for each call of the database."""

@@ -1,0 +1,86 @@
+"""Changes of a balance outside holds, and the check of all of them."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+
+from ..db import Database
+from ..keys import LicenseKey
+
+_DEDUCT = text(
+    "SELECT * FROM obol.deduct(:license_id, :digest, :deduction_id, :amount, "
+    ":idempotency_key, :fingerprint, :reference)"
+)
+_GRANT = text(
+    "SELECT * FROM obol.grant_credits(:license_id, :grant_id, :amount, :idempotency_key, :fingerprint, :reference)"
+)
+_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference, :withheld)")
+_VERIFY = text("SELECT * FROM obol.verify()")
+
+
+def deduct(
+    db: Database,
+    key: LicenseKey,
+    deduction_id: UUID,
+    amount: int,
+    idempotency_key: str | None,
+    fingerprint: bytes,
+    reference: str | None,
+) -> Row[Any]:
+    """Take `amount` credits: deduction_id, amount, balance (of the first call, when replayed).
+
+    Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
+    """
+    return db.row(
+        _DEDUCT,
+        license_id=key.license_id,
+        digest=key.digest,
+        deduction_id=deduction_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+    )
+
+
+def grant(
+    db: Database,
+    license_id: UUID,
+    grant_id: UUID,
+    amount: int,
+    idempotency_key: str | None,
+    fingerprint: bytes,
+    reference: str | None,
+) -> Row[Any]:
+    """Give `amount` credits: grant_id, amount, balance (of the first call, when replayed).
+
+    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
+    """
+    return db.row(
+        _GRANT,
+        license_id=license_id,
+        grant_id=grant_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+    )
+
+
+def refund(db: Database, license_id: UUID, cause_id: UUID, reference: str) -> Row[Any]:
+    """Give back what the hold or deduction `cause_id` took, once: amount, balance.
+
+    Raises: Problem hold_not_found.
+    """
+    return db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference, withheld=False)
+
+
+def refund_withheld(db: Database, license_id: UUID, hold_id: UUID) -> list[Row[Any]]:
+    """Give back the charge for an answer that was withheld, unless it is stored for a retry."""
+    return db.rows(_REFUND, license_id=license_id, cause_id=hold_id, reference="answer withheld", withheld=True)
+
+
+def verify(db: Database) -> list[Row[Any]]:
+    """One row (license_id, rule, detail) for each thing in the ledger that disagrees."""
+    return db.rows(_VERIFY)
