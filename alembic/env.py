@@ -3,12 +3,13 @@
 import os
 from logging.config import fileConfig
 
-from alembic import context
 from alembic.util import CommandError
+from sqlalchemy import create_engine, pool, text
+
+from alembic import context
 from service import config as settings
 from service import dev
 from service.db import ADVISORY_LOCK, sqlalchemy_url
-from sqlalchemy import create_engine, pool, text
 
 config = context.config
 if config.config_file_name is not None and not config.attributes.get("quiet"):

@@ -46,7 +46,9 @@ def main() -> NoReturn:
         _fail(str(error), WRONG_CONFIGURATION)
     except Problem as problem:
         _fail(
-            problem.detail, NO_DATABASE if problem.code in ("database_error", "over_capacity") else REFUSED, problem.code
+            problem.detail,
+            NO_DATABASE if problem.code in ("database_error", "over_capacity") else REFUSED,
+            problem.code,
         )
 
 
@@ -282,7 +284,11 @@ def resume(license_id: UUID, as_json: bool) -> None:
 @license.command()
 @click.argument("license_id", type=click.UUID)
 @click.option(
-    "--overlap-s", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="How long older keys stay good."
+    "--overlap-s",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="How long older keys stay good.",
 )
 @as_json
 def rotate(license_id: UUID, overlap_s: int, as_json: bool) -> None:
@@ -312,10 +318,11 @@ def grant(license_id: UUID, amount: int, reference: str | None, idempotency_key:
 
 
 @cli.command(name="holds")
-@click.option("--undelivered", is_flag=True, required=True, help="Settled, without an idempotency key, never noted.")
+@click.option("--undelivered", is_flag=True, required=True, expose_value=False, help="The only list there is yet.")
 @as_json
-def list_holds(undelivered: bool, as_json: bool) -> None:
-    """Charges whose answers may not have reached their clients."""
+def list_holds(as_json: bool) -> None:
+    """Charges whose answers may not have reached their clients: settled, without an idempotency
+    key that a retry could use, and never noted as delivered."""
     with _database() as database:
         rows = holds.undelivered(database)
     documents = [

@@ -104,7 +104,7 @@ def _problem(error: DBAPIError) -> Problem:
     # psycopg2 raises a plain DatabaseError for classes that it does not know, and a lost
     # connection can come without any code: only pgcode tells them apart.
     sqlstate = getattr(error.orig, "pgcode", None)
-    row = BY_SQLSTATE.get(sqlstate)
+    row = BY_SQLSTATE.get(sqlstate or "")
     if row is not None:
         diag = error.orig.diag  # type: ignore[union-attr]
         said = str(diag.message_primary).partition(": ")[2]

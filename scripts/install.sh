@@ -1,0 +1,46 @@
+#!/bin/sh
+# Make .venv and install the locked packages into it, unless that was done for these locks.
+# usage: scripts/install.sh LOCKFILE
+set -eu
+cd "$(dirname "$0")/.."
+lock=$1
+
+wanted=$(cat "$lock" setup.cfg pyproject.toml | cksum)
+stamp=.venv/installed-${lock%.lock}
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/obol ]; then
+    exit 0
+fi
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+if ! { [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+    python=
+    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
+        if command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate"; then
+            python=$candidate
+            break
+        fi
+    done
+    if [ -z "$python" ]; then
+        echo "Obol needs Python 3.11 or later, and found none. Install one:" >&2
+        echo "    apt-get install -y python3 python3-venv      # Debian 12 or later, Ubuntu 24.04 or later" >&2
+        echo "    brew install python@3.13                     # macOS" >&2
+        echo "or name one: make PYTHON=/path/to/python3" >&2
+        exit 1
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        echo "$("$python" --version) is here without its venv module. Type:" >&2
+        echo "    apt-get install -y python3-venv" >&2
+        exit 1
+    fi
+    rm -rf .venv
+    "$python" -m venv .venv
+fi
+
+echo "Installing $lock into .venv"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+# --no-build-isolation: setuptools comes from the lock too, and nothing unlocked is fetched.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+echo "$wanted" >"$stamp"

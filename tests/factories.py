@@ -1,0 +1,129 @@
+"""What tests make: licenses, and servers in processes of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+from uuid import UUID, uuid4
+
+from service import keys
+from service.db import Database
+from service.keys import LicenseKey
+from service.repository import licenses
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class License:
+    """A license of a test: its id, the raw key, and what the database is asked with."""
+
+    id: UUID
+    raw_key: str
+    key: LicenseKey
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.raw_key}"}
+
+
+def make_license(owner: Database, credits: int = 1000, name: str = "", expires_at: datetime | None = None) -> License:
+    license_id = uuid4()
+    raw_key = keys.make(license_id)
+    key = LicenseKey(license_id, keys.digest(raw_key))
+    licenses.create(owner, key, name, expires_at, credits, b"test")
+    return License(license_id, raw_key, key)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Any, timeout_s: float = 15, what: str = "the condition") -> Any:
+    """Ask until `condition()` is true; its value. Fails the test when it does not come."""
+    give_up_at = time.monotonic() + timeout_s
+    while time.monotonic() < give_up_at:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come true within {timeout_s} s")
+
+
+class Served:
+    """gunicorn with the project's own configuration, on a free port of loopback.
+
+    Args:
+        environ: the settings; nothing else of this process's environment that Obol reads.
+        log: a file for what it prints.
+    """
+
+    def __init__(self, environ: dict[str, str], log: Path) -> None:
+        self.log = log
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        environment = {**os.environ, "WEB_CONCURRENCY": "1", **environ, "PORT": str(self.port)}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [Path(sys.executable).parent / "gunicorn", "wsgi:app"],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait_until_ready(self) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                return self.get("/readyz")[0] == 200
+            except (URLError, ConnectionError):
+                return False
+
+        wait_until(ready, 30, f"{self.url}/readyz")
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        return self.request("GET", path, None, headers or {})
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        return self.request("POST", path, body, {"Content-Type": "application/json", **headers})
+
+    def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        request = Request(self.url + path, data=body, headers=headers, method=method)
+        try:
+            with urlopen(request, timeout=60) as response:
+                return response.status, response.read()
+        except HTTPError as error:
+            return error.code, error.read()
+
+    def workers(self) -> list[int]:
+        """Pids of the worker processes that live."""
+        children = subprocess.run(["ps", "-o", "pid=,stat=", "--ppid", str(self.process.pid)], capture_output=True)
+        rows = [line.split() for line in children.stdout.decode().splitlines()]
+        return [int(pid) for pid, stat in rows if not stat.startswith("Z")]
+
+    def kill_everything(self) -> None:
+        """SIGKILL for the master and its workers at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            for pid in self.workers():
+                os.kill(pid, signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill_everything()
