@@ -108,13 +108,12 @@ def usage_of(message: Message) -> Usage | None:
         return None
     split = usage.get("cache_creation")
     split = split if isinstance(split, dict) else {}
-    written_1h = split.get("ephemeral_1h_input_tokens") or 0
     written = usage.get("cache_creation_input_tokens") or 0
-    counts = {
+    counts: dict[str, Any] = {
         "input": usage.get("input_tokens"),
         "output": usage.get("output_tokens"),
         "cache_write_5m": split.get("ephemeral_5m_input_tokens", written) or 0,
-        "cache_write_1h": written_1h,
+        "cache_write_1h": split.get("ephemeral_1h_input_tokens") or 0,
         "cache_read": usage.get("cache_read_input_tokens") or 0,
     }
     if not all(type(count) is int and count >= 0 for count in counts.values()):
