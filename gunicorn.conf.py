@@ -3,7 +3,7 @@
 import os
 import sys
 
-from service import dev, leases_of, logs
+from service import dev, leases_of, logs, warn_of_excess
 from service.config import ConfigError, load
 from service.embedded import EmbeddedError
 
@@ -52,12 +52,18 @@ def on_starting(server):
 def post_worker_init(worker):
     """Begin the heartbeat in the worker: threads do not survive a fork."""
     leases_of(worker.wsgi).start()
+    if worker.age == 1:
+        warn_of_excess(worker.wsgi)
 
 
 def worker_exit(server, worker):
     """End the lease, so that nothing this worker held has to wait for it to lapse."""
     if getattr(worker, "wsgi", None) is not None:
         leases_of(worker.wsgi).stop()
+    # A thread that still runs has outlived the grace time, or Ctrl-C was quicker. Its hold is
+    # given back, so it must not go on; and waiting for it would keep the terminal for minutes.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def on_exit(server):

@@ -53,6 +53,22 @@ def create_app(config: Config) -> Flask:
     return api.create(services)
 
 
+def warn_of_excess(app: Flask) -> None:
+    """Log a warning when the database login can do more than the service needs."""
+    from .logs import log
+    from .problems import Problem
+    from .repository import processes
+
+    try:
+        if processes.login_can_do_too_much(app.extensions["obol"].database):
+            log.warning(
+                "login_can_do_too_much",
+                hint="give DATABASE_URL a login that is only IN ROLE obol_service; the owner is for OBOL_MIGRATE_URL",
+            )
+    except Problem as problem:
+        log.warning("login_not_checked", problem=str(problem))
+
+
 def leases_of(app: Flask) -> Leases:
     """The lease of an application's process, for the hooks of the server that runs it."""
     leases: Leases = app.extensions["obol"].leases

@@ -50,7 +50,7 @@ class Call:
 class Answer:
     """A paid answer. `message` has id, model, text, stop_reason and usage.
 
-    `max_tokens` and `held` are those of the call that was made; None when it was replayed.
+    `max_tokens`, `held` and `upstream_ms` are of the call that was made; None when replayed.
     """
 
     hold_id: UUID
@@ -59,6 +59,7 @@ class Answer:
     balance: int
     max_tokens: int | None
     held: int | None
+    upstream_ms: float | None
 
 
 class Completions:
@@ -113,11 +114,13 @@ class Completions:
         assert price is not None, "open_hold refuses a model without a price"
 
         max_tokens = pricing.affordable_max_tokens(price, input_tokens, call.max_tokens, opened.amount)
+        asked_at = time.monotonic()
         try:
             message = self._client.create_message(_body(call, max_tokens))
         except Problem:
             self._release(key, hold_id)
             raise
+        upstream_ms = round(1000 * (time.monotonic() - asked_at), 1)
         usage = upstream.usage_of(message)
         assert usage is not None, "create_message refuses an answer without usage"
         answer = {
@@ -128,7 +131,7 @@ class Completions:
             "usage": message["usage"],
         }
         settled = self._settle(key, hold_id, pricing.charge(price, usage), usage, call, answer)
-        return Answer(hold_id, answer, settled.charge, settled.balance, max_tokens, opened.amount)
+        return Answer(hold_id, answer, settled.charge, settled.balance, max_tokens, opened.amount, upstream_ms)
 
     def _settle(
         self, key: LicenseKey, hold_id: UUID, amount: int, usage: pricing.Usage, call: Call, answer: dict[str, Any]
@@ -148,7 +151,7 @@ class Completions:
             log.error("answer_withheld", hold_id=str(hold_id), problem=str(problem), upstream_usage=usage)
             raise Problem(
                 "database_error",
-                "The answer could not be paid for and was withheld. Ask again with the same idempotency key.",
+                "The answer could not be paid for, so it was withheld; a charge, if any, is given back. Ask again.",
                 retry_after_s=1,
             ) from problem
         if settled.shortfall:
@@ -179,7 +182,7 @@ class Completions:
         answer = replay.unseal(self._replay_keys, key.license_id, opened.hold_id, opened.answer)
         if answer is None:
             raise Problem("answer_gone", "The answer is stored under a replay key that is no longer configured.")
-        return Answer(opened.hold_id, json.loads(answer), opened.charge, opened.balance, None, None)
+        return Answer(opened.hold_id, json.loads(answer), opened.charge, opened.balance, None, None, None)
 
     def _price(self, model: str) -> pricing.Price | None:
         now = time.monotonic()

@@ -182,7 +182,8 @@ class EmbeddedPostgres:
         while True:
             port = _port_of_running(data)
             if port is None:
-                options = f"-p {_free_port()} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+                port = self._port()
+                options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
                 self._run(
                     bin_folder / "pg_ctl",
                     *("start", "-D", data, "-w", "-t", str(_START_TIMEOUT_S)),
@@ -200,6 +201,13 @@ class EmbeddedPostgres:
             if time.monotonic() > give_up_at:
                 raise EmbeddedError(f"the embedded PostgreSQL does not start; see {data.parent / 'server.log'}")
             time.sleep(0.2)
+
+    def _port(self) -> int:
+        """The port of the last time if it is free, so that whoever knows it finds the server again."""
+        note = self._folder / "embedded.port"
+        port = _free_port(int(note.read_text()) if note.exists() else 0)
+        note.write_text(str(port))
+        return port
 
     def _run(self, program: Path, *arguments: str | Path, check: bool = True) -> int:
         identity: dict[str, Any] = {}
@@ -243,9 +251,14 @@ def write_private(file: Path, content: str) -> None:
     unfinished.rename(file)
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        # As the server itself does; without it a port is taken for a minute after its last use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return _free_port(0)
         return int(probe.getsockname()[1])
 
 

@@ -63,7 +63,7 @@ class Leases:
         self._withheld: list[WithheldHold] = []
         self._delivered: list[tuple[UUID, UUID]] = []
         self._last_beat: datetime | None = None
-        self._renewed_at = self._clock()
+        self._renewed_at = float("-inf")
         self._purged_at = self._clock()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -92,8 +92,15 @@ class Leases:
             log.warning("lease_not_ended", problem=str(problem), hint="it lapses by itself")
 
     def new_hold(self) -> UUID:
-        """An id for a hold, live from now on."""
+        """An id for a hold, live from now on.
+
+        Raises:
+            Problem: there is no lease (the process has just started, or was stopped for long)
+                and the database gives none now.
+        """
         self.start()
+        if not self.alive():
+            self.beat()
         hold_id = uuid4()
         with self._lock:
             self._live.add(hold_id)

@@ -41,13 +41,11 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["request-id"] = request_id()
-    line = {
-        "method": request.method,
-        # The rule and not the path: a path can hold anything that a client types.
-        "route": str(request.url_rule) if request.url_rule else None,
-        "status": response.status_code,
-        **g.log_fields,
-    }
+    line = g.log_fields
+    line["method"] = request.method
+    # The rule and not the path: a path can hold anything that a client types.
+    line["route"] = str(request.url_rule) if request.url_rule else None
+    line["status"] = response.status_code
     began_at = g.began_at
     answered_at = time.monotonic()
 

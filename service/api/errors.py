@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..logs import log
 from ..problems import Problem
-from .access import request_id
+from .access import note, request_id
 
 # Bodies that nobody read are drained up to here before an error leaves. Closing the connection
 # on a client that is still sending would reset it before the client has read why.
@@ -31,6 +31,7 @@ def init(app: Flask) -> None:
 
 def render(problem: Problem) -> Response:
     """A Problem as an HTTP response."""
+    note(code=problem.code)
     document: dict[str, Any] = {
         "type": f"urn:obol:problem:{problem.code}",
         "title": problem.type.title,

@@ -1,9 +1,11 @@
 """POST /api/v1/generate: a prompt in, a paid answer out."""
 
+import select
+import socket
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, json
+from flask import Response, json, request
 
 from ..completions import Answer, Call
 from ..keys import LicenseKey
@@ -34,7 +36,12 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
         fingerprint=fingerprint(),
     )
     answer = services().completions.generate(key, call)
-    note(credits=answer.charged, hold_id=str(answer.hold_id), model=answer.message["model"])
+    note(
+        credits=answer.charged,
+        hold_id=str(answer.hold_id),
+        model=answer.message["model"],
+        upstream_ms=answer.upstream_ms,
+    )
     return _respond(key, answer)
 
 
@@ -43,10 +50,15 @@ def _respond(key: LicenseKey, answer: Answer) -> Response:
     document = json.dumps(answer.message | {"credits": {"charged": answer.charged, "balance": answer.balance}})
     encoded = (document + "\n").encode()
 
+    connection = request.environ.get("gunicorn.socket")
+
     def body() -> Iterator[bytes]:
+        # A write to a client that has hung up still succeeds: the kernel takes the bytes.
+        gone = connection is not None and _has_hung_up(connection)
         yield encoded
         # The server asks for more only when the chunk before was written to the client.
-        leases.delivered(key.license_id, answer.hold_id)
+        if not gone:
+            leases.delivered(key.license_id, answer.hold_id)
 
     response = Response(body(), content_type="application/json")
     response.content_length = len(encoded)
@@ -56,3 +68,12 @@ def _respond(key: LicenseKey, answer: Answer) -> Response:
     response.headers["obol-credits-charged"] = str(answer.charged)
     response.headers["obol-credits-balance"] = str(answer.balance)
     return response
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Whether the client has closed its side: readable, and there is nothing to read."""
+    try:
+        readable, _, _ = select.select([connection], [], [], 0)
+        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
