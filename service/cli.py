@@ -168,7 +168,7 @@ def verify(as_json: bool) -> None:
     if findings:
         sys.exit(REFUSED)
     if not as_json:
-        click.echo(f"Clean: {count} licenses, and every balance is what its ledger says.")
+        click.echo(f"Clean. Licenses checked: {count}; every balance is what its ledger says.")
 
 
 @cli.group()

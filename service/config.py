@@ -96,7 +96,7 @@ def load(environ: Mapping[str, str]) -> Config:
         lease_s=read("OBOL_LEASE_S", _integer(1, 3600), 30),
         threads=read("OBOL_THREADS", _integer(1, 1000), 64),
         upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
-        default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-4-5",
+        default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-5-5",
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
         replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),

@@ -41,9 +41,8 @@ def render(problem: Problem) -> Response:
         "code": problem.code,
         **problem.extra,
     }
-    response = Response(
-        json.dumps(document) + "\n", status=problem.type.status, content_type="application/problem+json"
-    )
+    encoded = json.dumps(document, separators=(",", ":")) + "\n"
+    response = Response(encoded, status=problem.type.status, content_type="application/problem+json")
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     if problem.type.status == 401:

@@ -47,8 +47,8 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
 
 def _respond(key: LicenseKey, answer: Answer) -> Response:
     leases = services().leases
-    document = json.dumps(answer.message | {"credits": {"charged": answer.charged, "balance": answer.balance}})
-    encoded = (document + "\n").encode()
+    document = answer.message | {"credits": {"charged": answer.charged, "balance": answer.balance}}
+    encoded = (json.dumps(document, separators=(",", ":")) + "\n").encode()
 
     connection = request.environ.get("gunicorn.socket")
 
