@@ -58,7 +58,7 @@ def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
     note(credits=amount)
     return {
         "id": hold_id,
-        "amount": amount,
+        "amount": settled.amount,
         "state": "settled",
         "expires_at": settled.expires_at,
         "charged": settled.charge,

@@ -105,7 +105,9 @@ def settle(
     answer: bytes | None = None,
     answer_ttl_s: int | None = None,
 ) -> Row[Any]:
-    """End a hold at `amount`: charge, shortfall, balance, expires_at. The same again gives the same.
+    """End a hold at `amount`: charge, shortfall, balance, and the hold's amount and expires_at.
+
+    The same again gives the same.
 
     Raises: Problem license_invalid, hold_not_found, hold_not_open, settle_exceeds_hold.
     """

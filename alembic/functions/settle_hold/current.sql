@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION obol.settle_hold(
     p_usage jsonb,
     p_answer bytea,
     p_answer_ttl_s integer
-) RETURNS TABLE (charge bigint, shortfall bigint, balance bigint, expires_at timestamptz)
+) RETURNS TABLE (charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamptz)
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -54,7 +54,7 @@ BEGIN
 
     v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
     IF v_balance IS NULL AND v_hold.state = 'settled' THEN
-        RETURN QUERY SELECT -e.amount, e.shortfall, e.balance_after, v_hold.expires_at
+        RETURN QUERY SELECT -e.amount, e.shortfall, e.balance_after, v_hold.amount, v_hold.expires_at
           FROM obol.ledger_entries e
          WHERE e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = p_hold_id
            AND e.shortfall - e.amount = p_amount;
@@ -83,7 +83,7 @@ BEGIN
 
     PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
                              p_usage, p_answer, p_answer_ttl_s);
-    RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.expires_at;
+    RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
 END
 $$;
 
