@@ -19,6 +19,9 @@ _ABOUT_THE_REQUEST = {400, 404, 408, 413, 422, 429}
 
 _CONNECT_TIMEOUT_S = 10
 
+# Far above any model's context, and low enough that no price makes it overflow a bigint.
+_MOST_TOKENS = 10**9
+
 
 class Upstream:
     """A client of the Messages API, safe under threads.
@@ -116,6 +119,6 @@ def usage_of(message: Message) -> Usage | None:
         "cache_write_1h": split.get("ephemeral_1h_input_tokens") or 0,
         "cache_read": usage.get("cache_read_input_tokens") or 0,
     }
-    if not all(type(count) is int and count >= 0 for count in counts.values()):
+    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts.values()):
         return None
     return counts

@@ -18,13 +18,15 @@ DECLARE
     v_hold obol.holds;
     v_released boolean;
 BEGIN
+    -- As in settle_hold: the joined hold may be stale, and the guarded update below decides.
     UPDATE obol.licenses l
        SET held = l.held - h.amount
       FROM obol.holds h
      WHERE l.license_id = p_license_id
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
        AND h.process_id IS NOT DISTINCT FROM p_process_id
-       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp());
+       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
+       AND l.held >= h.amount;
     v_released := FOUND;
 
     -- Also the check of the key: it raises, and takes the write above back with it.

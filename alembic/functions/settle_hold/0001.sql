@@ -37,7 +37,8 @@ BEGIN
     END IF;
 
     -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
-    -- the hold decides, and takes this one back with it.
+    -- the hold decides, and takes this one back with it. The guard on held is for the same case:
+    -- a twin that has ended the hold meanwhile must lead to its result, not to a failed CHECK.
     UPDATE obol.licenses l
        SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
       FROM obol.holds h
@@ -45,7 +46,7 @@ BEGIN
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
        AND h.process_id IS NOT DISTINCT FROM p_process_id
        AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
-       AND h.amount >= p_amount
+       AND h.amount >= p_amount AND l.held >= h.amount
        AND EXISTS (SELECT FROM obol.license_keys k
                     WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                       AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()
@@ -74,7 +75,7 @@ BEGIN
         v_charge := LEAST(p_amount, v_hold.amount + v_available);
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
-         WHERE l.license_id = p_license_id AND l.balance - l.held = v_available
+         WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
         RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
     END IF;
     IF v_balance IS NULL THEN
