@@ -11,21 +11,31 @@ from alembic import command, op
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ROOT / "alembic" / "functions"
 
-# Ends every migration that makes functions or tables. PostgreSQL lets everybody execute a new
-# function, and some hosts (Supabase) also grant it to the roles that their public API runs as.
-FOR_CLIENT_ROLES = """
+_REVOKE_ALL = """
 DO $$
 DECLARE
-    client_role text;
+    host_role text;
 BEGIN
-    FOR client_role IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
-        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA obol FROM %I', client_role);
-        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA obol FROM %I', client_role);
-        EXECUTE format('REVOKE ALL ON SCHEMA obol FROM %I', client_role);
+    FOR host_role IN SELECT rolname FROM pg_catalog.pg_roles WHERE rolname IN ({roles}) LOOP
+        EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA obol FROM %I', host_role);
+        EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA obol FROM %I', host_role);
+        EXECUTE format('REVOKE ALL ON SCHEMA obol FROM %I', host_role);
     END LOOP;
 END
 $$
 """
+
+
+def revoke_all_from(*roles: str) -> None:
+    """Take every right in the schema from roles of the host, where they exist.
+
+    Some hosts (Supabase) grant what is new to the roles that their public API runs as, by default
+    privileges. Every migration that makes functions or tables ends with this for `anon` and
+    `authenticated`. For `service_role` only the first one does: what an operator has granted to it
+    since is not ours to take back.
+    """
+    names = ", ".join(f"'{role}'" for role in roles)
+    op.execute(_REVOKE_ALL.format(roles=names))
 
 
 def run_snapshots(revision: str, names: Iterable[str]) -> None:

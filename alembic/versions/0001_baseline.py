@@ -5,7 +5,7 @@ Revises:
 """
 
 from alembic import op
-from service.migrations import FOR_CLIENT_ROLES, drop_functions, run_snapshots
+from service.migrations import drop_functions, revoke_all_from, run_snapshots
 
 revision = "0001"
 down_revision = None
@@ -48,6 +48,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'obol_service') THEN
         CREATE ROLE obol_service NOLOGIN;
     END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    -- A migration of another database of this cluster made it in the same moment.
+    NULL;
 END
 $$
 """
@@ -194,7 +197,7 @@ def upgrade() -> None:
     for statement in TABLES.split(";\n"):
         op.execute(statement.replace(":", r"\:"))
     run_snapshots(revision, FUNCTIONS)
-    op.execute(FOR_CLIENT_ROLES)
+    revoke_all_from("anon", "authenticated", "service_role")
 
 
 def downgrade() -> None:

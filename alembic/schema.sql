@@ -1,0 +1,1615 @@
+-- Written by `make schema` from the migrations, to be read in reviews; nothing runs it.
+
+--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: obol; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA obol;
+
+--
+-- Name: affordable_amount(uuid, bigint, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_available bigint;
+BEGIN
+    SELECT l.balance - l.held INTO v_available
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_available < p_min_amount THEN
+        RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are needed and % are available',
+                p_min_amount, v_available
+            USING ERRCODE = 'OB402',
+                  DETAIL = json_build_object('required', p_min_amount, 'available', v_available),
+                  HINT = 'Have credits granted, or ask for less.';
+    END IF;
+    IF v_available >= p_amount THEN
+        RAISE EXCEPTION 'the license changed meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+    RETURN v_available;
+END
+$$;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: holds; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.holds (
+    license_id uuid NOT NULL,
+    hold_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    process_id uuid,
+    expires_at timestamp with time zone,
+    model text,
+    price jsonb,
+    idempotency_key text,
+    reference text,
+    available_after bigint NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    CONSTRAINT holds_amount_check CHECK ((amount >= 0)),
+    CONSTRAINT holds_check CHECK (((process_id IS NULL) = (expires_at IS NOT NULL))),
+    CONSTRAINT holds_check1 CHECK (((state = 'held'::text) = (ended_at IS NULL))),
+    CONSTRAINT holds_state_check CHECK ((state = ANY (ARRAY['held'::text, 'settled'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='80');
+
+--
+-- Name: TABLE holds; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at).';
+
+--
+-- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE obol.holds h
+       SET state = 'settled', ended_at = clock_timestamp()
+     WHERE h.license_id = p_hold.license_id AND h.hold_id = p_hold.hold_id AND h.state = p_from;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the hold ended meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+    PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
+                            p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
+                            p_usage, p_shortfall);
+    IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
+        UPDATE obol.idempotency_keys i
+           SET in_force = true, answer = p_answer,
+               answer_expires_at = clock_timestamp() + make_interval(secs => p_answer_ttl_s)
+         WHERE i.license_id = p_hold.license_id AND i.scope = 'license'
+           AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id;
+        -- The fence: a retry may have opened another hold under this key, and it alone may charge.
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'HOLD_NOT_OPEN: the idempotency key names another hold by now'
+                USING ERRCODE = 'OB409';
+        END IF;
+    END IF;
+END
+$$;
+
+--
+-- Name: book_entry(uuid, bigint, text, bigint, bigint, uuid, text, text, jsonb, jsonb, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text DEFAULT NULL::text, p_price jsonb DEFAULT NULL::jsonb, p_usage jsonb DEFAULT NULL::jsonb, p_shortfall bigint DEFAULT 0) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.ledger_entries
+           (license_id, entry_no, kind, amount, balance_after, cause_id, reference,
+            model, price, usage, shortfall, created_at)
+    VALUES (p_license_id, p_entry_no, p_kind, p_amount, p_balance_after, p_cause_id, p_reference,
+            p_model, p_price, p_usage, p_shortfall, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the entry was booked meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+END
+$$;
+
+--
+-- Name: charge_for(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) / 1000000)
+      FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
+$$;
+
+--
+-- Name: check_active(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_active(p_license_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_license obol.licenses;
+BEGIN
+    SELECT l.* INTO v_license FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_license.status <> 'active' THEN
+        RAISE EXCEPTION 'INACTIVE_LICENSE: the license is %', v_license.status
+            USING ERRCODE = 'OB413', HINT = 'Ask the operator to resume the license.';
+    END IF;
+    IF v_license.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'EXPIRED_LICENSE: the license expired at %', v_license.expires_at
+            USING ERRCODE = 'OB423', HINT = 'Ask the operator for a new expiry or a new license.';
+    END IF;
+END
+$$;
+
+--
+-- Name: check_key(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM obol.license_keys k
+      WHERE k.license_id = p_license_id
+        AND k.key_digest = p_key_digest
+        AND (k.expires_at IS NULL
+             OR k.expires_at > clock_timestamp()
+             OR (k.created_at <= p_or_at AND k.expires_at > p_or_at));
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
+            USING ERRCODE = 'OB403';
+    END IF;
+END
+$$;
+
+--
+-- Name: claim_key(uuid, text, text, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.idempotency_keys AS i
+           (license_id, scope, idempotency_key, fingerprint, cause_id, claimed_at)
+    VALUES (p_license_id, p_scope, p_idempotency_key, p_fingerprint, p_cause_id, clock_timestamp())
+    ON CONFLICT (license_id, scope, idempotency_key) DO UPDATE
+       SET fingerprint = excluded.fingerprint, cause_id = excluded.cause_id, in_force = true,
+           answer = NULL, answer_expires_at = NULL, claimed_at = excluded.claimed_at
+     WHERE NOT i.in_force;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the idempotency key was claimed meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+END
+$$;
+
+--
+-- Name: create_license(uuid, bytea, text, timestamp with time zone, bigint, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) RETURNS TABLE(license_id uuid, balance bigint, created boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    IF p_credits IS NULL OR p_credits < 0 THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: credits must be a whole number, at least 0'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
+    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+        VALUES (p_license_id, p_key_digest, clock_timestamp());
+        IF p_credits > 0 THEN
+            PERFORM obol.grant_credits(p_license_id, p_license_id, p_credits, NULL, NULL, 'opening grant');
+        END IF;
+    ELSE
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.fingerprint = p_fingerprint;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key made a license with other values'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new license.';
+        END IF;
+    END IF;
+    RETURN QUERY
+        SELECT l.license_id, l.balance,
+               EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: deduct(uuid, bytea, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(deduction_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_key obol.idempotency_keys;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount <= 0 THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
+    -- lock wait, so they only save work: what decides are the inserts below.
+    UPDATE obol.licenses l
+       SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND l.status = 'active'
+       AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+       AND l.balance - l.held >= p_amount
+       AND EXISTS (SELECT FROM obol.license_keys k
+                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                      AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+                          AND e.cause_id = p_deduction_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'license'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    IF NOT FOUND THEN
+        PERFORM obol.check_key(p_license_id, p_key_digest);
+        SELECT i.* INTO v_key FROM obol.idempotency_keys i
+         WHERE i.license_id = p_license_id AND i.scope = 'license'
+           AND i.idempotency_key = p_idempotency_key AND i.in_force;
+        IF v_key.fingerprint <> p_fingerprint THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
+        END IF;
+        RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        PERFORM obol.check_active(p_license_id);
+        PERFORM obol.affordable_amount(p_license_id, p_amount, p_amount);
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
+                            p_deduction_id, p_reference);
+    RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
+END
+$$;
+
+--
+-- Name: deduct_credits(text, bigint, text, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $_$
+DECLARE
+    v_license_id uuid := substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$');
+    v_deduction_id uuid := gen_random_uuid();
+    v_fingerprint bytea := sha256(convert_to(
+        concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
+    v_balance bigint;
+BEGIN
+    SELECT d.balance INTO v_balance
+      FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+                       amount, idempotency_key, v_fingerprint, reference) d;
+    RETURN v_balance;
+END
+$_$;
+
+--
+-- Name: find_hold(uuid, bytea, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) RETURNS obol.holds
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_hold obol.holds;
+BEGIN
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
+       AND h.process_id IS NOT DISTINCT FROM p_process_id;
+    PERFORM obol.check_key(p_license_id, p_key_digest, v_hold.opened_at);
+    IF v_hold.hold_id IS NULL THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no hold %', p_hold_id USING ERRCODE = 'OB404';
+    END IF;
+    RETURN v_hold;
+END
+$$;
+
+--
+-- Name: find_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at,
+                        l.balance, l.held, l.available
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: free_key(obol.holds); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.free_key(p_hold obol.holds) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    UPDATE obol.idempotency_keys i
+       SET in_force = false
+     WHERE p_hold.process_id IS NOT NULL
+       AND i.license_id = p_hold.license_id AND i.scope = 'license'
+       AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id
+$$;
+
+--
+-- Name: grant_credits(uuid, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(grant_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_key obol.idempotency_keys;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount <= 0 THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    UPDATE obol.licenses l
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND l.balance <= 9223372036854775807 - p_amount
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'grant'
+                          AND e.cause_id = p_grant_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+        END IF;
+        SELECT i.* INTO v_key FROM obol.idempotency_keys i
+         WHERE i.license_id = p_license_id AND i.scope = 'operator'
+           AND i.idempotency_key = p_idempotency_key AND i.in_force;
+        IF v_key.fingerprint <> p_fingerprint THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
+        END IF;
+        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'grant'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_grant_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.balance > 9223372036854775807 - p_amount;
+        IF FOUND THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass 9223372036854775807 credits'
+                USING ERRCODE = 'OB400';
+        END IF;
+        RAISE EXCEPTION 'the license changed meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', p_amount, v_balance,
+                            p_grant_id, p_reference);
+    RETURN QUERY SELECT p_grant_id, p_amount, v_balance;
+END
+$$;
+
+--
+-- Name: heartbeat(uuid, double precision); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO obol.processes AS p (process_id, lease_expires_at, started_at)
+    VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
+    ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
+    RETURN v_now;
+END
+$$;
+
+--
+-- Name: list_entries(uuid, bytea, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) RETURNS TABLE(entry_no bigint, kind text, amount bigint, balance_after bigint, cause_id uuid, reference text, model text, usage jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
+                        e.reference, e.model, e.usage, e.created_at
+                   FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id
+                    AND (p_before IS NULL OR e.entry_no < p_before)
+                  ORDER BY e.entry_no DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: note_deliveries(uuid[], uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+    UPDATE obol.holds h
+       SET delivered_at = clock_timestamp()
+      FROM (SELECT * FROM unnest(p_license_ids, p_hold_ids) AS u (license_id, hold_id)
+             ORDER BY license_id, hold_id) d
+     WHERE h.license_id = d.license_id AND h.hold_id = d.hold_id AND h.delivered_at IS NULL
+$$;
+
+--
+-- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_amount bigint := p_amount;
+    v_available bigint;
+    v_now timestamptz;
+    v_expires_at timestamptz;
+BEGIN
+    -- A free model makes a process's hold of nothing; a client has no use for one.
+    IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    LOOP
+        UPDATE obol.licenses l
+           SET held = l.held + v_amount
+         WHERE l.license_id = p_license_id
+           AND l.status = 'active'
+           AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+           AND l.balance - l.held >= v_amount
+           AND (p_process_id IS NULL OR p_price IS NOT NULL)
+           AND EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+           AND NOT EXISTS (SELECT FROM obol.holds h
+                            WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id)
+           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                            WHERE i.license_id = p_license_id AND i.scope = 'license'
+                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
+        RETURNING l.balance - l.held INTO v_available;
+        EXIT WHEN FOUND;
+
+        PERFORM obol.check_key(p_license_id, p_key_digest);
+        RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
+                                                      p_idempotency_key, p_fingerprint) r;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        PERFORM obol.check_active(p_license_id);
+        IF p_process_id IS NOT NULL AND p_price IS NULL THEN
+            RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+                USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+        END IF;
+        v_amount := obol.affordable_amount(p_license_id, p_min_amount, v_amount);
+    END LOOP;
+
+    v_now := clock_timestamp();
+    v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
+    INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
+                            idempotency_key, reference, available_after, opened_at)
+    VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
+            p_idempotency_key, p_reference, v_available, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the hold was opened meanwhile: ask again with the same id'
+            USING ERRCODE = '40001';
+    END IF;
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
+    END IF;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
+                        NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: purge_expired(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.purge_expired(p_batch_size integer DEFAULT 1000, p_key_days integer DEFAULT 30) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_answers integer;
+    v_keys integer;
+BEGIN
+    UPDATE obol.idempotency_keys i
+       SET answer = NULL, answer_expires_at = NULL
+      FROM (SELECT k.license_id, k.scope, k.idempotency_key FROM obol.idempotency_keys k
+             WHERE k.answer_expires_at <= v_now
+             ORDER BY 1, 2, 3 LIMIT p_batch_size FOR UPDATE SKIP LOCKED) old
+     WHERE (i.license_id, i.scope, i.idempotency_key) = (old.license_id, old.scope, old.idempotency_key);
+    GET DIAGNOSTICS v_answers = ROW_COUNT;
+
+    DELETE FROM obol.idempotency_keys i
+     USING (SELECT k.license_id, k.scope, k.idempotency_key FROM obol.idempotency_keys k
+             WHERE k.claimed_at <= v_now - make_interval(days => p_key_days)
+               AND NOT EXISTS (SELECT FROM obol.holds h
+                                WHERE h.license_id = k.license_id AND h.hold_id = k.cause_id
+                                  AND h.state = 'held')
+             ORDER BY 1, 2, 3 LIMIT p_batch_size FOR UPDATE SKIP LOCKED) old
+     WHERE (i.license_id, i.scope, i.idempotency_key) = (old.license_id, old.scope, old.idempotency_key);
+    GET DIAGNOSTICS v_keys = ROW_COUNT;
+
+    DELETE FROM obol.processes p
+     WHERE p.lease_expires_at < v_now - interval '1 day';
+    RETURN v_answers + v_keys;
+END
+$$;
+
+--
+-- Name: refund(uuid, uuid, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean DEFAULT false) RETURNS TABLE(amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_hold obol.holds;
+    v_amount bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    UPDATE obol.licenses l
+       SET balance = l.balance - e.amount, entry_count = l.entry_count + 1
+      FROM obol.ledger_entries e
+     WHERE l.license_id = p_license_id
+       AND e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id)
+       AND NOT (p_withheld AND EXISTS (
+               SELECT FROM obol.idempotency_keys i
+                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id AND i.answer IS NOT NULL))
+    RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
+
+    IF FOUND THEN
+        PERFORM obol.book_entry(p_license_id, v_entry_no, 'refund', v_amount, v_balance,
+                                p_cause_id, p_reference);
+        IF p_withheld THEN
+            SELECT h.* INTO v_hold FROM obol.holds h
+             WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
+            PERFORM obol.free_key(v_hold);
+        END IF;
+        RETURN QUERY SELECT v_amount, v_balance;
+        RETURN;
+    END IF;
+
+    RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.kind = 'refund' AND e.cause_id = p_cause_id;
+    IF NOT FOUND AND NOT p_withheld THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
+            USING ERRCODE = 'OB404';
+    END IF;
+END
+$$;
+
+--
+-- Name: refuse_hold(obol.holds, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_hold.state <> 'held' OR p_hold.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'HOLD_NOT_OPEN: the hold is %',
+                CASE p_hold.state WHEN 'held' THEN 'expired' ELSE p_hold.state END
+            USING ERRCODE = 'OB409', HINT = 'Open a new hold, or deduct the amount.';
+    END IF;
+    IF p_hold.process_id IS NULL AND p_amount > p_hold.amount THEN
+        RAISE EXCEPTION 'SETTLE_EXCEEDS_HOLD: % is more than the % credits held', p_amount, p_hold.amount
+            USING ERRCODE = 'OB421',
+                  DETAIL = json_build_object('required', p_amount, 'held', p_hold.amount),
+                  HINT = 'Settle at most what is held, and deduct the rest.';
+    END IF;
+    RAISE EXCEPTION 'the hold changed meanwhile: ask again with the same id' USING ERRCODE = '40001';
+END
+$$;
+
+--
+-- Name: release_expired_holds(integer, uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.release_expired_holds(p_batch_size integer DEFAULT 100, p_process_id uuid DEFAULT NULL::uuid, p_live_holds uuid[] DEFAULT '{}'::uuid[], p_orphans_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_license_ids uuid[];
+    v_hold_ids uuid[];
+    v_locked uuid[];
+    v_hold obol.holds;
+    v_released integer := 0;
+BEGIN
+    SELECT array_agg(c.license_id ORDER BY c.license_id), array_agg(c.hold_id)
+      INTO v_license_ids, v_hold_ids
+      FROM (SELECT h.license_id, h.hold_id
+              FROM obol.holds h
+             WHERE h.state = 'held'
+               AND CASE
+                       WHEN h.process_id IS NULL THEN h.expires_at <= v_now
+                       WHEN h.process_id = p_process_id THEN
+                           h.opened_at < p_orphans_before AND h.hold_id <> ALL (p_live_holds)
+                       ELSE NOT EXISTS (SELECT FROM obol.processes p
+                                         WHERE p.process_id = h.process_id AND p.lease_expires_at > v_now)
+                   END
+             ORDER BY h.license_id, h.hold_id
+             LIMIT p_batch_size) c;
+
+    SELECT array_agg(s.license_id) INTO v_locked
+      FROM (SELECT l.license_id FROM obol.licenses l
+             WHERE l.license_id = ANY (v_license_ids)
+             ORDER BY l.license_id
+               FOR NO KEY UPDATE SKIP LOCKED) s;
+    IF v_locked IS NULL AND v_license_ids IS NOT NULL THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = v_license_ids[1] FOR NO KEY UPDATE;
+        v_locked := v_license_ids[1:1];
+    END IF;
+
+    FOR v_hold IN
+        UPDATE obol.holds h
+           SET state = 'expired', ended_at = clock_timestamp()
+         WHERE h.license_id = ANY (v_locked) AND h.hold_id = ANY (v_hold_ids) AND h.state = 'held'
+        RETURNING h.*
+    LOOP
+        UPDATE obol.licenses l SET held = l.held - v_hold.amount WHERE l.license_id = v_hold.license_id;
+        PERFORM obol.free_key(v_hold);
+        v_released := v_released + 1;
+    END LOOP;
+    RETURN v_released;
+END
+$$;
+
+--
+-- Name: release_hold(uuid, bytea, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) RETURNS TABLE(amount bigint, state text, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_hold obol.holds;
+    v_released boolean;
+BEGIN
+    -- As in settle_hold: the joined hold may be stale, and the guarded update below decides.
+    UPDATE obol.licenses l
+       SET held = l.held - h.amount
+      FROM obol.holds h
+     WHERE l.license_id = p_license_id
+       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+       AND h.process_id IS NOT DISTINCT FROM p_process_id
+       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
+       AND l.held >= h.amount;
+    v_released := FOUND;
+
+    -- Also the check of the key: it raises, and takes the write above back with it.
+    v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
+    IF v_released THEN
+        UPDATE obol.holds h
+           SET state = 'released', ended_at = clock_timestamp()
+         WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+        RETURNING h.* INTO v_hold;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the hold ended meanwhile: ask again' USING ERRCODE = '40001';
+        END IF;
+        PERFORM obol.free_key(v_hold);
+    ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
+        UPDATE obol.holds h
+           SET state = 'released'
+         WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'expired'
+        RETURNING h.* INTO v_hold;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the hold was settled meanwhile: ask again' USING ERRCODE = '40001';
+        END IF;
+    ELSIF v_hold.state <> 'released' THEN
+        PERFORM obol.refuse_hold(v_hold, 0);
+    END IF;
+    RETURN QUERY SELECT v_hold.amount, v_hold.state, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: replay_hold(uuid, uuid, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_hold obol.holds;
+    v_key obol.idempotency_keys;
+BEGIN
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id;
+    IF FOUND THEN
+        IF v_hold.state <> 'held' THEN
+            RAISE EXCEPTION 'HOLD_NOT_OPEN: the hold is %', v_hold.state USING ERRCODE = 'OB409';
+        END IF;
+        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
+                            v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
+        RETURN;
+    END IF;
+
+    SELECT i.* INTO v_key FROM obol.idempotency_keys i
+     WHERE i.license_id = p_license_id AND i.scope = 'license'
+       AND i.idempotency_key = p_idempotency_key AND i.in_force;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF v_key.fingerprint <> p_fingerprint THEN
+        RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
+            USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
+    END IF;
+
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = v_key.cause_id;
+    IF v_hold.process_id IS NOT NULL AND v_hold.state = 'held' THEN
+        RAISE EXCEPTION 'IDEMPOTENCY_IN_PROGRESS: the first call with this idempotency key is still running'
+            USING ERRCODE = 'OB419', HINT = 'Ask again in a moment.';
+    END IF;
+    IF v_hold.process_id IS NOT NULL AND v_hold.state = 'settled' AND (
+           v_key.answer IS NULL OR v_key.answer_expires_at <= clock_timestamp()
+           OR EXISTS (SELECT FROM obol.ledger_entries e
+                       WHERE e.license_id = p_license_id AND e.kind = 'refund'
+                         AND e.cause_id = v_hold.hold_id)) THEN
+        RAISE EXCEPTION 'ANSWER_GONE: the answer to this idempotency key is no longer stored'
+            USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new answer.';
+    END IF;
+    -- A process's hold that is neither was freed between the two reads: let the caller go on.
+    RETURN QUERY
+        SELECT 'replayed', v_hold.hold_id, v_hold.amount, v_hold.expires_at, v_hold.available_after,
+               -e.amount, e.balance_after, v_key.answer
+          FROM (VALUES (1)) one
+          LEFT JOIN obol.ledger_entries e
+                 ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id
+         WHERE v_hold.process_id IS NULL OR v_hold.state = 'settled';
+END
+$$;
+
+--
+-- Name: rotate_license_key(uuid, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz;
+    v_ends_at timestamptz;
+BEGIN
+    -- The license row's lock serialises two rotations; its balance is not read.
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+    END IF;
+    v_now := clock_timestamp();
+    v_ends_at := v_now + make_interval(secs => p_overlap_s);
+
+    INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+    VALUES (p_license_id, p_key_digest, v_now)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        UPDATE obol.license_keys k
+           SET expires_at = v_ends_at
+         WHERE k.license_id = p_license_id AND k.key_digest <> p_key_digest
+           AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    END IF;
+    RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: set_license_status(uuid, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license_status(p_license_id uuid, p_status text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    UPDATE obol.licenses l SET status = p_status WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+    END IF;
+END
+$$;
+
+--
+-- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_hold obol.holds;
+    v_from text := 'held';
+    v_charge bigint := p_amount;
+    v_available bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount < 0 THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 0'
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
+    -- the hold decides, and takes this one back with it. The guard on held is for the same case:
+    -- a twin that has ended the hold meanwhile must lead to its result, not to a failed CHECK.
+    UPDATE obol.licenses l
+       SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
+      FROM obol.holds h
+     WHERE l.license_id = p_license_id
+       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+       AND h.process_id IS NOT DISTINCT FROM p_process_id
+       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
+       AND h.amount >= p_amount AND l.held >= h.amount
+       AND EXISTS (SELECT FROM obol.license_keys k
+                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                      AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()
+                           OR (k.created_at <= h.opened_at AND k.expires_at > h.opened_at)))
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
+    IF v_balance IS NULL AND v_hold.state = 'settled' THEN
+        RETURN QUERY SELECT -e.amount, e.shortfall, e.balance_after, v_hold.amount, v_hold.expires_at
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = p_hold_id
+           AND e.shortfall - e.amount = p_amount;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'expired' THEN
+        v_from := 'expired';
+        UPDATE obol.licenses l
+           SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id AND l.balance - l.held >= p_amount
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
+        SELECT l.balance - l.held INTO v_available
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+        v_charge := LEAST(p_amount, v_hold.amount + v_available);
+        UPDATE obol.licenses l
+           SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    END IF;
+    IF v_balance IS NULL THEN
+        PERFORM obol.refuse_hold(v_hold, p_amount);
+    END IF;
+
+    PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
+                             p_usage, p_answer, p_answer_ttl_s);
+    RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: verify(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH entry_sums AS (
+        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
+          FROM obol.ledger_entries e GROUP BY e.license_id
+    ), hold_sums AS (
+        SELECT h.license_id, sum(h.amount) AS total
+          FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id
+    ), chain AS (
+        SELECT e.*,
+               lag(e.entry_no, 1, 0::bigint) OVER w AS entry_no_before,
+               lag(e.balance_after, 1, 0::bigint) OVER w AS balance_before
+          FROM obol.ledger_entries e
+        WINDOW w AS (PARTITION BY e.license_id ORDER BY e.entry_no)
+    )
+    SELECT l.license_id, 'balance is the sum of the entries',
+           format('balance %s, entries sum to %s', l.balance, COALESCE(s.total, 0))
+      FROM obol.licenses l LEFT JOIN entry_sums s USING (license_id)
+     WHERE l.balance <> COALESCE(s.total, 0)
+    UNION ALL
+    SELECT l.license_id, 'held is the sum of the open holds',
+           format('held %s, open holds sum to %s', l.held, COALESCE(s.total, 0))
+      FROM obol.licenses l LEFT JOIN hold_sums s USING (license_id)
+     WHERE l.held <> COALESCE(s.total, 0)
+    UNION ALL
+    SELECT l.license_id, '0 <= held <= balance', format('held %s, balance %s', l.held, l.balance)
+      FROM obol.licenses l WHERE NOT (0 <= l.held AND l.held <= l.balance)
+    UNION ALL
+    SELECT l.license_id, 'the entry counter is the last entry number',
+           format('counter %s, %s entries, the last is %s', l.entry_count, COALESCE(s.entries, 0), COALESCE(s.last_no, 0))
+      FROM obol.licenses l LEFT JOIN entry_sums s USING (license_id)
+     WHERE l.entry_count <> COALESCE(s.last_no, 0) OR l.entry_count <> COALESCE(s.entries, 0)
+    UNION ALL
+    SELECT c.license_id, 'entry numbers have no gaps',
+           format('entry %s follows entry %s', c.entry_no, c.entry_no_before)
+      FROM chain c WHERE c.entry_no <> c.entry_no_before + 1
+    UNION ALL
+    SELECT c.license_id, 'balances chain',
+           format('entry %s: %s and %s make %s, not %s', c.entry_no, c.balance_before, c.amount,
+                  c.balance_before + c.amount, c.balance_after)
+      FROM chain c WHERE c.balance_after <> c.balance_before + c.amount
+    UNION ALL
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has %s', h.hold_id, h.state, count(e.entry_no))
+      FROM obol.holds h
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = h.license_id AND e.cause_id = h.hold_id AND e.kind = 'charge'
+     GROUP BY h.license_id, h.hold_id, h.state
+    HAVING count(e.entry_no) <> (h.state = 'settled')::integer
+    UNION ALL
+    SELECT e.license_id, 'a charge names its hold and carries its price',
+           format('entry %s, hold %s', e.entry_no, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price)
+    UNION ALL
+    SELECT e.license_id, 'a charge is its price times its usage',
+           format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
+                  -e.amount, e.shortfall, obol.charge_for(e.price, e.usage))
+      FROM obol.ledger_entries e
+     WHERE e.kind = 'charge' AND e.price IS NOT NULL
+       AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
+    UNION ALL
+    SELECT r.license_id, 'a refund gives back what its entry took',
+           format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
+      FROM obol.ledger_entries r
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = r.license_id AND e.cause_id = r.cause_id AND e.kind IN ('charge', 'deduction')
+     WHERE r.kind = 'refund' AND r.amount IS DISTINCT FROM -e.amount
+    UNION ALL
+    SELECT i.license_id, 'an idempotency key in force names what it did',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.in_force
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
+                          AND e.kind IN ('deduction', 'grant'))
+$$;
+
+--
+-- Name: alembic_version; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+--
+-- Name: idempotency_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.idempotency_keys (
+    license_id uuid NOT NULL,
+    scope text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    cause_id uuid NOT NULL,
+    in_force boolean DEFAULT true NOT NULL,
+    answer bytea,
+    answer_expires_at timestamp with time zone,
+    claimed_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_scope_check CHECK ((scope = ANY (ARRAY['license'::text, 'operator'::text])))
+);
+
+--
+-- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+
+--
+-- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.ledger_entries (
+    license_id uuid NOT NULL,
+    entry_no bigint NOT NULL,
+    kind text NOT NULL,
+    amount bigint NOT NULL,
+    balance_after bigint NOT NULL,
+    cause_id uuid NOT NULL,
+    reference text,
+    model text,
+    price jsonb,
+    usage jsonb,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
+    CONSTRAINT ledger_entries_check CHECK (
+CASE
+    WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
+    ELSE (amount <= 0)
+END),
+    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text]))),
+    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0))
+);
+
+--
+-- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+
+--
+-- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.license_keys (
+    license_id uuid NOT NULL,
+    key_digest bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT license_keys_key_digest_check CHECK ((length(key_digest) = 32))
+);
+
+--
+-- Name: TABLE license_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several while one is rotated. The keys themselves are stored nowhere.';
+
+--
+-- Name: licenses; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.licenses (
+    license_id uuid NOT NULL,
+    name text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    expires_at timestamp with time zone,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    entry_count bigint DEFAULT 0 NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
+    CONSTRAINT licenses_check CHECK ((held <= balance)),
+    CONSTRAINT licenses_held_check CHECK ((held >= 0)),
+    CONSTRAINT licenses_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+
+--
+-- Name: TABLE licenses; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes.';
+
+--
+-- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.license_overview AS
+ SELECT license_id,
+    name,
+        CASE
+            WHEN ((status = 'active'::text) AND (expires_at <= clock_timestamp())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    expires_at,
+    balance,
+    held,
+    (balance - held) AS available,
+    created_at
+   FROM obol.licenses l;
+
+--
+-- Name: prices; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.prices (
+    model_pattern text NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    price jsonb NOT NULL
+);
+
+--
+-- Name: TABLE prices; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of each class. A pattern is a model name, or the beginning of one and a *.';
+
+--
+-- Name: price_book; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.price_book AS
+ SELECT model_pattern,
+    effective_from,
+    price
+   FROM obol.prices p;
+
+--
+-- Name: processes; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.processes (
+    process_id uuid NOT NULL,
+    lease_expires_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+--
+-- Name: TABLE processes; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
+
+--
+-- Name: schema_revision; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.schema_revision AS
+ SELECT version_num
+   FROM obol.alembic_version v;
+
+--
+-- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.undelivered_holds AS
+ SELECT h.license_id,
+    h.hold_id,
+    (- e.amount) AS charge,
+    h.model,
+    h.ended_at AS settled_at
+   FROM (obol.holds h
+     JOIN obol.ledger_entries e ON (((e.license_id = h.license_id) AND (e.kind = 'charge'::text) AND (e.cause_id = h.hold_id))))
+  WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.idempotency_key IS NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
+           FROM obol.ledger_entries r
+          WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
+
+--
+-- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+--
+-- Name: holds holds_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (license_id, hold_id);
+
+--
+-- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (license_id, scope, idempotency_key);
+
+--
+-- Name: ledger_entries ledger_entries_license_id_kind_cause_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_license_id_kind_cause_id_key UNIQUE (license_id, kind, cause_id);
+
+--
+-- Name: ledger_entries ledger_entries_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (license_id, entry_no);
+
+--
+-- Name: license_keys license_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.license_keys
+    ADD CONSTRAINT license_keys_pkey PRIMARY KEY (license_id, key_digest);
+
+--
+-- Name: licenses licenses_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.licenses
+    ADD CONSTRAINT licenses_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: prices prices_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.prices
+    ADD CONSTRAINT prices_pkey PRIMARY KEY (model_pattern, effective_from);
+
+--
+-- Name: processes processes_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.processes
+    ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
+
+--
+-- Name: holds_open; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_open ON obol.holds USING btree (process_id, expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: idempotency_keys_age; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX idempotency_keys_age ON obol.idempotency_keys USING btree (claimed_at);
+
+--
+-- Name: idempotency_keys_answers; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys USING btree (answer_expires_at) WHERE (answer_expires_at IS NOT NULL);
+
+--
+-- Name: holds holds_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.holds
+    ADD CONSTRAINT holds_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: idempotency_keys idempotency_keys_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: ledger_entries ledger_entries_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: license_keys license_keys_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.license_keys
+    ADD CONSTRAINT license_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: SCHEMA obol; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA obol TO obol_service;
+
+--
+-- Name: FUNCTION affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION charge_for(p_price jsonb, p_usage jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_active(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_active(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) TO obol_service;
+
+--
+-- Name: FUNCTION deduct_credits(license_key text, amount bigint, reference text, idempotency_key text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
+-- Name: FUNCTION free_key(p_hold obol.holds); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.free_key(p_hold obol.holds) FROM PUBLIC;
+
+--
+-- Name: FUNCTION grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION heartbeat(p_process_id uuid, p_lease_s double precision); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
+
+--
+-- Name: FUNCTION list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
+
+--
+-- Name: FUNCTION note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) TO obol_service;
+
+--
+-- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) TO obol_service;
+
+--
+-- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) TO obol_service;
+
+--
+-- Name: FUNCTION refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) TO obol_service;
+
+--
+-- Name: FUNCTION refuse_hold(p_hold obol.holds, p_amount bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) TO obol_service;
+
+--
+-- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) TO obol_service;
+
+--
+-- Name: FUNCTION replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_license_status(p_license_id uuid, p_status text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) TO obol_service;
+
+--
+-- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.verify() TO obol_service;
+
+--
+-- Name: TABLE license_overview; Type: ACL; Schema: obol; Owner: -
+--
+
+GRANT SELECT ON TABLE obol.license_overview TO obol_service;
+
+--
+-- Name: TABLE price_book; Type: ACL; Schema: obol; Owner: -
+--
+
+GRANT SELECT ON TABLE obol.price_book TO obol_service;
+
+--
+-- Name: TABLE schema_revision; Type: ACL; Schema: obol; Owner: -
+--
+
+GRANT SELECT ON TABLE obol.schema_revision TO obol_service;
+
+--
+-- Name: TABLE undelivered_holds; Type: ACL; Schema: obol; Owner: -
+--
+
+GRANT SELECT ON TABLE obol.undelivered_holds TO obol_service;
+
+--
+-- PostgreSQL database dump complete
+--
