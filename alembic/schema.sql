@@ -150,7 +150,8 @@ CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) / 1000000)
+    -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
+    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
       FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
 $$;
 
@@ -667,7 +668,8 @@ BEGIN
                         WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id)
        AND NOT (p_withheld AND EXISTS (
                SELECT FROM obol.idempotency_keys i
-                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id AND i.answer IS NOT NULL))
+                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
+                  AND i.answer IS NOT NULL AND i.answer_expires_at > clock_timestamp()))
     RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
 
     IF FOUND THEN
@@ -838,8 +840,8 @@ BEGIN
     SELECT h.* INTO v_hold FROM obol.holds h
      WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id;
     IF FOUND THEN
-        IF v_hold.state <> 'held' THEN
-            RAISE EXCEPTION 'HOLD_NOT_OPEN: the hold is %', v_hold.state USING ERRCODE = 'OB409';
+        IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
+            PERFORM obol.refuse_hold(v_hold, 0);
         END IF;
         RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
                             v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
@@ -911,6 +913,10 @@ BEGIN
            SET expires_at = v_ends_at
          WHERE k.license_id = p_license_id AND k.key_digest <> p_key_digest
            AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    ELSE
+        SELECT k.created_at + make_interval(secs => p_overlap_s) INTO v_ends_at
+          FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
     END IF;
     RETURN v_ends_at;
 END
@@ -1077,6 +1083,13 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
      WHERE e.kind = 'charge' AND e.price IS NOT NULL
        AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
     UNION ALL
+    SELECT e.license_id, 'a client is charged what it held at most',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
     SELECT r.license_id, 'a refund gives back what its entry took',
            format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
       FROM obol.ledger_entries r
@@ -1094,6 +1107,14 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
                           AND e.kind IN ('deduction', 'grant'))
+    UNION ALL
+    SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+      JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund')
 $$;
 
 --

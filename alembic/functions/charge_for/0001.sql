@@ -7,7 +7,8 @@ LANGUAGE sql
 IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) / 1000000)
+    -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
+    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
       FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
 $$;
 

@@ -30,7 +30,8 @@ BEGIN
                         WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id)
        AND NOT (p_withheld AND EXISTS (
                SELECT FROM obol.idempotency_keys i
-                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id AND i.answer IS NOT NULL))
+                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
+                  AND i.answer IS NOT NULL AND i.answer_expires_at > clock_timestamp()))
     RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
 
     IF FOUND THEN

@@ -20,8 +20,8 @@ BEGIN
     SELECT h.* INTO v_hold FROM obol.holds h
      WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id;
     IF FOUND THEN
-        IF v_hold.state <> 'held' THEN
-            RAISE EXCEPTION 'HOLD_NOT_OPEN: the hold is %', v_hold.state USING ERRCODE = 'OB409';
+        IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
+            PERFORM obol.refuse_hold(v_hold, 0);
         END IF;
         RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
                             v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;

@@ -1,5 +1,6 @@
 -- Adds a key to a license and lets the ones before it end p_overlap_s seconds from now, so
--- that clients can change over without a gap. Once per digest.
+-- that clients can change over without a gap. Once per digest: the same again changes nothing.
+-- Returns when the keys before it end.
 -- Errors: INVALID_LICENSE (no such license).
 CREATE OR REPLACE FUNCTION obol.rotate_license_key(
     p_license_id uuid,
@@ -31,6 +32,10 @@ BEGIN
            SET expires_at = v_ends_at
          WHERE k.license_id = p_license_id AND k.key_digest <> p_key_digest
            AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    ELSE
+        SELECT k.created_at + make_interval(secs => p_overlap_s) INTO v_ends_at
+          FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
     END IF;
     RETURN v_ends_at;
 END

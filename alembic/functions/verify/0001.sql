@@ -68,6 +68,13 @@ AS $$
      WHERE e.kind = 'charge' AND e.price IS NOT NULL
        AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
     UNION ALL
+    SELECT e.license_id, 'a client is charged what it held at most',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
     SELECT r.license_id, 'a refund gives back what its entry took',
            format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
       FROM obol.ledger_entries r
@@ -85,6 +92,14 @@ AS $$
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
                           AND e.kind IN ('deduction', 'grant'))
+    UNION ALL
+    SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+      JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund')
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

@@ -1,0 +1,86 @@
+"""obol.list_entries: the statement of a license."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from service.keys import LicenseKey
+from service.repository import credits, licenses
+
+
+def deduct(db, license, amount=1, reference=None):
+    return credits.deduct(db, license.key, uuid4(), amount, None, b"one", reference)
+
+
+def test_an_entry_says_what_changed_and_why(db, new_license):
+    license = new_license(credits=1000)
+    deduction = deduct(db, license, 300, "job 7")
+
+    entry = licenses.list_entries(db, license.key, None, 10)[0]
+
+    assert (entry.entry_no, entry.kind, entry.amount, entry.balance_after) == (2, "deduction", -300, 700)
+    assert (entry.cause_id, entry.reference, entry.model, entry.usage) == (
+        deduction.deduction_id,
+        "job 7",
+        None,
+        None,
+    )
+    assert abs(datetime.now(UTC) - entry.created_at) < timedelta(seconds=10)
+
+
+def test_a_charge_shows_model_and_usage(db, new_license, process_hold, settle):
+    license = new_license()
+    hold = process_hold(license)
+    settle(license, hold, 7)
+
+    entry = licenses.list_entries(db, license.key, None, 1)[0]
+
+    assert (entry.kind, entry.amount, entry.cause_id) == ("charge", -7, hold.hold_id)
+    assert (entry.model, entry.usage) == ("a-model", {"output": 7})
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "numbers"),
+    [
+        (None, 10, [5, 4, 3, 2, 1]),
+        (None, 2, [5, 4]),
+        (4, 2, [3, 2]),
+        (2, 2, [1]),
+        (1, 2, []),
+        (100, 1, [5]),
+        (None, 0, []),
+    ],
+)
+def test_newest_first_page_by_page(db, new_license, before, limit, numbers):
+    license = new_license()
+    for _ in range(4):
+        deduct(db, license)
+
+    entries = licenses.list_entries(db, license.key, before, limit)
+
+    assert [entry.entry_no for entry in entries] == numbers
+
+
+def test_only_the_license_s_own(db, new_license):
+    one, other = new_license(), new_license()
+    deduct(db, other)
+
+    assert len(licenses.list_entries(db, one.key, None, 10)) == 1
+    assert len(licenses.list_entries(db, other.key, None, 10)) == 2
+
+
+def test_a_suspended_and_expired_license_may_still_read_it(db, owner, new_license):
+    license = new_license(expires_at=datetime.now(UTC) - timedelta(days=1))
+    licenses.set_status(owner, license.id, "suspended")
+
+    assert len(licenses.list_entries(db, license.key, None, 10)) == 1
+
+
+def test_a_key_of_another_license_reads_nothing(db, new_license, refused):
+    license, other = new_license(), new_license()
+
+    with refused("license_invalid"):
+        licenses.list_entries(db, LicenseKey(license.id, other.key.digest), None, 10)
+    with refused("license_invalid"):
+        licenses.list_entries(db, LicenseKey(uuid4(), license.key.digest), None, 10)
