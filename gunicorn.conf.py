@@ -7,6 +7,13 @@ from service import dev, leases_of, logs, warn_of_excess
 from service.config import ConfigError, load
 from service.embedded import EmbeddedError
 
+
+def give_up(error):
+    """End with the exit code that `obol` gives to a wrong configuration."""
+    print(f"obol: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
 try:
     settings = load(os.environ)
     if not settings.dev:
@@ -14,7 +21,7 @@ try:
         settings.require_database_url()
         settings.require_anthropic_api_key()
 except ConfigError as error:
-    sys.exit(f"obol: {error}")
+    give_up(error)
 
 bind = f"127.0.0.1:{settings.port}"
 
@@ -46,7 +53,7 @@ def on_starting(server):
     try:
         os.environ.update(_environment.__enter__())
     except (ConfigError, EmbeddedError) as error:
-        sys.exit(f"obol: {error}")
+        give_up(error)
 
 
 def post_worker_init(worker):

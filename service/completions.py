@@ -117,7 +117,7 @@ class Completions:
         asked_at = time.monotonic()
         try:
             message = self._client.create_message(_body(call, max_tokens))
-        except Problem:
+        except Exception:
             self._release(key, hold_id)
             raise
         upstream_ms = round(1000 * (time.monotonic() - asked_at), 1)

@@ -10,7 +10,7 @@ import random
 import time
 from typing import Any
 
-from sqlalchemy import TextClause, create_engine
+from sqlalchemy import Connection, TextClause, create_engine
 from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -25,7 +25,7 @@ ADVISORY_LOCK = 0x0B01_0001
 _ASK_AGAIN = {"40001", "40P01"}
 _ATTEMPTS = 8
 
-_NO_MORE_CONNECTIONS = {"53300", "53400"}
+_NOT_MIGRATED = {"3F000", "42P01", "42883"}
 _WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03"}
 
 
@@ -50,6 +50,7 @@ class Database:
     """
 
     def __init__(self, url: str, pool_size: int, wait_s: float) -> None:
+        self._wait_s = wait_s
         self._engine = create_engine(
             sqlalchemy_url(url),
             isolation_level="AUTOCOMMIT",
@@ -77,18 +78,36 @@ class Database:
             Problem: what the function raised, by SQLSTATE; over_capacity; or database_error,
                 with outcome_unknown when the statement may have been committed.
         """
+        unknown: Problem | None = None
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._engine.connect() as connection:
+                connection = self._connect()
+            except Problem as problem:
+                # What was asked before may have been done, and that is what counts.
+                raise unknown or problem from problem
+            with connection:
+                try:
                     return list(connection.execute(statement, parameters))
+                except DBAPIError as error:
+                    unknown = _problem(error)
+                    if not unknown.outcome_unknown or attempt == _ATTEMPTS:
+                        raise unknown from error
+            time.sleep(random.uniform(0, 0.005 * 2**attempt))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _connect(self) -> Connection:
+        """A connection from the pool, or a new one; nothing has been asked when there is none."""
+        give_up_at = time.monotonic() + self._wait_s
+        while True:
+            try:
+                return self._engine.connect()
             except PoolTimeoutError as error:
                 raise Problem("over_capacity", "No database connection came free in time. Ask again.") from error
             except DBAPIError as error:
-                problem = _problem(error)
-                if not problem.outcome_unknown or attempt == _ATTEMPTS:
-                    raise problem from error
-            time.sleep(random.uniform(0, 0.005 * 2**attempt))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                # The server is restarting, or takes no more connections: psycopg2 does not say.
+                if time.monotonic() > give_up_at:
+                    raise Problem("over_capacity", "The database could not be reached. Ask again.") from error
+            time.sleep(0.1)
 
     def row(self, statement: TextClause, **parameters: Any) -> Row[Any]:
         """Run one statement that gives exactly one row."""
@@ -110,11 +129,10 @@ def _problem(error: DBAPIError) -> Problem:
         said = str(diag.message_primary).partition(": ")[2]
         detail = said[:1].upper() + said[1:] + "." + (f" {diag.message_hint}" if diag.message_hint else "")
         return Problem(row.code, detail, json.loads(diag.message_detail) if diag.message_detail else {})
-    if sqlstate in _NO_MORE_CONNECTIONS:
-        return Problem("over_capacity", "The database takes no more connections at the moment. Ask again.")
     if sqlstate in _ASK_AGAIN or sqlstate is None or sqlstate.startswith("08") or error.connection_invalidated:
-        return Problem(
-            "database_error", "The database could not be reached. Ask again.", retry_after_s=1, outcome_unknown=True
-        )
+        detail = "The connection to the database was lost. Ask again."
+        return Problem("database_error", detail, retry_after_s=1, outcome_unknown=True)
+    if sqlstate in _NOT_MIGRATED:
+        return Problem("database_error", "The database lacks what this release needs: run `obol migrate`.")
     retry_after_s = 1 if sqlstate in _WORTH_A_RETRY else None
     return Problem("database_error", "The database could not do this.", retry_after_s=retry_after_s)

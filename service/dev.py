@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .config import load
+from .config import ConfigError, load
 from .embedded import EmbeddedPostgres, write_private
 
 
@@ -33,6 +33,8 @@ def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     if config.database_url is not None:
         yield filled
         return
+    if config.migrate_url is not None:
+        raise ConfigError("OBOL_MIGRATE_URL is set and DATABASE_URL is not. Set both, or neither for the embedded one.")
     server = EmbeddedPostgres(config.data_dir)
     urls = server.acquire()
     try:

@@ -107,7 +107,16 @@ class EmbeddedPostgres:
                 pass
             else:
                 base = self._base()
-                self._run(self._reachable_binaries(base) / "pg_ctl", "stop", "-D", base / "data", "-m", "fast", "-w")
+                self._run(
+                    self._reachable_binaries(base) / "pg_ctl",
+                    "stop",
+                    "-D",
+                    base / "data",
+                    "-m",
+                    "fast",
+                    "-w",
+                    check=False,
+                )
             os.close(self._users_lock)
             self._users_lock = None
 
@@ -179,11 +188,10 @@ class EmbeddedPostgres:
     def _start(self, bin_folder: Path, data: Path, password: str) -> int:
         """Start the server unless it runs; returns its port, with the database there."""
         give_up_at = time.monotonic() + _START_TIMEOUT_S
+        port = _port_of_running(data)
         while True:
-            port = _port_of_running(data)
             if port is None:
-                port = self._port()
-                options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+                options = f"-p {self._port()} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
                 self._run(
                     bin_folder / "pg_ctl",
                     *("start", "-D", data, "-w", "-t", str(_START_TIMEOUT_S)),
@@ -196,7 +204,8 @@ class EmbeddedPostgres:
                     _create_database(port, password)
                     return port
                 except psycopg2.OperationalError:
-                    pass
+                    # Somebody else may have the port of a server that died.
+                    port = None
             # After a kill -9 the dead server's processes and shared memory linger for a moment.
             if time.monotonic() > give_up_at:
                 raise EmbeddedError(f"the embedded PostgreSQL does not start; see {data.parent / 'server.log'}")

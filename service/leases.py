@@ -155,7 +155,7 @@ class Leases:
             try:
                 holds.release(self._db, item.key, item.hold_id, self.process_id)
             except Problem as problem:
-                if problem.code not in ("hold_not_open", "hold_not_found"):
+                if problem.code in ("over_capacity", "database_error"):
                     raise
                 refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id)
                 if refunds:

@@ -5,8 +5,12 @@ from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import OperationalError
 
 from alembic import command, op
+
+from .problems import Problem
 
 ROOT = Path(__file__).resolve().parent.parent
 FUNCTIONS = ROOT / "alembic" / "functions"
@@ -24,6 +28,10 @@ BEGIN
 END
 $$
 """
+
+
+class MigrationError(Exception):
+    """Alembic refused; the message says why."""
 
 
 def revoke_all_from(*roles: str) -> None:
@@ -68,5 +76,15 @@ def head() -> str:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring a database to a migration."""
-    command.upgrade(alembic_config(url), revision)
+    """Bring a database to a migration.
+
+    Raises:
+        MigrationError: there is no such migration.
+        Problem: database_error, when the database could not be reached.
+    """
+    try:
+        command.upgrade(alembic_config(url), revision)
+    except CommandError as error:
+        raise MigrationError(str(error)) from error
+    except OperationalError as error:
+        raise Problem("database_error", "The database could not be reached. Ask again.") from error

@@ -47,7 +47,7 @@ _TABLE = (
     ProblemType("method_not_allowed", 405, "The method is not allowed here"),
     ProblemType("upstream_error", 502, "The model gave no answer"),
     ProblemType("upstream_timeout", 504, "The model took too long"),
-    ProblemType("over_capacity", 503, "Too much to do at the moment", retry_after_s=1),
+    ProblemType("over_capacity", 503, "No capacity at the moment", retry_after_s=1),
     ProblemType("database_error", 500, "The database did not answer"),
     ProblemType("internal_error", 500, "Something went wrong here"),
 )

@@ -71,7 +71,7 @@ class Sandbox(ThreadingHTTPServer):
 def start(port: int = 0, delay_ms: int = 0) -> Sandbox:
     """Serve in a thread of this process, until the process ends or `shutdown` is called."""
     server = Sandbox(port, delay_ms)
-    threading.Thread(target=server.serve_forever, name="sandbox", daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), name="sandbox", daemon=True).start()
     return server
 
 

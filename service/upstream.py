@@ -4,6 +4,7 @@ Every way in which a call can fail becomes a Problem here, so that whoever holds
 it has one thing to catch.
 """
 
+import re
 from typing import Any, NoReturn
 
 import anthropic
@@ -59,7 +60,7 @@ class Upstream:
             raise Problem("upstream_timeout", "The model did not answer in time. Nothing was charged.") from error
         except anthropic.APIConnectionError as error:
             raise Problem("upstream_error", "The model could not be reached. Nothing was charged.") from error
-        except (anthropic.AnthropicError, ValueError) as error:
+        except (anthropic.AnthropicError, ValueError, RecursionError) as error:
             raise _unreadable() from error
         return _checked(message)
 
@@ -72,7 +73,7 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
         "upstream_error",
         f"The model's API answered with status {status}. Nothing was charged.{said}",
         {"upstream_status": status},
-        retry_after_s=int(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
+        retry_after_s=int(retry_after) if re.fullmatch("[0-9]{1,6}", retry_after) else None,
     ) from error
 
 
@@ -112,11 +113,15 @@ def usage_of(message: Message) -> Usage | None:
     split = usage.get("cache_creation")
     split = split if isinstance(split, dict) else {}
     written = usage.get("cache_creation_input_tokens") or 0
+    written_1h = split.get("ephemeral_1h_input_tokens") or 0
+    written_5m = split.get("ephemeral_5m_input_tokens")
+    if written_5m is None and isinstance(written, int) and isinstance(written_1h, int):
+        written_5m = written - written_1h
     counts: dict[str, Any] = {
         "input": usage.get("input_tokens"),
         "output": usage.get("output_tokens"),
-        "cache_write_5m": split.get("ephemeral_5m_input_tokens", written) or 0,
-        "cache_write_1h": split.get("ephemeral_1h_input_tokens") or 0,
+        "cache_write_5m": written_5m,
+        "cache_write_1h": written_1h,
         "cache_read": usage.get("cache_read_input_tokens") or 0,
     }
     if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts.values()):

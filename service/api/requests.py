@@ -144,9 +144,11 @@ def _no_constant(name: str) -> NoReturn:
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Two amounts in one request: which one was meant is not for us to guess."""
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise _malformed("A field stands in the body twice.")
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise _malformed(f"The field {json.dumps(name)} stands in the body twice.")
+        document[name] = value
     return document
 
 
@@ -158,7 +160,8 @@ class Blueprint(flask_smorest.Blueprint):
         body_limit: bytes.
     """
 
-    ARGUMENTS_PARSER = _Parser()
+    # webargs would ignore unknown query parameters; each schema here says what it does with them.
+    ARGUMENTS_PARSER = _Parser(unknown=None)
 
     def __init__(self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE) -> None:
         super().__init__(name, __name__)

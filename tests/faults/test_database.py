@@ -65,4 +65,3 @@ def test_answers_whose_settlement_meets_a_crash_are_each_charged_once(cluster, s
     assert licenses.show(owner, license.id).balance == 10_000 - charged
     assert credits.verify(owner) == []
     owner.close()
-

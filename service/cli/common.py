@@ -1,0 +1,112 @@
+"""What the commands share: the database, the output, the kinds of arguments."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from uuid import UUID
+
+import click
+
+from .. import dev
+from ..config import Config, load
+from ..db import Database
+
+REFUSED, WRONG_USAGE, NO_DATABASE = 1, 2, 3
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def fail(message: str, exit_code: int, code: str | None = None) -> NoReturn:
+    """One line on stderr, or with --json one object on stdout, and the end."""
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": message, "code": code}))
+    else:
+        click.echo(f"obol: {message}", err=True)
+    sys.exit(exit_code)
+
+
+@contextmanager
+def environment() -> Iterator[Config]:
+    """The configuration, with what development mode fills in."""
+    with dev.environment(os.environ) as environ:
+        os.environ.update(environ)
+        yield load(environ)
+
+
+@contextmanager
+def database(config: Config) -> Iterator[Database]:
+    """The database as its owner."""
+    opened = Database(config.require_migrate_url(), pool_size=1, wait_s=1)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextmanager
+def owner() -> Iterator[Database]:
+    """The environment's database as its owner."""
+    with environment() as config, database(config) as opened:
+        yield opened
+
+
+def say(data: Any, text: str, as_json: bool) -> None:
+    """Print a result for a script or for a person."""
+    click.echo(json.dumps(data) if as_json else text)
+
+
+def moment(value: datetime | None) -> str | None:
+    """A time as it is printed: UTC, with a Z."""
+    return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Expiry(click.ParamType[datetime]):
+    """An ISO 8601 time; without a zone it is UTC."""
+
+    name = "ISO8601"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            expiry = datetime.fromisoformat(value)
+            return (expiry if expiry.tzinfo is not None else expiry.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not an ISO 8601 time such as 2027-01-31T00:00:00Z.", param, ctx)
+
+
+class Id(click.ParamType[UUID]):
+    """The id of a license, hold or deduction. What is no id is not repeated: it may be a key."""
+
+    name = "ID"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        try:
+            return UUID(value)
+        except ValueError:
+            self.fail(
+                "it is no id such as 018f3c5e-9a7b-4d21-b6a0-c4d2e8f90a1b; `obol license list` has them.", param, ctx
+            )
+
+
+class Words(click.ParamType[str]):
+    """Text that PostgreSQL can store; at least `least` characters and at most `most`."""
+
+    name = "TEXT"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least = least
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        # Bytes of the command line that are not UTF-8 arrive as lone surrogates.
+        if not value.isprintable() or not self._least <= len(value) <= self._most:
+            self.fail(f"it must have {self._least} to {self._most} printable characters, in UTF-8.", param, ctx)
+        return str(value)
+
+
+IDEMPOTENCY_KEY = Words(1, 255)
+NAME = Words(0, 200)
+REFERENCE = Words(0, 500)

@@ -1,0 +1,206 @@
+"""What is common to all errors: their shape, which of them wins, bodies that are too large, and a
+database that is busy or gone."""
+
+import io
+import json
+import threading
+
+import psycopg2
+import pytest
+from factories import wait_until
+from werkzeug.exceptions import BadRequest, ImATeapot
+
+import service
+from service.api import errors
+from service.problems import BY_CODE
+
+DEDUCTIONS, GENERATE = "/api/v1/deductions", "/api/v1/generate"
+MEBIBYTE = 1024 * 1024
+JSON = "application/json"
+
+
+class CountingStream(io.RawIOBase):
+    """A body that is never in memory at once; `given` says how much of it was read."""
+
+    def __init__(self, size):
+        self.size, self.given = size, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        length = min(len(buffer), self.size - self.given)
+        buffer[:length] = b"a" * length
+        self.given += length
+        return length
+
+
+def send(client, path, license, stream, chunked, content_type=JSON):
+    length = {"wsgi.input_terminated": True} if chunked else {"CONTENT_LENGTH": str(stream.size)}
+    return client.post(
+        path,
+        content_type=content_type,
+        headers=license.headers if license else None,
+        environ_overrides={"wsgi.input": stream, **length},
+    )
+
+
+def test_the_contract_is_the_whole_table(problem):
+    status = problem.__globals__["STATUS"]
+    assert {code: row.status for code, row in BY_CODE.items()} == status
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize(("path", "limit"), [(DEDUCTIONS, MEBIBYTE), (GENERATE, 32 * MEBIBYTE)])
+def test_a_body_over_the_limit_is_refused_and_read_to_its_end(
+    client, new_license, problem, state, upstream, path, limit, chunked
+):
+    license, stream = new_license(), CountingStream(limit + 100_000)
+
+    document = problem(send(client, path, license, stream, chunked), "payload_too_large")
+    assert document["limit_bytes"] == limit
+    assert stream.given == stream.size
+    assert state(license) == (1000, 0, 1)
+    assert upstream.calls == 0
+
+
+def test_no_more_than_the_drain_limit_is_read(client, new_license, problem, monkeypatch):
+    monkeypatch.setattr(errors, "DRAIN_LIMIT", 3 * MEBIBYTE)
+    stream = CountingStream(50 * MEBIBYTE)
+
+    problem(send(client, DEDUCTIONS, new_license(), stream, chunked=False), "payload_too_large")
+    assert 3 * MEBIBYTE <= stream.given <= 5 * MEBIBYTE
+
+
+@pytest.mark.parametrize(("too_much", "status"), [(0, 200), (1, 413)])
+def test_the_limit_is_exact(client, new_license, too_much, status):
+    body = b'{"amount": 1}'.ljust(MEBIBYTE + too_much)
+    response = client.post(DEDUCTIONS, data=body, content_type=JSON, headers=new_license().headers)
+    assert response.status_code == status
+
+
+def test_a_prompt_of_two_megabytes_is_read(client, new_license, problem):
+    response = client.post(GENERATE, json={"prompt": "a" * 2_000_000}, headers=new_license().headers)
+    assert problem(response, "insufficient_credits")["required"] == 2_000_000 + 32 + 256
+
+
+def test_a_body_that_nobody_reads_is_drained_before_the_error_leaves(client, problem):
+    stream = CountingStream(300_000)
+    problem(send(client, DEDUCTIONS, None, stream, chunked=False), "credentials_missing")
+    assert stream.given == stream.size
+
+
+def test_the_type_is_judged_before_the_size_and_the_size_before_the_shape(client, new_license, problem):
+    license = new_license()
+    problem(
+        send(client, DEDUCTIONS, license, CountingStream(2 * MEBIBYTE), False, "text/plain"), "unsupported_media_type"
+    )
+    problem(send(client, DEDUCTIONS, license, CountingStream(2 * MEBIBYTE), False), "payload_too_large")
+    problem(send(client, DEDUCTIONS, license, CountingStream(20), False), "malformed_request")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/api/v1", "/api/v1/license/", "//healthz", "/api/v1/holds/x/settle"]
+)
+def test_there_is_nothing_here(client, problem, path):
+    problem(client.get(path), "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [("GET", DEDUCTIONS, {"POST", "OPTIONS"}), ("POST", "/api/v1/license", {"GET", "HEAD", "OPTIONS"})],
+)
+def test_a_method_that_is_not_taken(client, problem, method, path, allow):
+    response = client.open(path, method=method)
+    problem(response, "method_not_allowed")
+    assert set(response.headers["Allow"].split(", ")) == allow
+
+
+def test_what_nobody_thought_of_is_opaque(app, client, new_license, problem, logged, monkeypatch):
+    def explode(*args):
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(service.api.deductions.credits, "deduct", explode)
+    response = client.post(DEDUCTIONS, json={"amount": 1}, headers=new_license().headers)
+
+    problem(response, "internal_error")
+    assert b"secret" not in response.data
+    (line,) = [line for line in logged if line["event"] == "internal_error"]
+    assert line["error"] == "RuntimeError"
+    assert "secret" not in json.dumps(line)
+    assert line["request_id"] == response.headers["request-id"]
+
+
+def test_an_http_error_that_is_not_in_the_table_is_opaque(app, problem):
+    @app.get("/teapot")
+    def teapot():
+        raise ImATeapot
+
+    problem(app.test_client().get("/teapot"), "internal_error")
+
+
+def test_a_bad_request_of_the_server_s_own_is_a_problem(app, problem):
+    @app.get("/bad")
+    def bad():
+        raise BadRequest("the server's own words")
+
+    assert problem(app.test_client().get("/bad"), "malformed_request")["detail"] == "The request cannot be read."
+
+
+@pytest.fixture
+def locked(urls):
+    """The rows of all licenses, locked by somebody else until `locked.rollback()`."""
+    connection = psycopg2.connect(urls.owner)
+    connection.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+    yield connection
+    connection.close()
+
+
+def test_a_row_that_stays_locked_is_worth_another_try(client, new_license, problem, sql, state, request):
+    license = new_license()
+    sql("ALTER FUNCTION obol.deduct SET lock_timeout = '100ms'")
+    locked = request.getfixturevalue("locked")
+
+    response = client.post(DEDUCTIONS, json={"amount": 1}, headers=license.headers)
+    problem(response, "database_error", retry_after="1")
+    locked.rollback()
+    assert state(license) == (1000, 0, 1)
+
+
+def test_no_connection_in_time_is_over_capacity(make_client, new_license, problem, sql, state, monkeypatch, request):
+    monkeypatch.setattr(service, "POOL_WAIT_S", 0.2)
+    client, license = make_client(OBOL_POOL_SIZE="1"), new_license()
+    locked = request.getfixturevalue("locked")
+
+    def deduct():
+        return client.application.test_client().post(DEDUCTIONS, json={"amount": 1}, headers=license.headers)
+
+    first = threading.Thread(target=deduct)
+    first.start()
+    wait_until(
+        lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), what="the first call's wait"
+    )
+    problem(deduct(), "over_capacity", retry_after="1")
+    locked.rollback()
+    first.join()
+    assert state(license) == (999, 0, 2)
+
+
+def test_without_a_database_a_client_is_told_to_ask_again(make_client, new_license, problem, refusing_url):
+    database_url = refusing_url.replace("http://", "postgresql://nobody:a-password@") + "/none"
+    client = make_client(DATABASE_URL=database_url)
+
+    for path, body in ((DEDUCTIONS, {"amount": 1}), (GENERATE, {"prompt": "a"})):
+        response = client.post(path, json=body, headers=new_license().headers)
+        problem(response, "over_capacity", retry_after="1")
+        assert b"a-password" not in response.data
+
+
+def test_an_error_of_the_database_that_has_no_code_here_is_opaque(client, new_license, problem, sql, state):
+    license = new_license()
+    sql("ALTER TABLE obol.ledger_entries ADD CONSTRAINT no_sevens CHECK (amount <> -7)")
+
+    response = client.post(DEDUCTIONS, json={"amount": 7}, headers=license.headers)
+    problem(response, "database_error")
+    assert b"no_sevens" not in response.data
+    assert state(license) == (1000, 0, 1)

@@ -1,0 +1,171 @@
+"""One line a request, request ids, and that keys, prompts and answers are nowhere."""
+
+import json
+import re
+import threading
+
+import psycopg2
+import pytest
+from factories import wait_until
+
+from service import keys, warn_of_excess
+
+GENERATE, DEDUCTIONS = "/api/v1/generate", "/api/v1/deductions"
+
+
+def requests_in(logged):
+    return [line for line in logged if line["event"] == "request"]
+
+
+def test_one_line_a_request(client, new_license, logged):
+    license = new_license()
+
+    response = client.post(GENERATE, json={"prompt": "Hi", "model": "m"}, headers=license.headers, buffered=True)
+
+    (line,) = requests_in(logged)
+    answer = response.get_json()
+    assert line["request_id"] == response.headers["request-id"]
+    assert line["license_id"] == str(license.id)
+    assert (line["method"], line["route"], line["status"]) == ("POST", GENERATE, 200)
+    assert line["credits"] == answer["credits"]["charged"]
+    assert (line["hold_id"], line["model"]) == (answer["id"], "sandbox/m")
+    assert 0 <= line["upstream_ms"] <= line["duration_ms"]
+    assert line["delivery_ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "status", "more"),
+    [
+        (7, 200, {"credits": 7}),
+        (5000, 402, {"code": "insufficient_credits"}),
+        ("1", 422, {"code": "validation_failed"}),
+    ],
+)
+def test_the_line_of_a_deduction(client, new_license, logged, amount, status, more):
+    client.post(DEDUCTIONS, json={"amount": amount}, headers=new_license().headers, buffered=True)
+
+    (line,) = requests_in(logged)
+    assert line["status"] == status
+    assert {name: line[name] for name in more} == more
+    assert ("credits" in line) == (status == 200)
+
+
+def test_the_line_of_a_settle(client, new_license, logged):
+    license = new_license()
+    hold = client.post("/api/v1/holds", json={"amount": 10}, headers=license.headers).get_json()
+    client.post(f"/api/v1/holds/{hold['id']}/settle", json={"amount": 4}, headers=license.headers, buffered=True)
+
+    line = requests_in(logged)[-1]
+    assert (line["credits"], line["route"]) == (4, "/api/v1/holds/<uuid:hold_id>/settle")
+
+
+def test_a_path_that_a_client_made_up_is_not_logged(client, logged):
+    client.get("/obol_a_key_in_the_wrong_place", buffered=True)
+
+    (line,) = requests_in(logged)
+    assert (line["route"], line["status"]) == (None, 404)
+    assert "obol_a_key" not in json.dumps(line)
+
+
+def test_a_sane_request_id_is_taken_over(client, problem):
+    for given in ("abc", "a" * 128, "A-Z-0.9:/+=_", "0"):
+        response = client.get("/api/v1/license", headers={"x-request-id": given})
+        assert response.headers["request-id"] == given
+        assert problem(response, "credentials_missing")["instance"] == f"urn:obol:request:{given}"
+
+
+def test_any_other_request_id_is_replaced(client):
+    for given in ("", "a" * 129, "a b", 'a"b', "ä", "a\tb", "<script>"):
+        response = client.get("/healthz", headers={"x-request-id": given})
+        assert re.fullmatch(r"req_[0-9a-f]{32}", response.headers["request-id"]), given
+
+
+def test_two_requests_have_two_ids(client):
+    assert client.get("/healthz").headers["request-id"] != client.get("/healthz").headers["request-id"]
+
+
+def test_a_login_that_can_do_too_much_is_warned_of(client, make_client, urls, refusing_url, logged):
+    warn_of_excess(client.application)
+    assert logged == []
+
+    warn_of_excess(make_client(DATABASE_URL=urls.owner).application)
+    nowhere = refusing_url.replace("http://", "postgresql://nobody:a-password@") + "/none"
+    warn_of_excess(make_client(DATABASE_URL=nowhere).application)
+    assert [line["event"] for line in logged] == ["login_can_do_too_much", "login_not_checked"]
+    assert "a-password" not in json.dumps(logged)
+
+
+def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license):
+    license, canary = new_license(), "canary-in-the-prompt"
+    bad_key, keyed = keys.make(license.id), {**license.headers, "Idempotency-Key": "k"}
+    served = serve(OBOL_UPSTREAM_TIMEOUT_S="1")
+
+    calls = [
+        (GENERATE, {"prompt": canary}, keyed, 200),
+        (GENERATE, {"prompt": canary}, keyed, 200),
+        (GENERATE, {"prompt": canary + "!"}, keyed, 422),
+        (GENERATE, {"prompt": f"{canary} [sandbox status=400]", "system": canary}, license.headers, 502),
+        (GENERATE, {"prompt": f"{canary} [sandbox close]"}, license.headers, 502),
+        (GENERATE, {"prompt": f"{canary} [sandbox garbage]"}, license.headers, 502),
+        (GENERATE, {"prompt": f"{canary} [sandbox delay_ms=3000]"}, license.headers, 504),
+        (GENERATE, {"prompt": f"{canary} [sandbox input_tokens=5000]"}, license.headers, 200),
+        (GENERATE, {"prompt": canary * 1000}, license.headers, 402),
+        (GENERATE, {"prompt": [canary]}, license.headers, 422),
+        (GENERATE, {"prompt": canary}, {"x-api-key": bad_key}, 403),
+        (DEDUCTIONS, {"amount": 1}, {"x-api-key": license.raw_key + "x"}, 403),
+    ]
+    for path, body, headers, expected in calls:
+        status, answer = served.post(path, json.dumps(body).encode(), headers)
+        assert (status, canary.encode() in answer) == (expected, False), answer
+        assert license.raw_key.encode() not in answer
+        assert bad_key.encode() not in answer
+    served.stop()
+
+    log = served.log.read_text()
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [line["status"] for line in lines if line.get("route") in (GENERATE, DEDUCTIONS)] == [
+        expected for *_, expected in calls
+    ]
+    assert all({"timestamp", "level", "event", "request_id"} <= set(line) for line in lines if "route" in line)
+    for secret in (license.raw_key, bad_key, canary, "comes from the sandbox", "test-upstream-key"):
+        assert secret not in log
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "function"),
+    [
+        (DEDUCTIONS, {"amount": 1}, "obol.deduct("),
+        (GENERATE, {"prompt": "canary", "system": "canary"}, "obol.open_hold("),
+        (GENERATE, {"prompt": "canary [sandbox delay_ms=600]"}, "obol.settle_hold("),
+    ],
+)
+def test_keys_prompts_and_answers_are_not_in_pg_stat_activity(
+    app, urls, new_license, sql, upstream, path, body, function
+):
+    license, locked = new_license(), psycopg2.connect(urls.owner)
+    responses = []
+
+    def call():
+        headers = {**license.headers, "Idempotency-Key": "k"}
+        responses.append(app.test_client().post(path, json=body, headers=headers))
+
+    def running():
+        statements = (
+            "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return [query for (query,) in sql(statements) if function in query]
+
+    if "settle" not in function:
+        locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+    thread = threading.Thread(target=call)
+    thread.start()
+    if "settle" in function:
+        wait_until(lambda: upstream.calls, what="the call upstream")
+        locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+    (query,) = wait_until(running, what=f"{function} to wait")
+    locked.close()
+    thread.join()
+
+    for secret in (license.raw_key, license.raw_key[-38:], "canary", "sandbox"):
+        assert secret not in query
+    assert responses[0].status_code == 200

@@ -1,0 +1,131 @@
+"""The environment: defaults, limits, and errors that name the variable."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from service import create_app
+from service.config import NAMES, ConfigError, load
+
+URL = "postgresql://obol:a-password@localhost:5432/obol"
+
+
+def test_nothing_set_is_the_defaults():
+    config = load({"PATH": "/bin"})
+
+    assert (config.port, config.pool_size, config.lease_s, config.default_max_tokens) == (8000, 10, 30, 512)
+    assert (config.database_url, config.anthropic_api_key, config.admin_token) == (None, None, None)
+    assert (config.replay_keys, config.dev) == ((), False)
+    assert config.data_dir == Path(".obol").absolute()
+    with pytest.raises(FrozenInstanceError):
+        config.port = 1
+
+
+def test_everything_can_be_set():
+    config = load(
+        {
+            "DATABASE_URL": URL,
+            "OBOL_MIGRATE_URL": "postgres://owner@localhost/obol",
+            "ANTHROPIC_API_KEY": "key",
+            "ANTHROPIC_BASE_URL": "http://localhost:1",
+            "OBOL_ADMIN_TOKEN": "t" * 32,
+            "PORT": "8080",
+            "OBOL_POOL_SIZE": "3",
+            "OBOL_LEASE_S": "2",
+            "OBOL_THREADS": "8",
+            "OBOL_UPSTREAM_TIMEOUT_S": "60",
+            "OBOL_DEFAULT_MODEL": "m",
+            "OBOL_DEFAULT_MAX_TOKENS": "100",
+            "OBOL_REPLAY_KEYS": f"{'A' * 43}, {'_-' * 21}8=",
+            "OBOL_DATA_DIR": "/tmp/obol",
+            "OBOL_DEV": "1",
+        }
+    )
+
+    assert (config.require_database_url(), config.require_migrate_url()) == (URL, "postgres://owner@localhost/obol")
+    assert (config.require_anthropic_api_key(), config.anthropic_base_url) == ("key", "http://localhost:1")
+    assert (config.admin_token, config.port, config.pool_size, config.lease_s) == ("t" * 32, 8080, 3, 2)
+    assert (config.threads, config.upstream_timeout_s) == (8, 60)
+    assert (config.default_model, config.default_max_tokens) == ("m", 100)
+    assert config.replay_keys[0] == bytes(32)
+    assert [len(key) for key in config.replay_keys] == [32, 32]
+    assert (config.data_dir, config.dev) == (Path("/tmp/obol"), True)
+
+
+def test_an_empty_variable_is_not_set():
+    assert load(dict.fromkeys((*NAMES, "DATABASE_URL", "PORT", "ANTHROPIC_API_KEY"), "")) == load({})
+
+
+def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
+    assert load({"DATABASE_URL": URL}).require_migrate_url() == URL
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("PORT", "٨٠"),
+        ("PORT", "9" * 5000),
+        ("OBOL_POOL_SIZE", "0"),
+        ("OBOL_POOL_SIZE", "1.5"),
+        ("OBOL_LEASE_S", "-1"),
+        ("OBOL_LEASE_S", "3601"),
+        ("OBOL_THREADS", "1001"),
+        ("OBOL_UPSTREAM_TIMEOUT_S", "0"),
+        ("OBOL_DEFAULT_MAX_TOKENS", "1000001"),
+        ("OBOL_DEV", "true"),
+        ("OBOL_DEV", "2"),
+        ("OBOL_ADMIN_TOKEN", "t" * 31),
+        ("OBOL_REPLAY_KEYS", "A" * 42),
+        ("OBOL_REPLAY_KEYS", "A" * 43 + ","),
+        ("OBOL_REPLAY_KEYS", "!" * 43),
+        ("OBOL_REPLAY_KEYS", "é" * 43),
+        ("OBOL_REPLAY_KEYS", "A"),
+        ("DATABASE_URL", "mysql://root:a-password@localhost/obol"),
+        ("DATABASE_URL", "a-password"),
+        ("DATABASE_URL", "postgres"),
+        ("DATABASE_URL", "postgresql://u:a-password@host:port/db"),
+        ("OBOL_MIGRATE_URL", "sqlite:///a-password"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_wrong_value_is_an_error_by_name(name, value):
+    with pytest.raises(ConfigError, match=f"^{name} is not valid: ") as error:
+        load({name: value})
+    assert "a-password" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("OBOL_LEASE", "OBOL_LEASE_S"),
+        ("OBOL_REPLAY_KEY", "OBOL_REPLAY_KEYS"),
+        ("OBOL_MAX_TOKENS", "OBOL_DEFAULT_MAX_TOKENS"),
+        ("OBOL_ZZZ", "OBOL_"),
+        ("OBOL_", "OBOL_"),
+    ],
+)
+def test_an_unknown_name_is_an_error_with_the_nearest_one(name, near):
+    with pytest.raises(ConfigError, match=f"{name} is not a setting of Obol. Did you mean {near}"):
+        load({name: "1"})
+
+
+def test_what_kubernetes_injects_is_left_alone():
+    injected = {"OBOL_PORT": "tcp://1.2.3.4:80", "OBOL_PORT_80_TCP_ADDR": "1.2.3.4", "OBOL_SERVICE_HOST": "1.2.3.4"}
+    assert load(injected) == load({})
+
+
+@pytest.mark.parametrize("missing", ["DATABASE_URL", "ANTHROPIC_API_KEY"])
+def test_a_missing_variable_fails_at_start_by_name(environ, missing):
+    del environ[missing]
+    with pytest.raises(ConfigError, match=f"^{missing} is not set .*OBOL_DEV=1"):
+        create_app(load(environ))
+
+
+def test_a_key_of_the_development_mode_is_not_used_without_it(environ):
+    del environ["ANTHROPIC_API_KEY"]
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY is not set"):
+        create_app(load(environ | {"OBOL_DEV": "0"}))

@@ -1,0 +1,95 @@
+"""Development mode: what is missing is filled in, what is set wins, and production gets nothing."""
+
+import base64
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+import psycopg2
+import pytest
+from conftest import run
+
+from service import dev
+from service.config import ConfigError, load
+
+
+@pytest.fixture
+def data_dir():
+    folder = Path(tempfile.mkdtemp(prefix="obol-dev-"))
+    folder.chmod(0o755)
+    yield folder / "data"
+    shutil.rmtree(folder)
+
+
+def environ(data_dir, **more):
+    return {"OBOL_DEV": "1", "OBOL_DATA_DIR": str(data_dir), **more}
+
+
+@pytest.mark.parametrize("off", [{}, {"OBOL_DEV": "0"}, {"OBOL_DEV": ""}])
+def test_nothing_is_filled_in_in_production(data_dir, off):
+    given = {"OBOL_DATA_DIR": str(data_dir), "OTHER": "value"} | off
+
+    with dev.environment(given) as filled:
+        assert filled == given
+    assert not data_dir.exists()
+
+
+def test_a_database_of_its_own_for_as_long_as_the_block(data_dir):
+    given = environ(data_dir, OTHER="value")
+    before = dict(given)
+    with dev.environment(given) as filled:
+        config = load(filled)
+        assert run(config.require_database_url(), "SELECT current_user::text") == [("obol_login",)]
+        assert run(config.require_migrate_url(), "SELECT current_user::text") == [("obol_owner",)]
+        assert len(config.replay_keys) == 1
+        assert filled["OTHER"] == "value"
+    assert given == before
+    assert not list(data_dir.rglob("postmaster.pid"))
+
+
+def test_the_database_stops_when_the_block_raises(data_dir):
+    with pytest.raises(psycopg2.Error), dev.environment(environ(data_dir)) as filled:
+        run(filled["DATABASE_URL"], "SELECT no_such_column")
+    assert not list(data_dir.rglob("postmaster.pid"))
+
+
+def test_a_database_that_is_set_wins_and_nothing_embedded_is_touched(data_dir):
+    given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")
+    with dev.environment(given) as filled:
+        assert filled == given | {"OBOL_REPLAY_KEYS": filled["OBOL_REPLAY_KEYS"]}
+        assert [file.name for file in data_dir.iterdir()] == ["replay.key"]
+
+
+def test_replay_keys_that_are_set_win(data_dir):
+    given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c", OBOL_REPLAY_KEYS="A" * 43)
+    with dev.environment(given) as filled:
+        assert filled == given
+    assert not data_dir.exists()
+
+
+def test_the_replay_key_is_private_and_the_same_every_time(data_dir):
+    given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")
+    with dev.environment(given) as first, dev.environment(given) as second:
+        assert first == second
+        assert len(base64.urlsafe_b64decode(first["OBOL_REPLAY_KEYS"])) == 32
+    assert stat.S_IMODE((data_dir / "replay.key").stat().st_mode) == 0o600
+
+
+def test_an_owner_s_url_without_a_database_url_is_refused(data_dir):
+    """A variable that is set wins; serving from the embedded database would quietly ignore it."""
+    given = environ(data_dir, OBOL_MIGRATE_URL="postgresql://a:b@127.0.0.1/c")
+    with pytest.raises(ConfigError, match="DATABASE_URL"), dev.environment(given):
+        pass
+
+
+def test_a_wrong_setting_is_named(data_dir):
+    with pytest.raises(ConfigError, match="OBOL_DEV"), dev.environment(environ(data_dir, OBOL_DEV="yes")):
+        pass
+
+
+def test_the_process_s_own_environment_is_left_alone(data_dir):
+    before = dict(os.environ)
+    with dev.environment(environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")):
+        assert dict(os.environ) == before
