@@ -16,6 +16,7 @@ A directive in the prompt makes it behave as the real one does on a bad day:
 import json
 import re
 import secrets
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,6 +63,11 @@ class Sandbox(ThreadingHTTPServer):
     def calls(self) -> int:
         """How many message calls have arrived."""
         return self._calls
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that left before its answer is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def count_call(self) -> None:
         with self._lock:

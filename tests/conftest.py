@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from factories import License, Served, make_license
+from factories import License, Served, make_license, run
 
 from service import create_app, leases_of, migrations, sandbox
 from service.config import Config, load
@@ -64,18 +63,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 _SERVER: pytest.StashKey[tuple[EmbeddedPostgres, Path]] = pytest.StashKey()
-
-
-def run(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """One statement on a connection of its own, committed."""
-    connection = psycopg2.connect(url)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 def _named(url: str, database: str) -> str:

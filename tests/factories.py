@@ -14,6 +14,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 from uuid import UUID, uuid4
 
+import psycopg2
+
 from service import keys
 from service.db import Database
 from service.keys import LicenseKey
@@ -33,6 +35,18 @@ class License:
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.raw_key}"}
+
+
+def run(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """One statement on a connection of its own, committed."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
 
 
 def make_license(owner: Database, credits: int = 1000, name: str = "", expires_at: datetime | None = None) -> License:

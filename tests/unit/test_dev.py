@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import run
+from factories import run
 
-from service import dev
+from service import create_app, dev, leases_of
 from service.config import ConfigError, load
 
 
@@ -93,3 +93,14 @@ def test_the_process_s_own_environment_is_left_alone(data_dir):
     before = dict(os.environ)
     with dev.environment(environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")):
         assert dict(os.environ) == before
+
+
+def test_a_base_url_that_is_set_wins_over_the_sandbox(environ, upstream, new_license):
+    del environ["ANTHROPIC_API_KEY"]
+    app = create_app(load(environ | {"OBOL_DEV": "1"}))
+
+    answer = app.test_client().post("/api/v1/generate", json={"prompt": "Hello"}, headers=new_license().headers)
+
+    assert answer.status_code == 200
+    assert upstream.calls == 1
+    leases_of(app).stop()

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import run
-from factories import ROOT, wait_until
+from factories import ROOT, run, wait_until
 
 from service import embedded
 from service.embedded import EmbeddedError, EmbeddedPostgres

@@ -1,12 +1,15 @@
 """The sandbox speaks the upstream's wire, and misbehaves on demand."""
 
 import json
+import socket
+import struct
 import time
 from http.client import HTTPConnection, RemoteDisconnected
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from factories import wait_until
 
 from service import sandbox
 
@@ -135,3 +138,24 @@ def test_one_connection_serves_many_calls(upstream):
         assert connection.getresponse().read()
     connection.close()
     assert upstream.calls == 2
+
+
+def test_a_client_that_leaves_is_no_news(upstream, capfd):
+    body = json.dumps({"model": "m", "max_tokens": 1, "messages": "[sandbox delay_ms=300]"}).encode()
+    head = f"POST /v1/messages HTTP/1.1\r\nx-api-key: k\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(upstream.server_address) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(head.encode() + body)
+        wait_until(lambda: upstream.calls == 1)
+    time.sleep(0.6)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_wrong_in_the_sandbox_itself_is_shown(upstream, capfd):
+    try:
+        raise RuntimeError("wrong")
+    except RuntimeError:
+        upstream.handle_error(None, ("127.0.0.1", 1))
+
+    assert "RuntimeError: wrong" in capfd.readouterr().err
