@@ -4,6 +4,7 @@
 .PHONY: run test lint format lock schema snapshot clean
 
 BIN = .venv/bin
+PYTEST_ARGS = --cov
 
 run:
 	@scripts/install.sh requirements.lock
