@@ -724,7 +724,7 @@ $$;
 CREATE FUNCTION obol.release_expired_holds(p_batch_size integer DEFAULT 100, p_process_id uuid DEFAULT NULL::uuid, p_live_holds uuid[] DEFAULT '{}'::uuid[], p_orphans_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '5s'
+    SET lock_timeout TO '500ms'
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();

@@ -107,16 +107,8 @@ class EmbeddedPostgres:
                 pass
             else:
                 base = self._base()
-                self._run(
-                    self._reachable_binaries(base) / "pg_ctl",
-                    "stop",
-                    "-D",
-                    base / "data",
-                    "-m",
-                    "fast",
-                    "-w",
-                    check=False,
-                )
+                pg_ctl = self._reachable_binaries(base) / "pg_ctl"
+                self._run(pg_ctl, "stop", "-D", base / "data", "-m", "fast", "-w", check=False)
             os.close(self._users_lock)
             self._users_lock = None
 

@@ -100,7 +100,10 @@ class Leases:
         """
         self.start()
         if not self.alive():
-            self.beat()
+            with self._beating:
+                # Fifty calls may wake up at once; one of them renews for all.
+                if not self.alive():
+                    self._renew()
         hold_id = uuid4()
         with self._lock:
             self._live.add(hold_id)
@@ -132,21 +135,33 @@ class Leases:
             Problem: the database could not be reached; what was to be told is kept.
         """
         with self._beating:
-            asked_at = self._clock()
-            now = processes.heartbeat(self._db, self.process_id, self._lease_s)
-            self._renewed_at = asked_at
+            now = self._renew()
 
             # What was opened before the last beat had its id in the live set before this line,
             # so that what is not in it is nobody's. Anything younger is left for the next beat.
             with self._lock:
                 live, orphans_before, self._last_beat = list(self._live), self._last_beat, now
-            while holds.release_expired(self._db, self.process_id, live, orphans_before):
-                pass
+            self._release_expired(live, orphans_before)
             self._note_delivered()
             self._undo_withheld()
-            if asked_at >= self._purged_at + PURGE_EVERY_S:
-                self._purged_at = asked_at
+            if self._clock() >= self._purged_at + PURGE_EVERY_S:
+                self._purged_at = self._clock()
                 processes.purge(self._db)
+
+    def _renew(self) -> datetime:
+        """Renew the lease; returns the database's time."""
+        asked_at = self._clock()
+        now = processes.heartbeat(self._db, self.process_id, self._lease_s)
+        # From before the question: by the database's clock the lease ends later than by ours.
+        self._renewed_at = asked_at
+        return now
+
+    def _release_expired(self, live: list[UUID], orphans_before: datetime | None) -> None:
+        """Batch after batch, but not past the next beat: a dead process may have left thousands,
+        and the lease of a living one must not lapse over them."""
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        while holds.release_expired(self._db, self.process_id, live, orphans_before) and self._clock() < give_up_at:
+            pass
 
     def _undo_withheld(self) -> None:
         with self._lock:

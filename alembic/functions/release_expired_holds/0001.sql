@@ -4,7 +4,7 @@
 -- caller asks again until it returns 0.
 -- Several licenses in one transaction: locked in ascending order, skipping what is busy. When
 -- all are busy it waits for the first alone, or a license in constant use would never get its
--- credits back.
+-- credits back; but not for long, because the caller has a lease to renew.
 CREATE OR REPLACE FUNCTION obol.release_expired_holds(
     p_batch_size integer DEFAULT 100,
     p_process_id uuid DEFAULT NULL,
@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION obol.release_expired_holds(
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '5s'
+SET lock_timeout = '500ms'
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
