@@ -3,9 +3,12 @@
 import os
 import sys
 
+import gunicorn.util
+
 from service import dev, leases_of, logs, warn_of_excess
 from service.config import ConfigError, load
 from service.embedded import EmbeddedError
+from service.refusals import MaskingLogger, write_problem
 
 
 def give_up(error):
@@ -39,6 +42,10 @@ graceful_timeout = 600
 
 # No unix socket in the home folder of whoever runs this.
 control_socket_disable = True
+
+# What gunicorn itself refuses (a malformed header, say) never reaches the application.
+logger_class = MaskingLogger
+gunicorn.util.write_error = write_problem
 
 # One line a request is written by the application, with what it charged.
 accesslog = None

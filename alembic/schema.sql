@@ -151,7 +151,10 @@ CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
-    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
+    -- A price that lacks a class gives NULL, never a silent zero.
+    SELECT CASE WHEN count(p_price ->> class) = 5 AND p_usage IS NOT NULL THEN
+               ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
+           END
       FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
 $$;
 
@@ -322,6 +325,8 @@ BEGIN
         PERFORM obol.affordable_amount(p_license_id, p_amount, p_amount);
     END IF;
 
+    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
+    PERFORM obol.check_key(p_license_id, p_key_digest);
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
     END IF;
@@ -347,10 +352,19 @@ DECLARE
         concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
     v_balance bigint;
 BEGIN
-    SELECT d.balance INTO v_balance
-      FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
-                       amount, idempotency_key, v_fingerprint, reference) d;
-    RETURN v_balance;
+    -- Another call can come between two statements of obol.deduct, which then raises 40001. The
+    -- service asks again by itself; a caller in SQL knows four errors and should not meet a fifth.
+    FOR attempt IN 1..10 LOOP
+        BEGIN
+            SELECT d.balance INTO v_balance
+              FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+                               amount, idempotency_key, v_fingerprint, reference) d;
+            RETURN v_balance;
+        EXCEPTION WHEN serialization_failure THEN
+            NULL;
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'too many calls change this license at once: ask again' USING ERRCODE = '40001';
 END
 $_$;
 
@@ -529,6 +543,7 @@ CREATE FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) RE
       FROM (SELECT * FROM unnest(p_license_ids, p_hold_ids) AS u (license_id, hold_id)
              ORDER BY license_id, hold_id) d
      WHERE h.license_id = d.license_id AND h.hold_id = d.hold_id AND h.delivered_at IS NULL
+       AND h.state = 'settled'
 $$;
 
 --
@@ -586,6 +601,8 @@ BEGIN
         v_amount := obol.affordable_amount(p_license_id, p_min_amount, v_amount);
     END LOOP;
 
+    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
+    PERFORM obol.check_key(p_license_id, p_key_digest);
     v_now := clock_timestamp();
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
@@ -691,6 +708,21 @@ BEGIN
             USING ERRCODE = 'OB404';
     END IF;
 END
+$$;
+
+--
+-- Name: refund_withheld(uuid, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) RETURNS TABLE(amount bigint, balance bigint)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+    SELECT r.amount, r.balance
+      FROM obol.holds h, obol.refund(h.license_id, h.hold_id, 'answer withheld', true) r
+     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
+       AND h.process_id = p_process_id AND h.delivered_at IS NULL
 $$;
 
 --
@@ -1083,6 +1115,10 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
      WHERE e.kind = 'charge' AND e.price IS NOT NULL
        AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
     UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
     SELECT e.license_id, 'a client is charged what it held at most',
            format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
                   e.shortfall, h.hold_id, h.amount)
@@ -1252,7 +1288,16 @@ CREATE VIEW obol.license_overview AS
 CREATE TABLE obol.prices (
     model_pattern text NOT NULL,
     effective_from timestamp with time zone NOT NULL,
-    price jsonb NOT NULL
+    input bigint NOT NULL,
+    output bigint NOT NULL,
+    cache_write_5m bigint NOT NULL,
+    cache_write_1h bigint NOT NULL,
+    cache_read bigint NOT NULL,
+    CONSTRAINT prices_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
+    CONSTRAINT prices_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
+    CONSTRAINT prices_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
+    CONSTRAINT prices_input_check CHECK (((input >= 0) AND (input <= '1000000000000'::bigint))),
+    CONSTRAINT prices_output_check CHECK (((output >= 0) AND (output <= '1000000000000'::bigint)))
 );
 
 --
@@ -1268,7 +1313,7 @@ COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of e
 CREATE VIEW obol.price_book AS
  SELECT model_pattern,
     effective_from,
-    price
+    jsonb_build_object('input', input, 'output', output, 'cache_write_5m', cache_write_5m, 'cache_write_1h', cache_write_1h, 'cache_read', cache_read) AS price
    FROM obol.prices p;
 
 --
@@ -1308,7 +1353,9 @@ CREATE VIEW obol.undelivered_holds AS
     h.ended_at AS settled_at
    FROM (obol.holds h
      JOIN obol.ledger_entries e ON (((e.license_id = h.license_id) AND (e.kind = 'charge'::text) AND (e.cause_id = h.hold_id))))
-  WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.idempotency_key IS NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
+  WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
+           FROM obol.idempotency_keys i
+          WHERE ((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))) AND (NOT (EXISTS ( SELECT
            FROM obol.ledger_entries r
           WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
 
@@ -1553,7 +1600,13 @@ GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days intege
 --
 
 REVOKE ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) TO obol_service;
+
+--
+-- Name: FUNCTION refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) TO obol_service;
 
 --
 -- Name: FUNCTION refuse_hold(p_hold obol.holds, p_amount bigint); Type: ACL; Schema: obol; Owner: -

@@ -151,7 +151,8 @@ class Completions:
             log.error("answer_withheld", hold_id=str(hold_id), problem=str(problem), upstream_usage=usage)
             raise Problem(
                 "database_error",
-                "The answer could not be paid for, so it was withheld; a charge, if any, is given back. Ask again.",
+                "The answer could not be paid for and was withheld. Ask again: with the same Idempotency-Key you get "
+                "it if it was charged after all; without one, such a charge is given back.",
                 retry_after_s=1,
             ) from problem
         if settled.shortfall:
@@ -173,8 +174,7 @@ class Completions:
             try:
                 return call()
             except Problem as problem:
-                # Retry-After is on the problems that time alone can mend.
-                if problem.retry_after is None or not self._leases.alive():
+                if problem.code not in ("over_capacity", "database_error") or not self._leases.alive():
                     raise
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 1.0)

@@ -26,7 +26,10 @@ _ASK_AGAIN = {"40001", "40P01"}
 _ATTEMPTS = 8
 
 _NOT_MIGRATED = {"3F000", "42P01", "42883"}
-_WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03"}
+_READ_ONLY = "25006"
+_WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03", _READ_ONLY}
+# Classes of errors that time or an operator mends: no resources, a fault of the system.
+_WORTH_A_RETRY_CLASSES = ("53", "58")
 
 
 def sqlalchemy_url(url: str) -> URL:
@@ -68,6 +71,7 @@ class Database:
                 "keepalives_idle": 5,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "tcp_user_timeout": 15000,
             },
         )
 
@@ -89,6 +93,9 @@ class Database:
                 try:
                     return list(connection.execute(statement, parameters))
                 except DBAPIError as error:
+                    if getattr(error.orig, "pgcode", None) == _READ_ONLY:
+                        # After a failover this is the old primary: the next connection finds the new one.
+                        connection.invalidate()
                     unknown = _problem(error)
                     if not unknown.outcome_unknown or attempt == _ATTEMPTS:
                         raise unknown from error
@@ -129,10 +136,13 @@ def _problem(error: DBAPIError) -> Problem:
         said = str(diag.message_primary).partition(": ")[2]
         detail = said[:1].upper() + said[1:] + "." + (f" {diag.message_hint}" if diag.message_hint else "")
         return Problem(row.code, detail, json.loads(diag.message_detail) if diag.message_detail else {})
-    if sqlstate in _ASK_AGAIN or sqlstate is None or sqlstate.startswith("08") or error.connection_invalidated:
+    if sqlstate in _ASK_AGAIN:
+        detail = "Too many calls change this license at once. Ask again."
+        return Problem("database_error", detail, retry_after_s=1, outcome_unknown=True)
+    if sqlstate is None or sqlstate.startswith("08") or error.connection_invalidated:
         detail = "The connection to the database was lost. Ask again."
         return Problem("database_error", detail, retry_after_s=1, outcome_unknown=True)
     if sqlstate in _NOT_MIGRATED:
         return Problem("database_error", "The database lacks what this release needs: run `obol migrate`.")
-    retry_after_s = 1 if sqlstate in _WORTH_A_RETRY else None
+    retry_after_s = 1 if sqlstate in _WORTH_A_RETRY or sqlstate[:2] in _WORTH_A_RETRY_CLASSES else None
     return Problem("database_error", "The database could not do this.", retry_after_s=retry_after_s)

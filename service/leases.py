@@ -10,8 +10,10 @@ all three with it; its lease lapses, and any living process gives its open holds
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -30,6 +32,9 @@ BEATS_PER_LEASE = 3
 
 # Old answers and keys are looked for this often; they live for hours and days.
 PURGE_EVERY_S = 600
+
+# How long a beat may wait for another one that hangs in the database.
+TURN_WAIT_S = 3
 
 
 class WithheldHold(NamedTuple):
@@ -64,7 +69,7 @@ class Leases:
         self._delivered: list[tuple[UUID, UUID]] = []
         self._last_beat: datetime | None = None
         self._renewed_at = float("-inf")
-        self._purged_at = self._clock()
+        self._purged_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -82,7 +87,7 @@ class Leases:
         if self._thread is None or self._pid != os.getpid():
             return
         self._stop.set()
-        self._thread.join(timeout=self._lease_s)
+        self._thread.join(timeout=TURN_WAIT_S)
         try:
             self.beat()
             processes.heartbeat(self._db, self.process_id, 0)
@@ -100,7 +105,7 @@ class Leases:
         """
         self.start()
         if not self.alive():
-            with self._beating:
+            with self._turn():
                 # Fifty calls may wake up at once; one of them renews for all.
                 if not self.alive():
                     self._renew()
@@ -134,19 +139,37 @@ class Leases:
         Raises:
             Problem: the database could not be reached; what was to be told is kept.
         """
-        with self._beating:
+        with self._turn():
             now = self._renew()
 
             # What was opened before the last beat had its id in the live set before this line,
             # so that what is not in it is nobody's. Anything younger is left for the next beat.
             with self._lock:
                 live, orphans_before, self._last_beat = list(self._live), self._last_beat, now
-            self._release_expired(live, orphans_before)
-            self._note_delivered()
-            self._undo_withheld()
-            if self._clock() >= self._purged_at + PURGE_EVERY_S:
-                self._purged_at = self._clock()
-                processes.purge(self._db)
+            failed: Problem | None = None
+            # One that fails (a row that somebody has locked) must not keep the others from going on.
+            for step in (
+                partial(self._release_expired, live, orphans_before),
+                self._note_delivered,
+                self._undo_withheld,
+                self._purge,
+            ):
+                try:
+                    step()
+                except Problem as problem:
+                    failed = failed or problem
+            if failed is not None:
+                raise failed
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One beat at a time; who cannot get a turn must not wait for a stuck one for good."""
+        if not self._beating.acquire(timeout=TURN_WAIT_S):
+            raise Problem("over_capacity", "The heartbeat waits for the database. Ask again.")
+        try:
+            yield
+        finally:
+            self._beating.release()
 
     def _renew(self) -> datetime:
         """Renew the lease; returns the database's time."""
@@ -172,11 +195,19 @@ class Leases:
             except Problem as problem:
                 if problem.code in ("over_capacity", "database_error"):
                     raise
-                refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id)
+                refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id, self.process_id)
                 if refunds:
                     log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refunds[0].amount)
             with self._lock:
                 self._withheld.remove(item)
+
+    def _purge(self) -> None:
+        if self._clock() < self._purged_at + PURGE_EVERY_S:
+            return
+        self._purged_at = self._clock()
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        while processes.purge(self._db) and self._clock() < give_up_at:
+            pass
 
     def _note_delivered(self) -> None:
         with self._lock:

@@ -65,8 +65,8 @@ class Problem(Exception):
         detail: one sentence on what happened and what to do; never a key, prompt or answer.
         extra: members added to the problem document, such as `available` and `required`.
         retry_after_s: overrides the table where a retry can help only in this case.
-        outcome_unknown: the database may or may not have done what was asked (a lost
-            connection): the same id must be asked again, or its hold left to expire.
+        outcome_unknown: the same id must be asked again: the database may have done what was
+            asked (a lost connection), or another call came between (a serialization failure).
     """
 
     code: str

@@ -36,6 +36,7 @@ FUNCTIONS = [
     "set_license_status",
     "rotate_license_key",
     "refund",
+    "refund_withheld",
     "find_license",
     "list_entries",
     "verify",
@@ -147,14 +148,17 @@ COMMENT ON TABLE obol.idempotency_keys IS
 CREATE TABLE obol.prices (
     model_pattern text NOT NULL,
     effective_from timestamptz NOT NULL,
-    price jsonb NOT NULL,
+    input bigint NOT NULL CHECK (input BETWEEN 0 AND 1000000000000),
+    output bigint NOT NULL CHECK (output BETWEEN 0 AND 1000000000000),
+    cache_write_5m bigint NOT NULL CHECK (cache_write_5m BETWEEN 0 AND 1000000000000),
+    cache_write_1h bigint NOT NULL CHECK (cache_write_1h BETWEEN 0 AND 1000000000000),
+    cache_read bigint NOT NULL CHECK (cache_read BETWEEN 0 AND 1000000000000),
     PRIMARY KEY (model_pattern, effective_from)
 );
 COMMENT ON TABLE obol.prices IS
     'The price book: credits per million tokens of each class. A pattern is a model name, or the beginning of one and a *.';
-INSERT INTO obol.prices (model_pattern, effective_from, price)
-VALUES ('*', '2026-01-01T00:00:00Z',
-        '{"input": 1000000, "output": 1000000, "cache_write_5m": 1000000, "cache_write_1h": 1000000, "cache_read": 1000000}');
+INSERT INTO obol.prices (model_pattern, effective_from, input, output, cache_write_5m, cache_write_1h, cache_read)
+VALUES ('*', '2026-01-01T00:00:00Z', 1000000, 1000000, 1000000, 1000000, 1000000);
 
 CREATE TABLE obol.processes (
     process_id uuid PRIMARY KEY,
@@ -178,12 +182,19 @@ CREATE VIEW obol.undelivered_holds AS
       JOIN obol.ledger_entries e
         ON e.license_id = h.license_id AND e.kind = 'charge' AND e.cause_id = h.hold_id
      WHERE h.state = 'settled' AND h.process_id IS NOT NULL
-       AND h.idempotency_key IS NULL AND h.delivered_at IS NULL
+       AND h.delivered_at IS NULL
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = h.license_id AND i.scope = 'license'
+                          AND i.idempotency_key = h.idempotency_key AND i.cause_id = h.hold_id
+                          AND i.answer IS NOT NULL AND i.answer_expires_at > clock_timestamp())
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = h.license_id AND r.kind = 'refund' AND r.cause_id = h.hold_id);
 
 CREATE VIEW obol.price_book AS
-    SELECT p.model_pattern, p.effective_from, p.price FROM obol.prices p;
+    SELECT p.model_pattern, p.effective_from,
+           jsonb_build_object('input', p.input, 'output', p.output, 'cache_write_5m', p.cache_write_5m,
+                              'cache_write_1h', p.cache_write_1h, 'cache_read', p.cache_read) AS price
+      FROM obol.prices p;
 
 CREATE VIEW obol.schema_revision AS
     SELECT v.version_num FROM obol.alembic_version v;

@@ -27,8 +27,7 @@ def create(services: Services) -> Flask:
     app.extensions["obol"] = services
     # A prompt's order of fields is the client's business; an answer's is ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    # "/x/" and "//x" are not "/x": a redirect would lose a POST's body.
-    app.url_map.strict_slashes = True
+    # No redirect from "//x" to "/x": it would lose a POST's body.
     app.url_map.merge_slashes = False
     access.init(app)
     documentation = openapi.init(app)

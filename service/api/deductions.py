@@ -19,14 +19,16 @@ blueprint = Blueprint("deductions", license_auth)
 def create_deduction(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Deduct credits from the license."""
     amount = amount_in_range(body["amount"])
+    deduction_id = uuid4()
     deduction = credits.deduct(
         services().database,
         license_key(),
-        uuid4(),
+        deduction_id,
         amount,
         headers["idempotency_key"],
         fingerprint(),
         body["reference"],
     )
-    note(credits=amount)
+    replayed = deduction.deduction_id != deduction_id
+    note(credits=0 if replayed else amount, replayed=replayed)
     return deduction

@@ -1,5 +1,6 @@
 """The one place that renders an error: RFC 9457 problem documents."""
 
+import time
 from typing import Any
 
 from flask import Flask, Response, json, request
@@ -9,9 +10,10 @@ from ..logs import log
 from ..problems import Problem
 from .access import note, request_id
 
-# Bodies that nobody read are drained up to here before an error leaves. Closing the connection
-# on a client that is still sending would reset it before the client has read why.
+# Bodies that nobody read are drained before an error leaves, this far and this long. Closing the
+# connection on a client that is still sending would reset it before the client has read why.
 DRAIN_LIMIT = 64 * 1024 * 1024
+DRAIN_S = 10
 _CHUNK = 64 * 1024
 
 _HTTP_CODES = {
@@ -74,6 +76,17 @@ def _internal_error(error: Exception) -> Response:
 def _drain(response: Response) -> Response:
     if response.status_code >= 400:
         drained = 0
-        while drained < DRAIN_LIMIT and (chunk := request.stream.read(_CHUNK)):
-            drained += len(chunk)
+        give_up_at = time.monotonic() + DRAIN_S
+        connection = request.environ.get("gunicorn.socket")
+        try:
+            if connection is not None:
+                connection.settimeout(DRAIN_S)
+            while drained < DRAIN_LIMIT and time.monotonic() < give_up_at and (chunk := request.stream.read(_CHUNK)):
+                drained += len(chunk)
+        except Exception as error:
+            # The client stopped sending, or sends what is no body. It has its error all the same.
+            log.info("body_not_drained", error=type(error).__name__, drained=drained)
+        finally:
+            if connection is not None:
+                connection.settimeout(None)
     return response

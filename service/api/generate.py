@@ -36,7 +36,8 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
     )
     answer = services().completions.generate(key, call)
     note(
-        credits=answer.charged,
+        credits=0 if answer.held is None else answer.charged,
+        replayed=answer.held is None,
         hold_id=str(answer.hold_id),
         model=answer.message["model"],
         upstream_ms=answer.upstream_ms,

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -13,11 +15,19 @@ from webargs.flaskparser import FlaskParser
 from .. import keys
 from ..keys import LicenseKey
 from ..problems import Problem
+from ..repository import licenses
 from .access import note
 
 MEBIBYTE = 1024 * 1024
 MAX_CREDITS = 2**63 - 1
 _CHUNK = 64 * 1024
+
+# A body may take this long to begin and between two pieces, and then has to keep this pace: a
+# client that sends a byte now and then would hold a thread for good.
+BODY_GRACE_S = 10
+LEAST_BYTES_PER_S = 32 * 1024
+
+_LARGE_BODIES = threading.BoundedSemaphore(2)
 
 
 def license_auth() -> None:
@@ -86,19 +96,47 @@ def body() -> bytes:
     """The body of the current request, read once and at most as long as its blueprint takes.
 
     Raises:
-        Problem: payload_too_large.
+        Problem: payload_too_large; malformed_request when it did not come whole, or too slowly.
     """
     if "body" not in g:
         limit = _blueprint().body_limit
         read = bytearray()
-        # One byte more than allowed is enough to know; errors.py drains what is left.
-        while len(read) <= limit and (chunk := request.stream.read(min(_CHUNK, limit + 1 - len(read)))):
-            read += chunk
+        connection = request.environ.get("gunicorn.socket")
+        give_up_at = time.monotonic() + BODY_GRACE_S
+        try:
+            if connection is not None:
+                connection.settimeout(BODY_GRACE_S)
+            # One byte more than allowed is enough to know; errors.py drains what is left.
+            while len(read) <= limit and (chunk := request.stream.read(min(_CHUNK, limit + 1 - len(read)))):
+                read += chunk
+                if time.monotonic() > give_up_at + len(read) / LEAST_BYTES_PER_S:
+                    raise TimeoutError
+        except Exception as error:
+            # A time-out, a connection that broke, a chunk of the wrong size: the server has many
+            # words for what a client did not send.
+            raise _malformed("The body did not arrive whole and in time.") from error
+        finally:
+            if connection is not None:
+                connection.settimeout(None)
         if len(read) > limit:
             raise Problem("payload_too_large", f"The body may have {limit} bytes at most.", {"limit_bytes": limit})
+        if request.content_length is not None and len(read) < request.content_length:
+            raise _malformed(f"The body ends after {len(read)} of {request.content_length} bytes.")
         g.body = bytes(read)
     result: bytes = g.body
     return result
+
+
+def _document() -> Any:
+    """The body as JSON.
+
+    Parsed JSON can take thirty times its bytes, so a large body is only parsed for a license
+    that exists, and two at a time."""
+    if len(body()) <= MEBIBYTE:
+        return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    licenses.find(services().database, license_key())
+    with _LARGE_BODIES:
+        return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
 
 
 class _Parser(FlaskParser):
@@ -110,7 +148,7 @@ class _Parser(FlaskParser):
                 "unsupported_media_type", "Send the body as JSON, with the header `Content-Type: application/json`."
             )
         try:
-            document = json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+            document = _document()
         except UnicodeDecodeError as error:
             raise _malformed(f"The body is not valid UTF-8 (byte {error.start}).") from error
         except json.JSONDecodeError as error:

@@ -15,7 +15,8 @@ _DEDUCT = text(
 _GRANT = text(
     "SELECT * FROM obol.grant_credits(:license_id, :grant_id, :amount, :idempotency_key, :fingerprint, :reference)"
 )
-_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference, :withheld)")
+_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference)")
+_REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
 
 
@@ -73,12 +74,13 @@ def refund(db: Database, license_id: UUID, cause_id: UUID, reference: str) -> Ro
 
     Raises: Problem hold_not_found.
     """
-    return db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference, withheld=False)
+    return db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference)
 
 
-def refund_withheld(db: Database, license_id: UUID, hold_id: UUID) -> list[Row[Any]]:
-    """Give back the charge for an answer that was withheld, unless it is stored for a retry."""
-    return db.rows(_REFUND, license_id=license_id, cause_id=hold_id, reference="answer withheld", withheld=True)
+def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, process_id: UUID) -> list[Row[Any]]:
+    """Give back the charge for an answer that a process withheld, unless it is stored for a
+    retry: amount and balance, or no row when there was nothing to give back."""
+    return db.rows(_REFUND_WITHHELD, license_id=license_id, hold_id=hold_id, process_id=process_id)
 
 
 def verify(db: Database) -> list[Row[Any]]:

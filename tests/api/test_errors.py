@@ -204,3 +204,21 @@ def test_an_error_of_the_database_that_has_no_code_here_is_opaque(client, new_li
     problem(response, "database_error")
     assert b"no_sevens" not in response.data
     assert state(license) == (1000, 0, 1)
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(client, new_license, problem, monkeypatch):
+    monkeypatch.setattr("service.api.requests.BODY_GRACE_S", -1)
+    monkeypatch.setattr("service.api.requests.LEAST_BYTES_PER_S", 1e12)
+
+    response = client.post(DEDUCTIONS, json={"amount": 1}, headers=new_license().headers)
+
+    assert "in time" in problem(response, "malformed_request")["detail"]
+
+
+def test_a_large_body_is_parsed_only_for_a_license_that_exists(client, new_license, problem):
+    body = b"[" + b"0," * 1024 * 1024 + b"0]"
+    unknown = {"Authorization": "Bearer nothing", "Content-Type": "application/json"}
+
+    problem(client.post(GENERATE, data=body, headers=unknown), "license_invalid")
+    known = new_license().headers | {"Content-Type": "application/json"}
+    problem(client.post(GENERATE, data=body, headers=known), "malformed_request")

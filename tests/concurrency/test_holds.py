@@ -35,6 +35,13 @@ def db(urls):
 
 
 @pytest.fixture
+def owner(urls):
+    database = Database(urls.owner, pool_size=THREADS, wait_s=30)
+    yield database
+    database.close()
+
+
+@pytest.fixture
 def at_once(urls, sql):
     """`at_once(license, calls)`: the results, or the codes of the problems, in the order of the calls."""
 
@@ -364,7 +371,7 @@ def test_one_refund_gives_back_once(db, owner, new_license, at_once):
     deduction_id = uuid4()
     credits.deduct(db, license.key, deduction_id, 100, None, b"one", None)
 
-    results = at_once(license, [lambda: credits.refund(db, license.id, deduction_id, "sorry")] * THREADS)
+    results = at_once(license, [lambda: credits.refund(owner, license.id, deduction_id, "sorry")] * THREADS)
 
     assert set(results) == {(100, 1000)}
 

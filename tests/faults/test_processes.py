@@ -10,6 +10,7 @@ from urllib.error import URLError
 import pytest
 from factories import wait_until
 
+SLOWEST = json.dumps({"prompt": "[sandbox delay_ms=30000] Hello", "max_tokens": 50}).encode()
 SLOW = json.dumps({"prompt": "[sandbox delay_ms=3000] Hello", "max_tokens": 50}).encode()
 BRISK = json.dumps({"prompt": "[sandbox delay_ms=800] Hello", "max_tokens": 50}).encode()
 
@@ -158,10 +159,11 @@ def test_ctrl_c_does_not_wait_and_gives_the_holds_back(serve, new_license, holds
     served = serve()
     license = new_license(credits=10_000)
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(attempt, served, SLOW, license.headers)
+        call = pool.submit(attempt, served, SLOWEST, license.headers)
         wait_until(lambda: holds() == ["held"], what="an open hold")
         os.killpg(served.process.pid, signal.SIGINT)
-        served.process.wait(2.5)
+        # Well before the answer would have come.
+        served.process.wait(15)
         assert call.result() is None
 
     assert holds() == ["expired"]

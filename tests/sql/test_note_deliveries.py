@@ -54,21 +54,31 @@ def test_only_the_pair_counts(db, new_license, process_hold, settle):
     assert [row.hold_id for row in holds.undelivered(db)] == [hold.hold_id]
 
 
-@pytest.mark.parametrize("what", ["keyed", "of a client", "open", "expired", "refunded"])
+@pytest.mark.parametrize("what", ["stored", "of a client", "open", "expired", "refunded"])
 def test_what_is_not_open_to_loss_is_not_listed(db, owner, new_license, client_hold, process_hold, settle, lapse, what):
     license = new_license()
     if what == "of a client":
         holds.settle(db, license.key, client_hold(license).hold_id, 1)
     else:
-        hold = process_hold(license, key="k" if what == "keyed" else None)
+        hold = process_hold(license, key="k" if what == "stored" else None)
         if what == "expired":
             lapse()
         elif what != "open":
-            settle(license, hold, 1)
+            settle(license, hold, 1, answer=b"sealed" if what == "stored" else None)
         if what == "refunded":
             credits.refund(owner, license.id, hold.hold_id, "lost on the wire")
 
     assert holds.undelivered(db) == []
+
+
+@pytest.mark.parametrize("answer", [None, b"sealed"], ids=["never stored", "past its time"])
+def test_a_keyed_answer_that_no_retry_can_get_is_listed(db, new_license, process_hold, settle, sql, answer):
+    license = new_license()
+    hold = process_hold(license, key="k")
+    settle(license, hold, 1, answer=answer)
+    sql("UPDATE obol.idempotency_keys SET answer_expires_at = clock_timestamp()")
+
+    assert [row.hold_id for row in holds.undelivered(db)] == [hold.hold_id]
 
 
 def test_oldest_first(db, new_license, process_hold, settle):

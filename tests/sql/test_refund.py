@@ -109,55 +109,55 @@ def test_a_refund_leaves_the_key_in_force(owner, new_license, process_hold, sett
 # Of a withheld answer, by the service
 
 
-def test_a_withheld_answer_is_paid_back(db, new_license, process_hold, settle, sql):
+def test_a_withheld_answer_is_paid_back(db, new_license, process_hold, process_id, settle, sql):
     license = new_license(credits=100)
     hold = process_hold(license)
     settle(license, hold, 40)
 
-    (result,) = credits.refund_withheld(db, license.id, hold.hold_id)
+    (result,) = credits.refund_withheld(db, license.id, hold.hold_id, process_id)
 
     assert (result.amount, result.balance) == (40, 100)
     assert sql("SELECT amount, reference FROM obol.ledger_entries WHERE kind = 'refund'") == [(40, "answer withheld")]
 
 
-def test_paid_back_once(db, new_license, process_hold, settle, contents):
+def test_paid_back_once(db, new_license, process_hold, process_id, settle, contents):
     license = new_license(credits=100)
     hold = process_hold(license)
     settle(license, hold, 40)
-    first = credits.refund_withheld(db, license.id, hold.hold_id)
+    first = credits.refund_withheld(db, license.id, hold.hold_id, process_id)
     before = contents()
 
-    assert credits.refund_withheld(db, license.id, hold.hold_id) == first
+    assert credits.refund_withheld(db, license.id, hold.hold_id, process_id) == first
     assert contents() == before
 
 
-def test_not_while_a_retry_can_get_the_answer(db, new_license, process_hold, settle, contents):
+def test_not_while_a_retry_can_get_the_answer(db, new_license, process_hold, process_id, settle, contents):
     license = new_license(credits=100)
     hold = process_hold(license, key="k")
     settle(license, hold, 40, answer=b"sealed")
     before = contents()
 
-    assert credits.refund_withheld(db, license.id, hold.hold_id) == []
+    assert credits.refund_withheld(db, license.id, hold.hold_id, process_id) == []
     assert contents() == before
     assert bytes(process_hold(license, key="k").answer) == b"sealed"
 
 
-def test_an_answer_past_its_time_to_live_is_no_answer_to_a_retry(db, new_license, process_hold, settle):
+def test_an_answer_past_its_time_to_live_is_no_answer_to_a_retry(db, new_license, process_hold, process_id, settle):
     license = new_license(credits=100)
     hold = process_hold(license, key="k")
     settle(license, hold, 40, answer=b"sealed", answer_ttl_s=0)
 
-    (result,) = credits.refund_withheld(db, license.id, hold.hold_id)
+    (result,) = credits.refund_withheld(db, license.id, hold.hold_id, process_id)
 
     assert result.balance == 100
     assert process_hold(license, key="k").outcome == "opened"
 
 
-def test_without_a_stored_answer_the_key_is_freed_for_a_new_try(db, new_license, process_hold, settle):
+def test_without_a_stored_answer_the_key_is_freed_for_a_new_try(db, new_license, process_hold, process_id, settle):
     license = new_license(credits=100)
     hold = process_hold(license, key="k")
     settle(license, hold, 40)
-    credits.refund_withheld(db, license.id, hold.hold_id)
+    credits.refund_withheld(db, license.id, hold.hold_id, process_id)
 
     again = process_hold(license, key="k")
 
@@ -167,7 +167,7 @@ def test_without_a_stored_answer_the_key_is_freed_for_a_new_try(db, new_license,
 
 @pytest.mark.parametrize("state", ["held", "released", "expired", "unknown"])
 def test_where_nothing_was_charged_there_is_nothing_to_do(
-    db, new_license, process_id, process_hold, lapse, contents, state
+    db, new_license, process_hold, process_id, lapse, contents, state
 ):
     license = new_license()
     hold_id = process_hold(license, key="k").hold_id
@@ -179,14 +179,14 @@ def test_where_nothing_was_charged_there_is_nothing_to_do(
         hold_id = uuid4()
     before = contents()
 
-    assert credits.refund_withheld(db, license.id, hold_id) == []
+    assert credits.refund_withheld(db, license.id, hold_id, process_id) == []
     assert contents() == before
 
 
-def test_the_operator_s_refund_after_it_gives_the_same(db, owner, new_license, process_hold, settle):
+def test_the_operator_s_refund_after_it_gives_the_same(db, owner, new_license, process_hold, process_id, settle):
     license = new_license(credits=100)
     hold = process_hold(license)
     settle(license, hold, 40)
-    (first,) = credits.refund_withheld(db, license.id, hold.hold_id)
+    (first,) = credits.refund_withheld(db, license.id, hold.hold_id, process_id)
 
     assert credits.refund(owner, license.id, hold.hold_id, "sorry") == first

@@ -17,6 +17,7 @@ ONE_CHARGE = "a settled hold has exactly one charge, no other hold has one"
 CHARGE_NAMES_HOLD = "a charge names its hold and carries its price"
 PRICE_TIMES_USAGE = "a charge is its price times its usage"
 REFUND = "a refund gives back what its entry took"
+DELIVERED = "a delivered answer is paid for"
 CLIENT_CHARGE = "a client is charged what it held at most"
 KEY_NAMES = "an idempotency key in force names what it did"
 KEY_FREED = "a freed idempotency key names nothing that was charged"
@@ -187,6 +188,10 @@ TAMPERED = {
     "a freed key back in force": (
         "UPDATE obol.idempotency_keys SET in_force = true WHERE idempotency_key = 'r'",
         {KEY_NAMES: "names %(released)s"},
+    ),
+    "a delivered answer that nobody paid for": (
+        f"UPDATE obol.holds SET delivered_at = now() {HOLD} %(released)s",
+        {DELIVERED: "hold %(released)s is released and was delivered at "},
     ),
     "a client charged more than it held": (
         f"UPDATE obol.holds SET process_id = NULL, expires_at = now(), amount = 49 {HOLD} %(charged)s",

@@ -379,8 +379,8 @@ def test_refund_of_what_was_never_charged(obol, new_license):
 def test_verify_of_a_clean_ledger(obol, new_license):
     new_license()
 
-    assert obol("verify") == Ended(0, "Clean. Licenses checked: 1; every balance is what its ledger says.\n", "")
-    assert obol("verify", "--json").json == {"clean": True, "licenses": 1, "findings": []}
+    assert obol("verify") == Ended(0, "Clean: every balance is what its ledger says.\n", "")
+    assert obol("verify", "--json").json == {"clean": True, "findings": []}
 
 
 @pytest.mark.tampers
@@ -397,7 +397,6 @@ def test_verify_names_each_row_that_disagrees(obol, new_license, sql):
     assert as_json.code == 1
     assert as_json.json == {
         "clean": False,
-        "licenses": 2,
         "findings": [
             {
                 "license_id": str(license.id),

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -9,6 +10,7 @@ from factories import wait_until
 from sqlalchemy import text
 
 from service.db import Database, sqlalchemy_url
+from service.embedded import SERVICE
 from service.problems import Problem
 from service.repository import credits, licenses
 
@@ -182,3 +184,15 @@ def test_no_call_leaves_a_transaction_open(db, new_license, sql):
         "SELECT DISTINCT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     assert states == [("idle",)]
+
+
+def test_after_a_failover_the_next_connection_is_a_new_one(db, sql, new_license):
+    license = new_license(credits=10)
+    ((name,),) = sql("SELECT current_database()")
+    sql(f"ALTER ROLE {SERVICE} IN DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(Problem) as refused:
+        credits.deduct(db, license.key, uuid4(), 1, None, b"payload", None)
+    sql(f"ALTER ROLE {SERVICE} IN DATABASE {name} RESET default_transaction_read_only")
+
+    assert (refused.value.code, refused.value.retry_after) == ("database_error", 1)
+    assert credits.deduct(db, license.key, uuid4(), 1, None, b"payload", None).balance == 9

@@ -8,8 +8,9 @@ import pytest
 from factories import wait_until
 from structlog.testing import capture_logs
 
+from service.config import load
 from service.db import Database
-from service.leases import PURGE_EVERY_S, Leases
+from service.leases import BEATS_PER_LEASE, PURGE_EVERY_S, Leases
 from service.problems import Problem
 from service.repository import holds, licenses, processes
 
@@ -267,6 +268,7 @@ def test_old_answers_are_purged_now_and_then(leases, clock, db, new_license, sql
     license, hold_id = new_license(), leases.new_hold()
     open_hold(db, leases, license, hold_id, "k")
     settle(db, leases, license, hold_id, b"sealed")
+    leases.beat()
     sql("UPDATE obol.idempotency_keys SET answer_expires_at = clock_timestamp()")
     stored = "SELECT answer IS NOT NULL FROM obol.idempotency_keys"
 
@@ -356,3 +358,36 @@ def test_a_forked_process_gets_an_identity_of_its_own(flaky, monkeypatch, sql):
     assert sql("SELECT process_id::text FROM obol.processes WHERE lease_expires_at > clock_timestamp()") == [
         (str(parent),)
     ]
+
+
+def test_nobody_waits_for_good_for_a_beat_that_hangs(leases, monkeypatch):
+    monkeypatch.setattr("service.leases.TURN_WAIT_S", 0.05)
+    with leases._beating, pytest.raises(Problem) as refused:
+        leases.new_hold()
+
+    assert refused.value.code == "over_capacity"
+
+
+def test_one_row_that_somebody_has_locked_stops_only_what_needs_it(leases, db, owner_connection, new_license, sql):
+    stuck, other = new_license(), new_license()
+    holds.open_for_client(db, stuck.key, uuid4(), 1, 60, None, b"payload", None)
+    sql("UPDATE obol.holds SET expires_at = clock_timestamp()")
+    hold_id = leases.new_hold()
+    open_hold(db, leases, other, hold_id)
+    settle(db, leases, other, hold_id)
+    leases.ended(hold_id)
+    leases.delivered(other.id, hold_id)
+    owner_connection.autocommit = False
+    with owner_connection.cursor() as cursor:
+        cursor.execute("SELECT FROM obol.licenses WHERE license_id = %s FOR UPDATE", (str(stuck.id),))
+        with pytest.raises(Problem):
+            leases.beat()
+    owner_connection.rollback()
+
+    assert sql("SELECT count(*) FROM obol.holds WHERE delivered_at IS NOT NULL") == [(1,)]
+
+
+def test_a_dead_process_s_holds_are_back_within_a_minute_by_default():
+    lease_s = load({}).lease_s
+
+    assert lease_s * (1 + 1 / BEATS_PER_LEASE) < 60

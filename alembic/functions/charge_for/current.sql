@@ -8,7 +8,10 @@ IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
-    SELECT ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
+    -- A price that lacks a class gives NULL, never a silent zero.
+    SELECT CASE WHEN count(p_price ->> class) = 5 AND p_usage IS NOT NULL THEN
+               ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
+           END
       FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
 $$;
 

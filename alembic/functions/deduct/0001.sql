@@ -65,6 +65,8 @@ BEGIN
         PERFORM obol.affordable_amount(p_license_id, p_amount, p_amount);
     END IF;
 
+    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
+    PERFORM obol.check_key(p_license_id, p_key_digest);
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
     END IF;

@@ -12,6 +12,7 @@ AS $$
       FROM (SELECT * FROM unnest(p_license_ids, p_hold_ids) AS u (license_id, hold_id)
              ORDER BY license_id, hold_id) d
      WHERE h.license_id = d.license_id AND h.hold_id = d.hold_id AND h.delivered_at IS NULL
+       AND h.state = 'settled'
 $$;
 
 REVOKE ALL ON FUNCTION obol.note_deliveries(uuid[], uuid[]) FROM PUBLIC;

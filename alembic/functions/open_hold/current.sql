@@ -72,6 +72,8 @@ BEGIN
         v_amount := obol.affordable_amount(p_license_id, p_min_amount, v_amount);
     END LOOP;
 
+    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
+    PERFORM obol.check_key(p_license_id, p_key_digest);
     v_now := clock_timestamp();
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,

@@ -1,6 +1,6 @@
 -- Gives back what a charge or a deduction took, whole and once: the same again gives the
--- first result. p_withheld is the service's own case, an answer that it charged for and then
--- did not deliver: nothing is refunded while the answer is stored for a retry with its
+-- first result. p_withheld is the case of refund_withheld, an answer that was charged for and
+-- not delivered: nothing is refunded while the answer is stored for a retry with its
 -- idempotency key, and otherwise the key is freed for a clean new try.
 -- Returns no row when there was nothing to refund. Errors: HOLD_NOT_FOUND.
 CREATE OR REPLACE FUNCTION obol.refund(
@@ -56,4 +56,3 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION obol.refund(uuid, uuid, text, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION obol.refund(uuid, uuid, text, boolean) TO obol_service;

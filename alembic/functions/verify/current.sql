@@ -68,6 +68,10 @@ AS $$
      WHERE e.kind = 'charge' AND e.price IS NOT NULL
        AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
     UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
     SELECT e.license_id, 'a client is charged what it held at most',
            format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
                   e.shortfall, h.hold_id, h.amount)
