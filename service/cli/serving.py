@@ -1,7 +1,9 @@
 """The commands that serve: the API, its migrations, the sandbox."""
 
 import os
+import signal
 import sys
+import threading
 from uuid import uuid4
 
 import click
@@ -12,6 +14,8 @@ from ..repository import licenses
 from .common import WRONG_USAGE, database, environment, fail
 
 DEMO_CREDITS = 100_000
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -69,7 +73,10 @@ def serve_sandbox(port: int, delay_ms: int) -> None:
     except OSError as error:
         fail(f"port {port} cannot be used ({error.strerror}); choose another with --port", WRONG_USAGE)
     click.echo(f"The sandbox, not a model, answers at {server.url} (ANTHROPIC_BASE_URL).")
-    server.serve_forever()
+    # Waited for and not handled: a handler's exception can come where Python has to swallow it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.exit(128 + signal.sigwait(_STOP))
 
 
 COMMANDS = (serve, migrate, serve_sandbox)

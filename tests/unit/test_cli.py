@@ -642,3 +642,14 @@ def test_sandbox_on_a_port_that_is_taken(bare):
     assert refused.code == 2
     assert refused.err.startswith(f"obol: port {port} cannot be used")
     assert "--port" in refused.err
+
+
+def test_ctrl_c_in_a_command(bare, monkeypatch, environ):
+    def interrupted(database):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(credits, "verify", interrupted)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert bare("verify").code == 130
