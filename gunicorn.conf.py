@@ -72,8 +72,10 @@ def post_worker_init(worker):
 
 def worker_exit(server, worker):
     """End the lease, so that nothing this worker held has to wait for it to lapse."""
-    if getattr(worker, "wsgi", None) is not None:
-        leases_of(worker.wsgi).stop()
+    if not worker.booted:
+        # Its own exit code tells the master not to try again.
+        return
+    leases_of(worker.wsgi).stop()
     # A thread that still runs has outlived the grace time, or Ctrl-C was quicker. Its hold is
     # given back, so it must not go on; and waiting for it would keep the terminal for minutes.
     sys.stdout.flush()

@@ -151,9 +151,13 @@ CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
-    -- A price that lacks a class gives NULL, never a silent zero.
-    SELECT CASE WHEN count(p_price ->> class) = 5 AND p_usage IS NOT NULL THEN
-               ceil(sum((p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)) * 0.000001)
+    -- A price that lacks a class, or a usage that is no number, gives NULL: never a silent zero.
+    SELECT CASE WHEN bool_and(jsonb_typeof(p_price -> class) = 'number') AND p_usage IS NOT NULL
+                     AND bool_and(jsonb_typeof(COALESCE(p_usage -> class, '0')) = 'number') THEN
+               ceil(sum(CASE WHEN jsonb_typeof(p_price -> class) = 'number'
+                              AND jsonb_typeof(COALESCE(p_usage -> class, '0')) = 'number' THEN
+                            (p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)
+                        END) * 0.000001)
            END
       FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
 $$;
@@ -510,6 +514,23 @@ END
 $$;
 
 --
+-- Name: is_due(obol.holds, timestamp with time zone, uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE
+               WHEN p_hold.process_id IS NULL THEN p_hold.expires_at <= p_now
+               WHEN p_hold.process_id = p_process_id THEN
+                   p_hold.opened_at < p_orphans_before AND p_hold.hold_id <> ALL (p_live_holds)
+               ELSE NOT EXISTS (SELECT FROM obol.processes p
+                                 WHERE p.process_id = p_hold.process_id AND p.lease_expires_at > p_now)
+           END
+$$;
+
+--
 -- Name: list_entries(uuid, bytea, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -760,42 +781,35 @@ CREATE FUNCTION obol.release_expired_holds(p_batch_size integer DEFAULT 100, p_p
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_license_ids uuid[];
-    v_hold_ids uuid[];
+    v_due uuid[];
     v_locked uuid[];
     v_hold obol.holds;
     v_released integer := 0;
 BEGIN
-    SELECT array_agg(c.license_id ORDER BY c.license_id), array_agg(c.hold_id)
-      INTO v_license_ids, v_hold_ids
-      FROM (SELECT h.license_id, h.hold_id
-              FROM obol.holds h
-             WHERE h.state = 'held'
-               AND CASE
-                       WHEN h.process_id IS NULL THEN h.expires_at <= v_now
-                       WHEN h.process_id = p_process_id THEN
-                           h.opened_at < p_orphans_before AND h.hold_id <> ALL (p_live_holds)
-                       ELSE NOT EXISTS (SELECT FROM obol.processes p
-                                         WHERE p.process_id = h.process_id AND p.lease_expires_at > v_now)
-                   END
-             ORDER BY h.license_id, h.hold_id
-             LIMIT p_batch_size) c;
+    SELECT array_agg(DISTINCT h.license_id ORDER BY h.license_id) INTO v_due
+      FROM obol.holds h
+     WHERE h.state = 'held'
+       AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before);
 
     SELECT array_agg(s.license_id) INTO v_locked
       FROM (SELECT l.license_id FROM obol.licenses l
-             WHERE l.license_id = ANY (v_license_ids)
-             ORDER BY l.license_id
+             WHERE l.license_id = ANY (v_due)
+             ORDER BY l.license_id LIMIT p_batch_size
                FOR NO KEY UPDATE SKIP LOCKED) s;
-    IF v_locked IS NULL AND v_license_ids IS NOT NULL THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = v_license_ids[1] FOR NO KEY UPDATE;
-        v_locked := v_license_ids[1:1];
+    IF v_locked IS NULL AND v_due IS NOT NULL THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = v_due[1] FOR NO KEY UPDATE;
+        v_locked := v_due[1:1];
     END IF;
 
     FOR v_hold IN
-        UPDATE obol.holds h
+        UPDATE obol.holds u
            SET state = 'expired', ended_at = clock_timestamp()
-         WHERE h.license_id = ANY (v_locked) AND h.hold_id = ANY (v_hold_ids) AND h.state = 'held'
-        RETURNING h.*
+          FROM (SELECT h.license_id, h.hold_id FROM obol.holds h
+                 WHERE h.license_id = ANY (v_locked) AND h.state = 'held'
+                   AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before)
+                 ORDER BY h.license_id, h.hold_id LIMIT p_batch_size) due
+         WHERE u.license_id = due.license_id AND u.hold_id = due.hold_id AND u.state = 'held'
+        RETURNING u.*
     LOOP
         UPDATE obol.licenses l SET held = l.held - v_hold.amount WHERE l.license_id = v_hold.license_id;
         PERFORM obol.free_key(v_hold);
@@ -1106,7 +1120,9 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
-     WHERE e.kind = 'charge' AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price)
+     WHERE e.kind = 'charge'
+       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',
            format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
@@ -1202,7 +1218,8 @@ CREATE TABLE obol.ledger_entries (
     shortfall bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
-    CONSTRAINT ledger_entries_check CHECK (
+    CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
+    CONSTRAINT ledger_entries_check1 CHECK (
 CASE
     WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
     ELSE (amount <= 0)
@@ -1566,6 +1583,12 @@ REVOKE ALL ON FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_
 
 REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
+
+--
+-- Name: FUNCTION is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer); Type: ACL; Schema: obol; Owner: -

@@ -174,7 +174,8 @@ class Completions:
             try:
                 return call()
             except Problem as problem:
-                if problem.code not in ("over_capacity", "database_error") or not self._leases.alive():
+                # Retry-After is on the problems that time can mend; a missing right is not one.
+                if problem.retry_after is None or not self._leases.alive():
                     raise
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 1.0)

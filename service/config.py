@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from .db import sqlalchemy_url
 
@@ -89,7 +90,7 @@ def load(environ: Mapping[str, str]) -> Config:
         database_url=database_url,
         migrate_url=read("OBOL_MIGRATE_URL", _url, None),
         anthropic_api_key=environ.get("ANTHROPIC_API_KEY") or None,
-        anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
+        anthropic_base_url=read("ANTHROPIC_BASE_URL", _base_url, None),
         admin_token=read("OBOL_ADMIN_TOKEN", _admin_token, None),
         port=read("PORT", _integer(1, 65535), 8000),
         pool_size=read("OBOL_POOL_SIZE", _integer(1, 1000), 10),
@@ -134,6 +135,16 @@ def _url(value: str) -> str | None:
     except Exception as error:
         # SQLAlchemy's message would repeat the URL, and with it the password.
         raise ValueError("it must be a URL such as postgresql://user:password@host:5432/database") from error
+    return value
+
+
+def _base_url(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be a URL such as https://api.example.com")
     return value
 
 

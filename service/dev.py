@@ -5,6 +5,7 @@ sells sandbox answers by accident. In development a variable that is set wins.
 """
 
 import base64
+import contextlib
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,5 +50,10 @@ def _replay_key(data_dir: Path) -> str:
     file = data_dir / "replay.key"
     if not file.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        mine = file.with_name(f"replay.key.{secrets.token_hex(8)}")
+        write_private(mine, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+        # Of several processes that start at once the first one's key is everybody's.
+        with contextlib.suppress(FileExistsError):
+            file.hardlink_to(mine)
+        mine.unlink()
     return file.read_text()

@@ -155,6 +155,9 @@ class Leases:
                 self._purge,
             ):
                 try:
+                    # What came before may have taken long, and the lease must not lapse over it.
+                    if self._clock() > self._renewed_at + self._lease_s / BEATS_PER_LEASE:
+                        self._renew()
                     step()
                 except Problem as problem:
                     failed = failed or problem
@@ -189,17 +192,31 @@ class Leases:
     def _undo_withheld(self) -> None:
         with self._lock:
             withheld = list(self._withheld)
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        failed: Problem | None = None
         for item in withheld:
+            if self._clock() > give_up_at:
+                break
             try:
-                holds.release(self._db, item.key, item.hold_id, self.process_id)
+                self._undo(item)
             except Problem as problem:
-                if problem.code in ("over_capacity", "database_error"):
-                    raise
-                refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id, self.process_id)
-                if refunds:
-                    log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refunds[0].amount)
-            with self._lock:
-                self._withheld.remove(item)
+                # It is tried again with the next beat; the others need not wait for it.
+                failed = failed or problem
+            else:
+                with self._lock:
+                    self._withheld.remove(item)
+        if failed is not None:
+            raise failed
+
+    def _undo(self, item: WithheldHold) -> None:
+        try:
+            holds.release(self._db, item.key, item.hold_id, self.process_id)
+        except Problem as problem:
+            if problem.code in ("over_capacity", "database_error"):
+                raise
+            refunds = credits.refund_withheld(self._db, item.key.license_id, item.hold_id, self.process_id)
+            if refunds:
+                log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refunds[0].amount)
 
     def _purge(self) -> None:
         if self._clock() < self._purged_at + PURGE_EVERY_S:

@@ -5,6 +5,7 @@ import logging
 import re
 import socket
 from typing import Any
+from uuid import uuid4
 
 from gunicorn.glogging import Logger
 
@@ -36,16 +37,19 @@ def write_problem(connection: socket.socket, status: int, reason: str, _message:
         problem = Problem("internal_error", "Something went wrong before the request was read.")
     else:
         problem = Problem("malformed_request", f"The request is no HTTP that can be read here ({reason}).")
+    request_id = f"req_{uuid4().hex}"
     document = {
         "type": f"urn:obol:problem:{problem.code}",
         "title": problem.type.title,
         "status": problem.type.status,
         "detail": problem.detail,
+        "instance": f"urn:obol:request:{request_id}",
         "code": problem.code,
     }
     body = json.dumps(document, separators=(",", ":")) + "\n"
     head = (
         f"HTTP/1.1 {problem.type.status} {problem.type.title}\r\nConnection: close\r\n"
+        f"request-id: {request_id}\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     # The connection is closed next; a client that does not read must not keep the thread.

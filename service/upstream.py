@@ -4,6 +4,7 @@ Every way in which a call can fail becomes a Problem here, so that whoever holds
 it has one thing to catch.
 """
 
+import json
 import re
 from typing import Any, NoReturn
 
@@ -62,7 +63,7 @@ class Upstream:
             raise Problem("upstream_error", "The model could not be reached. Nothing was charged.") from error
         except (anthropic.AnthropicError, ValueError, RecursionError) as error:
             raise _unreadable() from error
-        return _checked(message)
+        return _checked(_parsed(message))
 
 
 def _refuse(error: anthropic.APIStatusError) -> NoReturn:
@@ -79,6 +80,17 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
 
 def _unreadable() -> Problem:
     return Problem("upstream_error", "The model's answer could not be read. Nothing was charged.")
+
+
+def _parsed(message: object) -> object:
+    """The SDK hands over text when the upstream did not say that it sends JSON."""
+    try:
+        parsed = json.loads(message) if isinstance(message, str) else message
+        # Python reads NaN and Infinity, and other clients could not read what they paid for.
+        json.dumps(parsed, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable() from error
+    return parsed
 
 
 def _checked(message: object) -> Message:
@@ -115,8 +127,11 @@ def usage_of(message: Message) -> Usage | None:
     written = usage.get("cache_creation_input_tokens") or 0
     written_1h = split.get("ephemeral_1h_input_tokens") or 0
     written_5m = split.get("ephemeral_5m_input_tokens")
-    if written_5m is None and isinstance(written, int) and isinstance(written_1h, int):
-        written_5m = written - written_1h
+    if written_5m is None:
+        written_5m = 0
+    if type(written) is int and type(written_1h) is int and type(written_5m) is int:
+        # What the split leaves out was written all the same.
+        written_5m = max(written_5m, written - written_1h)
     counts: dict[str, Any] = {
         "input": usage.get("input_tokens"),
         "output": usage.get("output_tokens"),
@@ -124,6 +139,6 @@ def usage_of(message: Message) -> Usage | None:
         "cache_write_1h": written_1h,
         "cache_read": usage.get("cache_read_input_tokens") or 0,
     }
-    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts.values()):
+    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in (*counts.values(), written)):
         return None
     return counts

@@ -27,6 +27,7 @@ FUNCTIONS = [
     "refuse_hold",
     "settle_hold",
     "release_hold",
+    "is_due",
     "release_expired_holds",
     "heartbeat",
     "note_deliveries",
@@ -123,6 +124,7 @@ CREATE TABLE obol.ledger_entries (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (license_id, entry_no),
     UNIQUE (license_id, kind, cause_id),
+    CHECK (shortfall = 0 OR kind = 'charge'),
     CHECK (CASE WHEN kind IN ('grant', 'refund') THEN amount >= 0 ELSE amount <= 0 END)
 );
 COMMENT ON TABLE obol.ledger_entries IS

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from flask import Flask, Response, json, request
+from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from ..logs import log
@@ -74,7 +74,7 @@ def _internal_error(error: Exception) -> Response:
 
 
 def _drain(response: Response) -> Response:
-    if response.status_code >= 400:
+    if response.status_code >= 400 and "body_broken" not in g:
         drained = 0
         give_up_at = time.monotonic() + DRAIN_S
         connection = request.environ.get("gunicorn.socket")

@@ -100,41 +100,58 @@ def body() -> bytes:
     """
     if "body" not in g:
         limit = _blueprint().body_limit
-        read = bytearray()
         connection = request.environ.get("gunicorn.socket")
-        give_up_at = time.monotonic() + BODY_GRACE_S
         try:
             if connection is not None:
                 connection.settimeout(BODY_GRACE_S)
-            # One byte more than allowed is enough to know; errors.py drains what is left.
-            while len(read) <= limit and (chunk := request.stream.read(min(_CHUNK, limit + 1 - len(read)))):
-                read += chunk
-                if time.monotonic() > give_up_at + len(read) / LEAST_BYTES_PER_S:
-                    raise TimeoutError
+            received = _receive(limit)
+        except Problem:
+            raise
         except Exception as error:
+            g.body_broken = True
             # A time-out, a connection that broke, a chunk of the wrong size: the server has many
             # words for what a client did not send.
             raise _malformed("The body did not arrive whole and in time.") from error
         finally:
             if connection is not None:
                 connection.settimeout(None)
-        if len(read) > limit:
+        if len(received) > limit:
             raise Problem("payload_too_large", f"The body may have {limit} bytes at most.", {"limit_bytes": limit})
-        if request.content_length is not None and len(read) < request.content_length:
-            raise _malformed(f"The body ends after {len(read)} of {request.content_length} bytes.")
-        g.body = bytes(read)
+        if request.content_length is not None and len(received) < request.content_length:
+            raise _malformed(f"The body ends after {len(received)} of {request.content_length} bytes.")
+        g.body = received
     result: bytes = g.body
     return result
+
+
+def _receive(limit: int) -> bytes:
+    """What the client sends, up to one byte more than the limit: errors.py drains what is left.
+
+    Raises:
+        Problem: license_invalid, for a large body: nobody else's 32 MiB are kept in memory.
+        TimeoutError: it comes too slowly.
+    """
+    pieces: list[bytes] = []
+    length = 0
+    give_up_at = time.monotonic() + BODY_GRACE_S
+    known = limit <= MEBIBYTE
+    while length <= limit and (piece := request.stream.read(min(_CHUNK, limit + 1 - length))):
+        pieces.append(piece)
+        length += len(piece)
+        if length > MEBIBYTE and not known:
+            licenses.find(services().database, license_key())
+            known = True
+        if time.monotonic() > give_up_at + length / LEAST_BYTES_PER_S:
+            raise TimeoutError
+    return b"".join(pieces)
 
 
 def _document() -> Any:
     """The body as JSON.
 
-    Parsed JSON can take thirty times its bytes, so a large body is only parsed for a license
-    that exists, and two at a time."""
+    Parsed JSON can take thirty times its bytes, so large bodies are parsed two at a time."""
     if len(body()) <= MEBIBYTE:
         return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-    licenses.find(services().database, license_key())
     with _LARGE_BODIES:
         return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
 

@@ -68,11 +68,20 @@ class DeductionRequest(Request):
 
 
 class HoldRequest(DeductionRequest):
-    expires_in_s = WholeNumber(load_default=DEFAULT_HOLD_S, validate=_range(1, MAX_HOLD_S), error_messages=_REQUIRED)
+    expires_in_s = WholeNumber(
+        load_default=DEFAULT_HOLD_S,
+        validate=_range(1, MAX_HOLD_S),
+        error_messages=_REQUIRED,
+        metadata={"description": "when it can no longer be settled; its credits are back a heartbeat (10 s) later"},
+    )
 
 
 class SettleRequest(Request):
-    amount = WholeNumber(required=True, error_messages=_REQUIRED, metadata={"minimum": 1})
+    amount = WholeNumber(
+        required=True,
+        error_messages=_REQUIRED,
+        metadata={"minimum": 1, "description": "to charge nothing, release the hold"},
+    )
 
 
 class GenerateRequest(Request):

@@ -467,3 +467,14 @@ def test_an_answer_to_a_client_that_has_hung_up_is_not_noted(app, new_license, s
     app.extensions["obol"].leases.beat()
 
     assert len(sql("SELECT 1 FROM obol.undelivered_holds")) == undelivered
+
+
+def test_an_answer_that_other_clients_could_not_read_is_not_sold(
+    make_client, new_license, problem, state, upstream_saying
+):
+    answer = message(usage={"input_tokens": 1, "output_tokens": 1, "ratio": float("nan")})
+    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, answer))
+    license = new_license()
+
+    problem(ask(client, license), "upstream_error")
+    assert state(license) == (1000, 0, 1)

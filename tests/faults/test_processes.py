@@ -3,12 +3,15 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from factories import wait_until
+from factories import ROOT, free_port, wait_until
 
 SLOWEST = json.dumps({"prompt": "[sandbox delay_ms=30000] Hello", "max_tokens": 50}).encode()
 SLOW = json.dumps({"prompt": "[sandbox delay_ms=3000] Hello", "max_tokens": 50}).encode()
@@ -169,3 +172,12 @@ def test_ctrl_c_does_not_wait_and_gives_the_holds_back(serve, new_license, holds
     assert holds() == ["expired"]
     assert charges() == 0
     verified()
+
+
+def test_a_worker_that_cannot_start_ends_the_master(environ):
+    gunicorn = Path(sys.executable).parent / "gunicorn"
+    ended = subprocess.run(
+        [gunicorn, "wsgi:no_such_app"], cwd=ROOT, env={**os.environ, **environ, "PORT": str(free_port())}, timeout=30
+    )
+
+    assert ended.returncode in (3, 4)

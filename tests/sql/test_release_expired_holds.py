@@ -1,8 +1,10 @@
 """obol.release_expired_holds: whose holds come back, in what batches, and whose stay."""
 
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from service.repository import holds, licenses, processes
@@ -134,3 +136,19 @@ def test_a_suspended_license_gets_its_credits_back_too(db, owner, new_license, c
 
     assert holds.release_expired(db) == 1
     assert licenses.find(db, license.key).held == 0
+
+
+def test_a_busy_license_with_a_batch_of_its_own_keeps_nobody_else_waiting(db, new_license, client_hold, sql, urls):
+    first, second = sorted((new_license(), new_license()), key=attrgetter("id"))
+    for license, count in ((first, 101), (second, 1)):
+        for _ in range(count):
+            client_hold(license, 1)
+    sql("UPDATE obol.holds SET expires_at = clock_timestamp()")
+    busy = psycopg2.connect(urls.owner)
+    with busy, busy.cursor() as cursor:
+        cursor.execute("SELECT FROM obol.licenses WHERE license_id = %s FOR UPDATE", (str(first.id),))
+
+        assert holds.release_expired(db) == 1
+        assert sql("SELECT held FROM obol.licenses WHERE license_id = %s", (str(second.id),)) == [(0,)]
+    busy.close()
+    assert (holds.release_expired(db), holds.release_expired(db), holds.release_expired(db)) == (100, 1, 0)

@@ -166,9 +166,22 @@ TAMPERED = {
         f"UPDATE obol.ledger_entries SET shortfall = 1 {ENTRY} 4",
         {PRICE_TIMES_USAGE: "entry 4: charged 50, short by 1, price times usage is 50"},
     ),
+    "a usage that is no number": (
+        f"""UPDATE obol.ledger_entries SET usage = '{{"output": "x"}}' {ENTRY} 4""",
+        {PRICE_TIMES_USAGE: "entry 4: charged 50"},
+    ),
+    "a charge of another model": (
+        f"UPDATE obol.ledger_entries SET model = 'dearer' {ENTRY} 4",
+        {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s"},
+    ),
+    "a generation without price and usage": (
+        f"UPDATE obol.ledger_entries SET price = NULL, usage = NULL {ENTRY} 4;"
+        f"UPDATE obol.holds SET price = NULL {HOLD} %(charged)s",
+        {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s"},
+    ),
     "a charge without its usage": (
         f"UPDATE obol.ledger_entries SET usage = NULL {ENTRY} 4",
-        {PRICE_TIMES_USAGE: "entry 4: charged 50"},
+        {PRICE_TIMES_USAGE: "entry 4: charged 50", CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s"},
     ),
     "a refund of more than was taken": (
         f"UPDATE obol.ledger_entries SET amount = 101, balance_after = 958 {ENTRY} 5;"

@@ -220,6 +220,16 @@ def test_a_keyed_charge_whose_answer_is_not_stored_is_refunded_and_its_key_freed
     assert upstream.calls == 2
 
 
+@pytest.mark.timeout(20)
+def test_an_error_that_asking_again_cannot_help_is_not_asked_again(seller, leases, new_license, db, sql):
+    license = new_license()
+    sql("ALTER TABLE obol.ledger_entries ADD CONSTRAINT no_charges CHECK (kind <> 'charge')")
+
+    refused_for_good(seller, license, CALL)
+    leases.beat()
+    assert licenses.find(db, license.key).available == 1000
+
+
 def in_the_background(seller, license, upstream, call=CALL):
     """A generation that is with the model; `join` gives what came of it."""
     outcome = []

@@ -129,3 +129,9 @@ def test_a_key_of_the_development_mode_is_not_used_without_it(environ):
     del environ["ANTHROPIC_API_KEY"]
     with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY is not set"):
         create_app(load(environ | {"OBOL_DEV": "0"}))
+
+
+@pytest.mark.parametrize("value", ["http://[bad", "ftp://host", "https://", "api.example.com"])
+def test_a_base_url_that_is_none(value):
+    with pytest.raises(ConfigError, match="ANTHROPIC_BASE_URL is not valid"):
+        load({"ANTHROPIC_BASE_URL": value})

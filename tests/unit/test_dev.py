@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -104,3 +105,11 @@ def test_a_base_url_that_is_set_wins_over_the_sandbox(environ, upstream, new_lic
     assert answer.status_code == 200
     assert upstream.calls == 1
     leases_of(app).stop()
+
+
+def test_processes_that_start_at_once_share_one_replay_key(data_dir):
+    with ThreadPoolExecutor(16) as pool:
+        keys = set(pool.map(lambda _: dev._replay_key(data_dir), range(64)))
+
+    assert len(keys) == 1
+    assert [file.name for file in data_dir.iterdir()] == ["replay.key"]

@@ -391,3 +391,25 @@ def test_a_dead_process_s_holds_are_back_within_a_minute_by_default():
     lease_s = load({}).lease_s
 
     assert lease_s * (1 + 1 / BEATS_PER_LEASE) < 60
+
+
+def test_a_withheld_answer_that_cannot_be_undone_yet_keeps_no_other_waiting(
+    leases, db, owner_connection, new_license, sql
+):
+    stuck, other = new_license(credits=100), new_license(credits=100)
+    for license in (stuck, other):
+        hold_id = leases.new_hold()
+        open_hold(db, leases, license, hold_id)
+        settle(db, leases, license, hold_id)
+        leases.withhold(license.key, hold_id)
+        leases.ended(hold_id)
+    owner_connection.autocommit = False
+    with owner_connection.cursor() as cursor:
+        cursor.execute("SELECT FROM obol.licenses WHERE license_id = %s FOR UPDATE", (str(stuck.id),))
+        with pytest.raises(Problem):
+            leases.beat()
+    owner_connection.rollback()
+    assert licenses.find(db, other.key).balance == 100
+
+    leases.beat()
+    assert licenses.find(db, stuck.key).balance == 100

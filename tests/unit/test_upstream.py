@@ -105,3 +105,12 @@ def test_usage_that_is_none(message):
 def test_only_text_blocks_are_text():
     blocks = [{"type": "text", "text": "a"}, {"type": "text"}, {"type": "tool_use", "text": "x"}, {}]
     assert text_of({"content": [*blocks, {"type": "text", "text": "b"}]}) == "ab"
+
+
+@pytest.mark.parametrize(
+    "split", [{"ephemeral_5m_input_tokens": 0}, {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}]
+)
+def test_cache_writes_that_the_split_leaves_out_are_counted(split):
+    usage = {"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": 100, "cache_creation": split}
+
+    assert usage_of({"usage": usage})["cache_write_5m"] == 100

@@ -18,42 +18,35 @@ SET lock_timeout = '500ms'
 AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_license_ids uuid[];
-    v_hold_ids uuid[];
+    v_due uuid[];
     v_locked uuid[];
     v_hold obol.holds;
     v_released integer := 0;
 BEGIN
-    SELECT array_agg(c.license_id ORDER BY c.license_id), array_agg(c.hold_id)
-      INTO v_license_ids, v_hold_ids
-      FROM (SELECT h.license_id, h.hold_id
-              FROM obol.holds h
-             WHERE h.state = 'held'
-               AND CASE
-                       WHEN h.process_id IS NULL THEN h.expires_at <= v_now
-                       WHEN h.process_id = p_process_id THEN
-                           h.opened_at < p_orphans_before AND h.hold_id <> ALL (p_live_holds)
-                       ELSE NOT EXISTS (SELECT FROM obol.processes p
-                                         WHERE p.process_id = h.process_id AND p.lease_expires_at > v_now)
-                   END
-             ORDER BY h.license_id, h.hold_id
-             LIMIT p_batch_size) c;
+    SELECT array_agg(DISTINCT h.license_id ORDER BY h.license_id) INTO v_due
+      FROM obol.holds h
+     WHERE h.state = 'held'
+       AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before);
 
     SELECT array_agg(s.license_id) INTO v_locked
       FROM (SELECT l.license_id FROM obol.licenses l
-             WHERE l.license_id = ANY (v_license_ids)
-             ORDER BY l.license_id
+             WHERE l.license_id = ANY (v_due)
+             ORDER BY l.license_id LIMIT p_batch_size
                FOR NO KEY UPDATE SKIP LOCKED) s;
-    IF v_locked IS NULL AND v_license_ids IS NOT NULL THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = v_license_ids[1] FOR NO KEY UPDATE;
-        v_locked := v_license_ids[1:1];
+    IF v_locked IS NULL AND v_due IS NOT NULL THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = v_due[1] FOR NO KEY UPDATE;
+        v_locked := v_due[1:1];
     END IF;
 
     FOR v_hold IN
-        UPDATE obol.holds h
+        UPDATE obol.holds u
            SET state = 'expired', ended_at = clock_timestamp()
-         WHERE h.license_id = ANY (v_locked) AND h.hold_id = ANY (v_hold_ids) AND h.state = 'held'
-        RETURNING h.*
+          FROM (SELECT h.license_id, h.hold_id FROM obol.holds h
+                 WHERE h.license_id = ANY (v_locked) AND h.state = 'held'
+                   AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before)
+                 ORDER BY h.license_id, h.hold_id LIMIT p_batch_size) due
+         WHERE u.license_id = due.license_id AND u.hold_id = due.hold_id AND u.state = 'held'
+        RETURNING u.*
     LOOP
         UPDATE obol.licenses l SET held = l.held - v_hold.amount WHERE l.license_id = v_hold.license_id;
         PERFORM obol.free_key(v_hold);

@@ -59,7 +59,9 @@ AS $$
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
-     WHERE e.kind = 'charge' AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price)
+     WHERE e.kind = 'charge'
+       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',
            format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
