@@ -222,3 +222,17 @@ def test_a_large_body_is_parsed_only_for_a_license_that_exists(client, new_licen
     problem(client.post(GENERATE, data=body, headers=unknown), "license_invalid")
     known = new_license().headers | {"Content-Type": "application/json"}
     problem(client.post(GENERATE, data=body, headers=known), "malformed_request")
+
+
+def test_a_body_that_breaks_off_while_it_is_drained_takes_no_error_away(client, problem):
+    class Broken(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            raise ConnectionResetError
+
+    broken = {"wsgi.input": Broken(), "CONTENT_LENGTH": "10"}
+    response = client.post(DEDUCTIONS, environ_overrides=broken)
+
+    problem(response, "credentials_missing")

@@ -413,3 +413,20 @@ def test_a_withheld_answer_that_cannot_be_undone_yet_keeps_no_other_waiting(
 
     leases.beat()
     assert licenses.find(db, stuck.key).balance == 100
+
+
+def test_undoing_stops_in_time_for_the_next_beat(leases, clock, new_license, monkeypatch):
+    license, undone = new_license(), []
+
+    def slow_undo(item):
+        undone.append(item)
+        clock.now += 10_000_000
+
+    monkeypatch.setattr(leases, "_undo", slow_undo)
+    for _ in range(2):
+        leases.withhold(license.key, uuid4())
+
+    leases.beat()
+    assert len(undone) == 1
+    leases.beat()
+    assert len(undone) == 2
