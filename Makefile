@@ -49,7 +49,7 @@ snapshot:
 	@for folder in alembic/functions/*/; do \
 		newest=$$(ls "$$folder" | grep -v current.sql | sort | tail -n 1); \
 		if [ -z "$$newest" ] || ! cmp -s "$$folder/current.sql" "$$folder/$$newest"; then \
-			cp "$$folder/current.sql" "$$folder/$(REVISION).sql" && echo "$$folder$(REVISION).sql"; fi; done
+			cp "$$folder/current.sql" "$$folder/$(REVISION).sql" && echo "$${folder}$(REVISION).sql"; fi; done
 
 clean:
 	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

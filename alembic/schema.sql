@@ -147,19 +147,53 @@ $$;
 --
 
 CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    v_attempt jsonb;
+    v_tokens jsonb;
+    v_price jsonb;
+    v_prompt numeric;
+    v_tier jsonb;
+    v_above numeric;
+    v_millionths numeric := 0;
+BEGIN
+    FOR v_attempt IN
+        SELECT a.attempt
+          FROM jsonb_array_elements(COALESCE(p_usage -> 'attempts', jsonb_build_array(p_usage))) AS a (attempt)
+    LOOP
+        -- A class that is not named is 0. What is no object makes an array of this, and in an
+        -- array no class is found: NULL from here on, as for a figure that is missing.
+        v_tokens := '{"input": 0, "output": 0, "cache_write_5m": 0, "cache_write_1h": 0, "cache_read": 0}'::jsonb
+                    || v_attempt;
+        v_price := COALESCE(p_price -> 'models' -> (v_attempt ->> 'model'), p_price);
+        v_prompt := (v_tokens -> 'input')::numeric + (v_tokens -> 'cache_write_5m')::numeric
+                    + (v_tokens -> 'cache_write_1h')::numeric + (v_tokens -> 'cache_read')::numeric;
+        IF v_price -> 'tiers' IS NOT NULL THEN
+            -- The last tier that the prompt is above; before all, one that does not say where it begins.
+            SELECT t.tier, (t.tier -> 'above_input_tokens')::numeric INTO v_tier, v_above
+              FROM jsonb_array_elements(v_price -> 'tiers') AS t (tier)
+             WHERE ((t.tier -> 'above_input_tokens')::numeric < v_prompt) IS NOT FALSE
+             ORDER BY 2 DESC NULLS FIRST LIMIT 1;
+            IF FOUND AND v_above IS NULL THEN
+                RETURN NULL;
+            END IF;
+            v_price := COALESCE(v_tier, v_price);
+        END IF;
+        v_millionths := v_millionths
+            + (v_price -> 'input')::numeric * (v_tokens -> 'input')::numeric
+            + (v_price -> 'output')::numeric * (v_tokens -> 'output')::numeric
+            + (v_price -> 'cache_write_5m')::numeric * (v_tokens -> 'cache_write_5m')::numeric
+            + (v_price -> 'cache_write_1h')::numeric * (v_tokens -> 'cache_write_1h')::numeric
+            + (v_price -> 'cache_read')::numeric * (v_tokens -> 'cache_read')::numeric;
+    END LOOP;
     -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
-    -- A price that lacks a class, or a usage that is no number, gives NULL: never a silent zero.
-    SELECT CASE WHEN bool_and(jsonb_typeof(p_price -> class) = 'number') AND p_usage IS NOT NULL
-                     AND bool_and(jsonb_typeof(COALESCE(p_usage -> class, '0')) = 'number') THEN
-               ceil(sum(CASE WHEN jsonb_typeof(p_price -> class) = 'number'
-                              AND jsonb_typeof(COALESCE(p_usage -> class, '0')) = 'number' THEN
-                            (p_price ->> class)::numeric * COALESCE((p_usage ->> class)::numeric, 0)
-                        END) * 0.000001)
-           END
-      FROM unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
+    RETURN ceil(v_millionths * 0.000001);
+EXCEPTION WHEN invalid_parameter_value THEN
+    -- Text where a number or a list has to be.
+    RETURN NULL;
+END
 $$;
 
 --
@@ -186,6 +220,31 @@ END
 $$;
 
 --
+-- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id, p_idempotency_key, p_fingerprint) r;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM obol.check_active(p_license_id);
+    IF p_price IS NULL THEN
+        RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+            USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+    END IF;
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz, l.balance - l.held,
+                        NULL::bigint, NULL::bigint, NULL::bytea
+                   FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
 -- Name: check_key(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -204,6 +263,20 @@ BEGIN
         RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
             USING ERRCODE = 'OB403';
     END IF;
+END
+$$;
+
+--
+-- Name: check_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_key(p_license_id, p_key_digest);
+    PERFORM obol.check_active(p_license_id);
 END
 $$;
 
@@ -986,6 +1059,74 @@ END
 $$;
 
 --
+-- Name: set_prices(jsonb, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz;
+    v_row record;
+    v_known boolean;
+    v_before jsonb;
+BEGIN
+    -- Readers go on; another writer waits, and then compares with what this one has written.
+    LOCK TABLE obol.prices IN SHARE ROW EXCLUSIVE MODE;
+    v_now := clock_timestamp();
+    FOR v_row IN
+        SELECT r.model_pattern AS pattern, COALESCE(r.effective_from, v_now) AS begins,
+               NULLIF(r.price, 'null') AS price
+          FROM jsonb_to_recordset(p_rows) AS r (model_pattern text, effective_from timestamptz, price jsonb)
+    LOOP
+        SELECT true, b.price INTO v_known, v_before FROM obol.price_book b
+         WHERE b.model_pattern = v_row.pattern AND b.effective_from <= v_row.begins
+         ORDER BY b.effective_from DESC LIMIT 1;
+        CONTINUE WHEN v_known AND v_before IS NOT DISTINCT FROM v_row.price;
+
+        IF v_row.begins < v_now THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the price of % cannot begin at %, which is past', v_row.pattern, v_row.begins
+                USING ERRCODE = 'OB400', HINT = 'Leave the time out for now, or name a later one.';
+        END IF;
+        PERFORM FROM (
+            SELECT (f.figures ->> class)::bigint AS figure,
+                   lag((f.figures ->> class)::bigint) OVER (PARTITION BY class ORDER BY f.step) AS below
+              FROM jsonb_array_elements(jsonb_build_array(v_row.price) || COALESCE(v_row.price -> 'tiers', '[]'))
+                   WITH ORDINALITY AS f (figures, step)
+             CROSS JOIN unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
+        ) AS tiers WHERE figure < below;
+        IF FOUND THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: a tier of % is cheaper than the one below', v_row.pattern
+                USING ERRCODE = 'OB400', HINT = 'Give it at least the figures of the tier below.';
+        END IF;
+
+        IF NOT p_dry_run THEN
+            DELETE FROM obol.prices p WHERE p.model_pattern = v_row.pattern AND p.effective_from = v_row.begins;
+            INSERT INTO obol.prices (model_pattern, effective_from, input, output, cache_write_5m, cache_write_1h, cache_read)
+            SELECT v_row.pattern, v_row.begins, f.input, f.output, f.cache_write_5m, f.cache_write_1h, f.cache_read
+              FROM jsonb_populate_record(NULL::obol.prices, COALESCE(v_row.price, '{}')) AS f;
+            INSERT INTO obol.price_tiers (model_pattern, effective_from, above_input_tokens,
+                                          input, output, cache_write_5m, cache_write_1h, cache_read)
+            SELECT v_row.pattern, v_row.begins, f.above_input_tokens,
+                   f.input, f.output, f.cache_write_5m, f.cache_write_1h, f.cache_read
+              FROM jsonb_populate_recordset(NULL::obol.price_tiers, COALESCE(v_row.price -> 'tiers', '[]')) AS f;
+            PERFORM FROM obol.price_book b
+              WHERE b.model_pattern = v_row.pattern AND b.effective_from = v_row.begins
+                AND b.price IS NOT DISTINCT FROM v_row.price;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'INVALID_AMOUNT: the price of % is not of the form of the price book', v_row.pattern
+                    USING ERRCODE = 'OB400';
+            END IF;
+        END IF;
+        RETURN QUERY SELECT v_row.pattern, v_row.begins, v_before, v_row.price;
+    END LOOP;
+END
+$$;
+
+--
 -- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1299,17 +1440,44 @@ CREATE VIEW obol.license_overview AS
    FROM obol.licenses l;
 
 --
+-- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.price_tiers (
+    model_pattern text NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    above_input_tokens bigint NOT NULL,
+    input bigint NOT NULL,
+    output bigint NOT NULL,
+    cache_write_5m bigint NOT NULL,
+    cache_write_1h bigint NOT NULL,
+    cache_read bigint NOT NULL,
+    CONSTRAINT price_tiers_above_input_tokens_check CHECK ((above_input_tokens > 0)),
+    CONSTRAINT price_tiers_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_input_check CHECK (((input >= 0) AND (input <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_output_check CHECK (((output >= 0) AND (output <= '1000000000000'::bigint)))
+);
+
+--
+-- Name: TABLE price_tiers; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.price_tiers IS 'What a price is when the prompt, cache reads and writes included, has more tokens: the figures for every token of such a call.';
+
+--
 -- Name: prices; Type: TABLE; Schema: obol; Owner: -
 --
 
 CREATE TABLE obol.prices (
     model_pattern text NOT NULL,
     effective_from timestamp with time zone NOT NULL,
-    input bigint NOT NULL,
-    output bigint NOT NULL,
-    cache_write_5m bigint NOT NULL,
-    cache_write_1h bigint NOT NULL,
-    cache_read bigint NOT NULL,
+    input bigint,
+    output bigint,
+    cache_write_5m bigint,
+    cache_write_1h bigint,
+    cache_read bigint,
     CONSTRAINT prices_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
     CONSTRAINT prices_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
     CONSTRAINT prices_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
@@ -1321,7 +1489,7 @@ CREATE TABLE obol.prices (
 -- Name: TABLE prices; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of each class. A pattern is a model name, or the beginning of one and a *.';
+COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of each class. A pattern is a model name, or the beginning of one and a *. A row without figures ends its pattern: from then on what it names is not sold.';
 
 --
 -- Name: price_book; Type: VIEW; Schema: obol; Owner: -
@@ -1330,7 +1498,13 @@ COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of e
 CREATE VIEW obol.price_book AS
  SELECT model_pattern,
     effective_from,
-    jsonb_build_object('input', input, 'output', output, 'cache_write_5m', cache_write_5m, 'cache_write_1h', cache_write_1h, 'cache_read', cache_read) AS price
+        CASE
+            WHEN (input IS NOT NULL) THEN (jsonb_build_object('input', input, 'output', output, 'cache_write_5m', cache_write_5m, 'cache_write_1h', cache_write_1h, 'cache_read', cache_read) || COALESCE(( SELECT jsonb_build_object('tiers', jsonb_agg(jsonb_build_object('above_input_tokens', t.above_input_tokens, 'input', t.input, 'output', t.output, 'cache_write_5m', t.cache_write_5m, 'cache_write_1h', t.cache_write_1h, 'cache_read', t.cache_read) ORDER BY t.above_input_tokens)) AS jsonb_build_object
+               FROM obol.price_tiers t
+              WHERE ((t.model_pattern = p.model_pattern) AND (t.effective_from = p.effective_from))
+             HAVING (count(*) > 0)), '{}'::jsonb))
+            ELSE NULL::jsonb
+        END AS price
    FROM obol.prices p;
 
 --
@@ -1426,6 +1600,27 @@ ALTER TABLE ONLY obol.licenses
     ADD CONSTRAINT licenses_pkey PRIMARY KEY (license_id);
 
 --
+-- Name: price_tiers price_tiers_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.price_tiers
+    ADD CONSTRAINT price_tiers_pkey PRIMARY KEY (model_pattern, effective_from, above_input_tokens);
+
+--
+-- Name: prices prices_all_figures_or_none; Type: CHECK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE obol.prices
+    ADD CONSTRAINT prices_all_figures_or_none CHECK ((num_nulls(input, output, cache_write_5m, cache_write_1h, cache_read) = ANY (ARRAY[0, 5]))) NOT VALID;
+
+--
+-- Name: prices prices_model_pattern; Type: CHECK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE obol.prices
+    ADD CONSTRAINT prices_model_pattern CHECK ((((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)) AND ((POSITION(('*'::text) IN (model_pattern)) = 0) OR (POSITION(('*'::text) IN (model_pattern)) = length(model_pattern))))) NOT VALID;
+
+--
 -- Name: prices prices_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -1486,6 +1681,13 @@ ALTER TABLE ONLY obol.license_keys
     ADD CONSTRAINT license_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
+-- Name: price_tiers price_tiers_model_pattern_effective_from_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.price_tiers
+    ADD CONSTRAINT price_tiers_model_pattern_effective_from_fkey FOREIGN KEY (model_pattern, effective_from) REFERENCES obol.prices(model_pattern, effective_from) ON DELETE CASCADE;
+
+--
 -- Name: SCHEMA obol; Type: ACL; Schema: -; Owner: -
 --
 
@@ -1522,10 +1724,24 @@ REVOKE ALL ON FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) FROM PUBLIC
 REVOKE ALL ON FUNCTION obol.check_active(p_license_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) TO obol_service;
+
+--
 -- Name: FUNCTION check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
 -- Name: FUNCTION claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -1668,6 +1884,12 @@ REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest b
 --
 
 REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -

@@ -13,7 +13,7 @@ from ..config import ConfigError
 from ..embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import operator, serving
+from . import operator, prices, serving
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, fail
 
 
@@ -23,7 +23,7 @@ def cli() -> None:
     """Obol sells AI answers for prepaid credits, each paid for exactly once."""
 
 
-for command in (*serving.COMMANDS, *operator.COMMANDS):
+for command in (*serving.COMMANDS, *operator.COMMANDS, *prices.COMMANDS):
     cli.add_command(command)
 
 

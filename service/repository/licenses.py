@@ -11,6 +11,7 @@ from ..keys import LicenseKey
 from ..problems import Problem
 
 _FIND = text("SELECT * FROM obol.find_license(:license_id, :digest)")
+_CHECK = text("SELECT obol.check_license(:license_id, :digest)")
 _LIST_ENTRIES = text("SELECT * FROM obol.list_entries(:license_id, :digest, :before, :limit)")
 _CREATE = text(
     "SELECT * FROM obol.create_license(:license_id, :digest, :name, CAST(:expires_at AS timestamptz), "
@@ -28,6 +29,11 @@ def find(db: Database, key: LicenseKey) -> Row[Any]:
     Raises: Problem license_invalid.
     """
     return db.row(_FIND, license_id=key.license_id, digest=key.digest)
+
+
+def check(db: Database, key: LicenseKey) -> None:
+    """That a key opens a license that may be used now. Raises: Problem license_*."""
+    db.row(_CHECK, license_id=key.license_id, digest=key.digest)
 
 
 def list_entries(db: Database, key: LicenseKey, before: int | None, limit: int) -> list[Row[Any]]:

@@ -1,13 +1,50 @@
 """The price book."""
 
-from sqlalchemy import text
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
 
 from ..db import Database
-from ..pricing import PriceRow
+from ..pricing import Price, PriceRow
 
 _BOOK = text("SELECT model_pattern, effective_from, price FROM obol.price_book")
+_SET = text("SELECT * FROM obol.set_prices(CAST(:rows AS jsonb), :dry_run) ORDER BY model_pattern, effective_from")
 
 
 def book(db: Database) -> list[PriceRow]:
-    """Every row of the price book, in no order."""
+    """Every row of the price book, in no order. A price of None ends its pattern."""
     return [PriceRow(row.model_pattern, row.effective_from, row.price) for row in db.rows(_BOOK)]
+
+
+def current(rows: Iterable[PriceRow], at: datetime) -> list[PriceRow]:
+    """The rows that are in force at a time, each for its pattern, and those to come; by pattern and time."""
+    kept: list[PriceRow] = []
+    for row in sorted(rows, key=lambda row: (row.pattern, row.effective_from)):
+        if kept and kept[-1].pattern == row.pattern and row.effective_from <= at:
+            kept.pop()
+        kept.append(row)
+    return kept
+
+
+def set_prices(
+    db: Database, rows: Iterable[tuple[str, datetime | None, Price | None]], *, dry_run: bool = False
+) -> list[Row[Any]]:
+    """Write prices, all or none: of a pattern, from a time on (None: now), or None to end the pattern.
+
+    Returns what changes, by pattern: model_pattern, effective_from, before, after. What the book
+    says already is not among it.
+
+    Raises: Problem amount_invalid, for a time that is past.
+    """
+    documents = [
+        {
+            "model_pattern": pattern,
+            "effective_from": None if effective_from is None else effective_from.isoformat(),
+            "price": None if price is None else dict(price),
+        }
+        for pattern, effective_from, price in rows
+    ]
+    return db.rows(_SET, rows=json.dumps(documents), dry_run=dry_run)
