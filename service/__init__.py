@@ -47,6 +47,7 @@ def create_app(config: Config) -> Flask:
         database=database,
         leases=leases,
         completions=completions,
+        upstream=client,
         default_model=config.default_model,
         default_max_tokens=config.default_max_tokens,
     )

@@ -1,65 +1,69 @@
 """The heart: hold, ask the model, settle or release. Two round trips to the database.
 
-    held --settle--> settled        the answer leaves only after this commit
-      |---release--> released       the model gave no answer: nothing is charged
-      '---lapse----> expired        this process died: the client never got the answer
-
-No database connection is in hand while the model works. On every line between a hold and its
-end, this process may die: the hold then ends with its lease, and nobody is charged.
+No database connection is in hand while the model works. What becomes of a hold once it is open
+is in open_hold.py, and how a streamed answer is handed through in streams.py.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
-import structlog
-
-from . import pricing, replay, upstream
+from . import admission, pricing, replay, wire
+from .budget import Budget
 from .db import Database
 from .keys import LicenseKey
 from .leases import Leases
+from .open_hold import OpenHold, Receipt
 from .pricing import PriceRow
 from .problems import Problem
 from .repository import holds, prices
-
-log = structlog.get_logger()
+from .streams import AnswerStream, ReplayedStream
+from .upstream import Upstream
 
 # The price book is read this often at most; a price that is set takes effect within it.
 PRICE_BOOK_TTL_S = 5
 
-T = TypeVar("T")
+_MESSAGES, _COUNT_TOKENS = "/v1/messages", "/v1/messages/count_tokens"
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a client asked for. `fingerprint` is of the whole request, for the idempotency key."""
+    """A request to the Messages API, on whichever of our paths it came.
 
-    prompt: str
-    system: str | None
-    model: str
-    max_tokens: int
+    Args:
+        body: as an object; `raw` is the same as the client wrote it, if the client wrote it.
+        text_bytes: bytes of UTF-8 that hold all text of the prompt.
+        query: to forward, with its question mark, or empty.
+        headers: to forward.
+        fingerprint: of the whole request, for the idempotency key.
+        reads_text: whether the client of a stream is told its text, and not its bytes.
+        max_credits: what the client will pay at most; None: whatever it costs.
+    """
+
+    body: Mapping[str, Any]
+    raw: bytes | None
+    text_bytes: int
     idempotency_key: str | None
     fingerprint: bytes
+    max_credits: int | None = None
+    reads_text: bool = False
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A paid answer. `message` has id, model, text, stop_reason and usage.
+    """A whole answer. `body` is the upstream's, byte for byte; `upstream_ms` is None for a replay."""
 
-    `max_tokens`, `held` and `upstream_ms` are of the call that was made; None when replayed.
-    """
-
-    hold_id: UUID
-    message: dict[str, Any]
-    charged: int
-    balance: int
-    max_tokens: int | None
-    held: int | None
-    upstream_ms: float | None
+    receipt: Receipt
+    body: bytes
+    message: wire.Message
+    document: dict[str, Any]
+    upstream_ms: float | None = None
 
 
 class Completions:
@@ -72,9 +76,7 @@ class Completions:
         replay_keys: keys to store answers with, newest first; none: answers are not stored.
     """
 
-    def __init__(
-        self, database: Database, leases: Leases, client: upstream.Upstream, replay_keys: Sequence[bytes]
-    ) -> None:
+    def __init__(self, database: Database, leases: Leases, client: Upstream, replay_keys: Sequence[bytes]) -> None:
         self._db = database
         self._leases = leases
         self._client = client
@@ -82,109 +84,118 @@ class Completions:
         self._book: list[PriceRow] = []
         self._book_read_at = float("-inf")
 
-    def generate(self, key: LicenseKey, call: Call) -> Answer:
+    def answer(self, key: LicenseKey, call: Call) -> Answer:
         """Answer a call and charge its usage, or charge nothing.
 
         Raises:
             Problem: whatever admission, the upstream or the database refused it with.
         """
-        price = self._price(call.model)
         hold_id = self._leases.new_hold()
         try:
-            return self._answer(key, call, price, hold_id)
+            admitted = self._admit(key, call, hold_id)
+            if isinstance(admitted, _Stored):
+                return Answer(admitted.receipt, admitted.body, *wire.Message.whole(admitted.body))
+            asked_at = time.monotonic()
+            try:
+                body = self._client.post(_MESSAGES + call.query, admitted.request, call.headers)
+                message, document = wire.Message.whole(body)
+            except Exception as error:
+                admitted.hold.fail(error)
+                raise
+            upstream_ms = round(1000 * (time.monotonic() - asked_at), 1)
+            admitted.hold.transcript.add(body)
+            admitted.hold.settle(message)
+            return Answer(admitted.hold.receipt, body, message, document, upstream_ms)
         finally:
             self._leases.ended(hold_id)
 
-    def _answer(self, key: LicenseKey, call: Call, price: pricing.Price | None, hold_id: UUID) -> Answer:
-        input_tokens = pricing.input_bound([call.prompt, call.system or ""])
-        size = pricing.HoldSize(0, 0) if price is None else pricing.hold_size(price, input_tokens, call.max_tokens)
-        opened = holds.open_for_process(
+    def stream(self, key: LicenseKey, call: Call) -> AnswerStream | ReplayedStream:
+        """As `answer`, event by event. Close what is returned, or iterate to its end."""
+        hold_id = self._leases.new_hold()
+        try:
+            admitted = self._admit(key, call, hold_id)
+            if isinstance(admitted, _Stored):
+                self._leases.ended(hold_id)
+                return ReplayedStream(admitted.receipt, admitted.body)
+            try:
+                events = self._client.stream(_MESSAGES + call.query, admitted.request, call.headers)
+            except Exception as error:
+                admitted.hold.fail(error)
+                raise
+        except BaseException:
+            self._leases.ended(hold_id)
+            raise
+        return AnswerStream(admitted.hold, events, wire.Message(call.reads_text))
+
+    def _admit(self, key: LicenseKey, call: Call, hold_id: UUID) -> "_Admitted | _Stored":
+        """Set aside what the call can cost, or find the answer that its idempotency key names."""
+        survey = admission.survey(call.body, call.text_bytes)
+        budget = Budget(survey, [self._price(model) for model in survey.models], call.max_credits)
+        if budget.must_be_counted():
+            checked = holds.check_admission(
+                self._db,
+                key,
+                hold_id,
+                budget.priced_model(),
+                budget.frozen_price(),
+                call.idempotency_key,
+                call.fingerprint,
+            )
+            if checked.outcome == "replayed":
+                return self._stored(key, checked)
+            self._count(call, budget, checked.available)
+        try:
+            opened = self._open(key, call, hold_id, budget)
+        except Problem as problem:
+            if problem.code != "insufficient_credits":
+                raise
+            # What the bytes allow is too dear: count, and open once more.
+            self._count(call, budget, problem.extra["available"])
+            opened = self._open(key, call, hold_id, budget)
+        if opened.outcome == "replayed":
+            return self._stored(key, opened)
+
+        price = budget.frozen_price()
+        assert price is not None, "open_hold refuses a model without a price"
+        affordable = budget.affordable_max_tokens(opened.amount)
+        max_tokens = min(call.body["max_tokens"], affordable)
+        receipt = Receipt(hold_id, max_tokens=max_tokens, held=opened.amount)
+        transcript = replay.Transcript(() if call.idempotency_key is None else self._replay_keys)
+        hold = OpenHold(self._db, self._leases, key, receipt, price, survey.models[1:], transcript)
+        if call.raw is not None and affordable == survey.max_tokens:
+            return _Admitted(hold, call.raw)
+        return _Admitted(hold, _encoded(admission.with_max_tokens(call.body, affordable)))
+
+    def _open(self, key: LicenseKey, call: Call, hold_id: UUID, budget: Budget) -> Any:
+        return holds.open_for_process(
             self._db,
             key,
             hold_id,
             self._leases.process_id,
-            size,
-            call.model,
-            price,
+            budget.hold_size(),
+            budget.priced_model(),
+            budget.frozen_price(),
             call.idempotency_key,
             call.fingerprint,
         )
-        if opened.outcome == "replayed":
-            return self._replayed(key, opened)
-        assert price is not None, "open_hold refuses a model without a price"
 
-        max_tokens = pricing.affordable_max_tokens(price, input_tokens, call.max_tokens, opened.amount)
-        asked_at = time.monotonic()
-        try:
-            message = self._client.create_message(_body(call, max_tokens))
-        except Exception:
-            self._release(key, hold_id)
-            raise
-        upstream_ms = round(1000 * (time.monotonic() - asked_at), 1)
-        usage = upstream.usage_of(message)
-        assert usage is not None, "create_message refuses an answer without usage"
-        answer = {
-            "id": str(hold_id),
-            "model": message["model"],
-            "text": upstream.text_of(message),
-            "stop_reason": message["stop_reason"],
-            "usage": message["usage"],
-        }
-        settled = self._settle(key, hold_id, pricing.charge(price, usage), usage, call, answer)
-        return Answer(hold_id, answer, settled.charge, settled.balance, max_tokens, opened.amount, upstream_ms)
+    def _count(self, call: Call, budget: Budget, available: int) -> None:
+        """Have the upstream count the prompt, for each model that may read it."""
+        budget.check_hope(available)
+        counted = 0
+        for model in budget.survey.models:
+            request = _encoded(admission.counting_request(call.body, model))
+            document = wire.parsed(self._client.post(_COUNT_TOKENS + call.query, request, call.headers))
+            if type(document.get("input_tokens")) is not int:
+                raise wire.unreadable()
+            counted = max(counted, document["input_tokens"])
+        budget.counted(admission.with_margin(counted))
 
-    def _settle(
-        self, key: LicenseKey, hold_id: UUID, amount: int, usage: pricing.Usage, call: Call, answer: dict[str, Any]
-    ) -> Any:
-        sealed = None
-        if call.idempotency_key is not None and self._replay_keys:
-            sealed = replay.seal(self._replay_keys, key.license_id, hold_id, json.dumps(answer).encode())
-        try:
-            settled = self._while_alive(
-                lambda: holds.settle(
-                    self._db, key, hold_id, amount, self._leases.process_id, usage, sealed, replay.ANSWER_TTL_S
-                )
-            )
-        except Problem as problem:
-            # Charged or not, the answer stays here; the heartbeat undoes what there is to undo.
-            self._leases.withhold(key, hold_id)
-            log.error("answer_withheld", hold_id=str(hold_id), problem=str(problem), upstream_usage=usage)
-            raise Problem(
-                "database_error",
-                "The answer could not be paid for and was withheld. Ask again: with the same Idempotency-Key you get "
-                "it if it was charged after all; without one, such a charge is given back.",
-                retry_after_s=1,
-            ) from problem
-        if settled.shortfall:
-            log.error("shortfall", hold_id=str(hold_id), credits=settled.shortfall)
-        return settled
-
-    def _release(self, key: LicenseKey, hold_id: UUID) -> None:
-        try:
-            self._while_alive(lambda: holds.release(self._db, key, hold_id, self._leases.process_id))
-        except Problem as problem:
-            log.error("release_left_to_heartbeat", hold_id=str(hold_id), problem=str(problem))
-            self._leases.withhold(key, hold_id)
-
-    def _while_alive(self, call: Callable[[], T]) -> T:
-        """Ask until the database answers, for as long as the lease lives: unlike admission, an
-        end must not give up because the pool is busy or the server restarts."""
-        pause_s = 0.05
-        while True:
-            try:
-                return call()
-            except Problem as problem:
-                # Retry-After is on the problems that time can mend; a missing right is not one.
-                if problem.retry_after is None or not self._leases.alive():
-                    raise
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 1.0)
-
-    def _replayed(self, key: LicenseKey, opened: Any) -> Answer:
-        answer = replay.unseal(self._replay_keys, key.license_id, opened.hold_id, opened.answer)
-        if answer is None:
+    def _stored(self, key: LicenseKey, opened: Any) -> "_Stored":
+        body = replay.unseal(self._replay_keys, key.license_id, opened.hold_id, opened.answer)
+        if body is None:
             raise Problem("answer_gone", "The answer is stored under a replay key that is no longer configured.")
-        return Answer(opened.hold_id, json.loads(answer), opened.charge, opened.balance, None, None, None)
+        return _Stored(Receipt(opened.hold_id, opened.charge, opened.balance), body)
 
     def _price(self, model: str) -> pricing.Price | None:
         now = time.monotonic()
@@ -193,12 +204,19 @@ class Completions:
         return pricing.price_of(self._book, model, datetime.now(UTC))
 
 
-def _body(call: Call, max_tokens: int) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": call.model,
-        "max_tokens": max_tokens,
-        "messages": [{"role": "user", "content": call.prompt}],
-    }
-    if call.system is not None:
-        body["system"] = call.system
-    return body
+class _Stored(NamedTuple):
+    """An answer that is paid for and kept for this retry."""
+
+    receipt: Receipt
+    body: bytes
+
+
+class _Admitted(NamedTuple):
+    """A call that may go upstream, and the body to send."""
+
+    hold: OpenHold
+    request: bytes
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

@@ -39,6 +39,8 @@ _TABLE = (
     ProblemType("answer_gone", 410, "The answer is no longer stored", "OB410", "ANSWER_GONE"),
     ProblemType("amount_invalid", 422, "The amount is not valid", "OB400", "INVALID_AMOUNT"),
     ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED"),
+    ProblemType("cost_unbounded", 422, "The cost of the request cannot be bounded"),
+    ProblemType("max_credits_exceeded", 422, "The request can cost more than its obol-max-credits"),
     ProblemType("malformed_request", 400, "The request cannot be read"),
     ProblemType("validation_failed", 422, "The request is not valid"),
     ProblemType("payload_too_large", 413, "The body is too large"),
@@ -46,7 +48,7 @@ _TABLE = (
     ProblemType("not_found", 404, "There is nothing here"),
     ProblemType("method_not_allowed", 405, "The method is not allowed here"),
     ProblemType("upstream_error", 502, "The model gave no answer"),
-    ProblemType("upstream_timeout", 504, "The model took too long"),
+    ProblemType("upstream_timeout", 504, "The model took too long", retry_after_s=1),
     ProblemType("over_capacity", 503, "No capacity at the moment", retry_after_s=1),
     ProblemType("database_error", 500, "The database did not answer"),
     ProblemType("internal_error", 500, "Something went wrong here"),
@@ -54,6 +56,16 @@ _TABLE = (
 
 BY_CODE = {row.code: row for row in _TABLE}
 BY_SQLSTATE = {row.sqlstate: row for row in _TABLE if row.sqlstate}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An error of the upstream: the headers that may cross, in lower case, and the body as it came
+    (empty when it has not the shape of an error)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 @dataclass
@@ -67,6 +79,7 @@ class Problem(Exception):
         retry_after_s: overrides the table where a retry can help only in this case.
         outcome_unknown: the same id must be asked again: the database may have done what was
             asked (a lost connection), or another call came between (a serialization failure).
+        reply: the upstream's own words, where a client that speaks its wire gets them untouched.
     """
 
     code: str
@@ -74,6 +87,7 @@ class Problem(Exception):
     extra: dict[str, Any] = field(default_factory=dict)
     retry_after_s: int | None = None
     outcome_unknown: bool = False
+    reply: Reply | None = None
 
     def __post_init__(self) -> None:
         super().__init__(f"{self.code}: {self.detail}")

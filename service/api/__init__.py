@@ -7,7 +7,8 @@ from flask import Flask
 from ..completions import Completions
 from ..db import Database
 from ..leases import Leases
-from . import access, deductions, errors, generate, health, holds, license, openapi
+from ..upstream import Upstream
+from . import access, deductions, errors, generate, health, holds, license, messages, openapi, prices
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Services:
     database: Database
     leases: Leases
     completions: Completions
+    upstream: Upstream
     default_model: str
     default_max_tokens: int
 
@@ -31,7 +33,7 @@ def create(services: Services) -> Flask:
     app.url_map.merge_slashes = False
     access.init(app)
     documentation = openapi.init(app)
-    for module in (generate, deductions, holds, license, health):
+    for module in (generate, messages, deductions, holds, license, prices, health):
         documentation.register_blueprint(module.blueprint)
     errors.init(app)
     return app

@@ -1,4 +1,5 @@
-"""The one place that renders an error: RFC 9457 problem documents."""
+"""The one place that renders an error: RFC 9457 problem documents, and on /v1 the shape that
+clients of the Messages API read."""
 
 import time
 from typing import Any
@@ -23,6 +24,21 @@ _HTTP_CODES = {
 }
 
 
+# The words of the Messages API for an HTTP status; any other 4xx is about the request.
+_WIRE_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
 def init(app: Flask) -> None:
     """Render every error of the application."""
     app.register_error_handler(Problem, render)
@@ -34,22 +50,64 @@ def init(app: Flask) -> None:
 def render(problem: Problem) -> Response:
     """A Problem as an HTTP response."""
     note(code=problem.code)
-    document: dict[str, Any] = {
+    if request.path.startswith("/v1/"):
+        return _render_on_the_wire(problem)
+    response = Response(
+        _encoded(document(problem, request_id())), status=problem.type.status, content_type="application/problem+json"
+    )
+    _add_headers(response, problem)
+    return response
+
+
+def document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """A Problem as RFC 9457 has it."""
+    return {
         "type": f"urn:obol:problem:{problem.code}",
         "title": problem.type.title,
         "status": problem.type.status,
         "detail": problem.detail,
-        "instance": f"urn:obol:request:{request_id()}",
+        "instance": f"urn:obol:request:{request_id}",
         "code": problem.code,
         **problem.extra,
     }
-    encoded = json.dumps(document, separators=(",", ":")) + "\n"
-    response = Response(encoded, status=problem.type.status, content_type="application/problem+json")
+
+
+def wire_document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """A Problem as the Messages API has its errors."""
+    return {
+        "type": "error",
+        "error": {
+            "type": _WIRE_TYPES.get(problem.type.status, "invalid_request_error"),
+            "message": problem.detail,
+            "details": {"error_code": problem.code, **problem.extra},
+        },
+        "request_id": request_id,
+    }
+
+
+def _render_on_the_wire(problem: Problem) -> Response:
+    reply = problem.reply
+    if reply is not None:
+        response = Response(reply.body or _encoded(wire_document(problem, request_id())), status=reply.status)
+        response.headers.extend(reply.headers)
+    else:
+        response = Response(_encoded(wire_document(problem, request_id())), status=problem.type.status)
+        _add_headers(response, problem)
+        # The SDKs would ask again after any 409 and 5xx, also where it cannot help.
+        response.headers["x-should-retry"] = "false" if problem.retry_after is None else "true"
+    response.content_type = "application/json"
+    return response
+
+
+def _add_headers(response: Response, problem: Problem) -> None:
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     if problem.type.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+
+
+def _encoded(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":")) + "\n"
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -63,6 +121,11 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
+    return render(unexpected(error))
+
+
+def unexpected(error: Exception) -> Problem:
+    """Log an error that nobody foresaw, and say nothing of it to the client."""
     # Where it happened, not what it said: the message of an unexpected error can hold anything.
     frames = []
     trace = error.__traceback__
@@ -70,7 +133,7 @@ def _internal_error(error: Exception) -> Response:
         frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
         trace = trace.tb_next
     log.error("internal_error", error=type(error).__name__, frames=frames[-8:])
-    return render(Problem("internal_error", "Something went wrong; the log has it under this request id."))
+    return Problem("internal_error", "Something went wrong; the log has it under this request id.")
 
 
 def _drain(response: Response) -> Response:

@@ -1,16 +1,20 @@
 """POST /api/v1/generate: a prompt in, a paid answer out."""
 
-import socket
-from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, json, request
+from flask import Response, json
 
-from ..completions import Answer, Call
-from ..keys import LicenseKey
+from ..completions import Call
+from ..open_hold import Receipt
+from ..problems import Problem
+from ..sse import Event
+from ..streams import AnswerStream, ReplayedStream
+from ..wire import Message, parsed
 from .access import note
+from .delivery import deliver_stream, deliver_whole, encode_event
+from .errors import document
 from .requests import MEBIBYTE, SECURITY, Blueprint, fingerprint, license_auth, license_key, services
-from .schemas import GenerateAnswer, GenerateRequest, IdempotencyHeaders
+from .schemas import GenerateAnswer, GenerateRequest, GenerationHeaders
 
 blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
 
@@ -18,63 +22,87 @@ blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
 @blueprint.post("/api/v1/generate")
 @blueprint.doc(security=SECURITY[license_auth])
 @blueprint.arguments(GenerateRequest)
-@blueprint.arguments(IdempotencyHeaders, location="headers")
+@blueprint.arguments(GenerationHeaders, location="headers")
 @blueprint.alt_response(200, schema=GenerateAnswer, success=True)
 def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Answer a prompt and charge its usage; nothing is charged when there is no answer.
 
-    When the balance does not cover `max_tokens`, fewer are asked for; the header
-    `obol-max-tokens` says how many."""
+    When the balance, or the header `obol-max-credits`, does not cover `max_tokens`, fewer are asked
+    for; the header `obol-max-tokens` says how many. With `"stream": true` the answer comes as
+    server-sent events: `text` `{"text"}`, again and again, and in the end `done`, with everything
+    of the answer but its text. `error`, with a problem document, comes in place of `done` when
+    there is no answer after all; nothing was charged then."""
     key = license_key()
     call = Call(
-        prompt=body["prompt"],
-        system=body["system"],
-        model=body.get("model", services().default_model),
-        max_tokens=body.get("max_tokens", services().default_max_tokens),
+        body=_request(body),
+        raw=None,
+        text_bytes=len(body["prompt"].encode()) + len((body["system"] or "").encode()),
         idempotency_key=headers["idempotency_key"],
         fingerprint=fingerprint(),
+        max_credits=headers["max_credits"],
+        reads_text=True,
     )
-    answer = services().completions.generate(key, call)
-    note(
-        credits=0 if answer.held is None else answer.charged,
-        replayed=answer.held is None,
-        hold_id=str(answer.hold_id),
-        model=answer.message["model"],
-        upstream_ms=answer.upstream_ms,
-    )
-    return _respond(key, answer)
+    if body["stream"]:
+        note(model=call.body["model"])
+        stream = services().completions.stream(key, call)
+        return deliver_stream(key, stream, lambda event: _translate(stream, event), _error_data)
+    answer = services().completions.answer(key, call)
+    note(model=answer.message.model, upstream_ms=answer.upstream_ms)
+    if answer.message.is_empty_refusal():
+        raise _refused()
+    told = _answer(answer.receipt, answer.message, _text(answer.document))
+    encoded = (json.dumps(told, separators=(",", ":")) + "\n").encode()
+    return deliver_whole(key, answer.receipt, encoded)
 
 
-def _respond(key: LicenseKey, answer: Answer) -> Response:
-    leases = services().leases
-    document = answer.message | {"credits": {"charged": answer.charged, "balance": answer.balance}}
-    encoded = (json.dumps(document, separators=(",", ":")) + "\n").encode()
-
-    connection = request.environ.get("gunicorn.socket")
-
-    def body() -> Iterator[bytes]:
-        # A write to a client that has hung up still succeeds: the kernel takes the bytes.
-        gone = connection is not None and _has_hung_up(connection)
-        yield encoded
-        # The server asks for more only when the chunk before was written to the client.
-        if not gone:
-            leases.delivered(key.license_id, answer.hold_id)
-
-    response = Response(body(), content_type="application/json")
-    response.content_length = len(encoded)
-    if answer.max_tokens is not None:
-        response.headers["obol-max-tokens"] = str(answer.max_tokens)
-        response.headers["obol-credits-held"] = str(answer.held)
-    response.headers["obol-credits-charged"] = str(answer.charged)
-    response.headers["obol-credits-balance"] = str(answer.balance)
-    return response
+def _request(body: dict[str, Any]) -> dict[str, Any]:
+    request = {
+        "model": body.get("model", services().default_model),
+        "max_tokens": body.get("max_tokens", services().default_max_tokens),
+        "messages": [{"role": "user", "content": body["prompt"]}],
+    }
+    if body["system"] is not None:
+        request["system"] = body["system"]
+    if body["stream"]:
+        request["stream"] = True
+    return request
 
 
-def _has_hung_up(connection: socket.socket) -> bool:
-    """Whether the client has closed its side: its end of the stream is there to be read."""
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+def _answer(receipt: Receipt, message: Message, text: str | None) -> dict[str, Any]:
+    """The answer's document; a stream's last event is the same without the text."""
+    return {
+        "id": str(receipt.hold_id),
+        "model": message.model,
+        **({} if text is None else {"text": text}),
+        "stop_reason": message.stop_reason,
+        "usage": message.usage,
+        "credits": {"charged": receipt.charged, "balance": receipt.balance},
+    }
+
+
+def _text(message: dict[str, Any]) -> str:
+    texts = [block.get("text") for block in message["content"] if block.get("type") == "text"]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _translate(stream: AnswerStream | ReplayedStream, event: Event) -> bytes:
+    if event.name == "content_block_delta":
+        delta = parsed(event.data()).get("delta")
+        text = delta.get("text") if isinstance(delta, dict) else None
+        return encode_event("text", json.dumps({"text": text}).encode()) if text else b""
+    if event.name == "ping":
+        return b": ping\n\n"
+    if event.name == "message_stop":
+        if stream.message.is_empty_refusal():
+            raise _refused()
+        told = _answer(stream.receipt, stream.message, None)
+        return encode_event("done", json.dumps(told, separators=(",", ":")).encode())
+    return b""
+
+
+def _error_data(problem: Problem, request_id: str) -> bytes:
+    return json.dumps(document(problem, request_id), separators=(",", ":")).encode()
+
+
+def _refused() -> Problem:
+    return Problem("upstream_error", "The model refused to answer. Nothing was charged.")

@@ -17,9 +17,9 @@ from ..keys import LicenseKey
 from ..problems import Problem
 from ..repository import licenses
 from .access import note
+from .schemas import MAX_CREDITS
 
 MEBIBYTE = 1024 * 1024
-MAX_CREDITS = 2**63 - 1
 _CHUNK = 64 * 1024
 
 # A body may take this long to begin and between two pieces, and then has to keep this pace: a

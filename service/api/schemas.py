@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validate
 
 # Longest reference, name of a model and idempotency key that is taken.
 MAX_REFERENCE = 500
@@ -12,6 +12,7 @@ MAX_MODEL = 200
 MAX_IDEMPOTENCY_KEY = 255
 
 MAX_OUTPUT_TOKENS = 1_000_000
+MAX_CREDITS = 2**63 - 1
 MAX_HOLD_S = 24 * 3600
 DEFAULT_HOLD_S = 300
 MAX_PAGE = 100
@@ -43,6 +44,15 @@ class Moment(fields.DateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Flag(fields.Boolean):
+    """true or false, and no other word for them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
 
 
 def _length(least: int, most: int) -> validate.Length:
@@ -89,6 +99,23 @@ class GenerateRequest(Request):
     model = Text(validate=_length(1, MAX_MODEL), error_messages=_REQUIRED)
     max_tokens = WholeNumber(validate=_range(1, MAX_OUTPUT_TOKENS), error_messages=_REQUIRED)
     system = Text(allow_none=True, load_default=None, validate=validate.Length(1, error="must not be empty"))
+    stream = Flag(load_default=False, error_messages=_REQUIRED, metadata={"description": "answer with events"})
+
+
+class AnyObject(Schema):
+    """A JSON object, none of whose fields is our business."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class MessagesRequest(AnyObject):
+    """A request to the Messages API: only what its cost depends on is looked at."""
+
+    model = Text(required=True, validate=_length(1, MAX_MODEL), error_messages=_REQUIRED)
+    max_tokens = WholeNumber(required=True, validate=_range(0, MAX_OUTPUT_TOKENS), error_messages=_REQUIRED)
+    messages = fields.List(fields.Raw(), required=True, error_messages={**_REQUIRED, "invalid": "must be a list"})
+    stream = Flag(allow_none=True)
 
 
 class IdempotencyHeaders(Schema):
@@ -103,6 +130,16 @@ class IdempotencyHeaders(Schema):
             error=f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without spaces",
         ),
         metadata={"description": "Makes the call safe to repeat: the same key and body give the first answer again."},
+    )
+
+
+class GenerationHeaders(IdempotencyHeaders):
+    max_credits = fields.Integer(
+        data_key="obol-max-credits",
+        load_default=None,
+        validate=_range(0, MAX_CREDITS),
+        error_messages={"invalid": "must be a whole number of credits"},
+        metadata={"description": "The most that this request may cost; max_tokens is lowered to fit."},
     )
 
 
@@ -199,3 +236,34 @@ class ProblemSchema(Schema):
     errors = fields.List(fields.Nested(FieldError))
     available = fields.Integer()
     required = fields.Integer()
+
+
+def _figure() -> fields.Integer:
+    return fields.Integer(dump_default=None, metadata={"description": "null: not sold from then on"})
+
+
+class PriceTierAnswer(Schema):
+    above_input_tokens = fields.Integer(
+        metadata={"description": "of the prompt, cache reads and writes included; then these are for every token"}
+    )
+    input = fields.Integer()
+    output = fields.Integer()
+    cache_write_5m = fields.Integer()
+    cache_write_1h = fields.Integer()
+    cache_read = fields.Integer()
+
+
+class PriceAnswer(Schema):
+    model = fields.String(metadata={"description": "a model's name, or the beginning of names and `*`"})
+    effective_from = Moment()
+    input = _figure()
+    output = _figure()
+    cache_write_5m = _figure()
+    cache_write_1h = _figure()
+    cache_read = _figure()
+    tiers = fields.List(fields.Nested(PriceTierAnswer), dump_default=[])
+
+
+class PricesAnswer(Schema):
+    unit = fields.String()
+    prices = fields.List(fields.Nested(PriceAnswer))

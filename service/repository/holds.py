@@ -16,6 +16,10 @@ _OPEN = text(
     "SELECT * FROM obol.open_hold(:license_id, :digest, :hold_id, :process_id, :amount, :min_amount, "
     ":expires_in_s, :model, CAST(:price AS jsonb), :idempotency_key, :fingerprint, :reference)"
 )
+_CHECK = text(
+    "SELECT * FROM obol.check_admission(:license_id, :digest, :hold_id, :model, CAST(:price AS jsonb), "
+    ":idempotency_key, :fingerprint)"
+)
 _SETTLE = text(
     "SELECT * FROM obol.settle_hold(:license_id, :digest, :hold_id, :process_id, :amount, "
     "CAST(:usage AS jsonb), :answer, :answer_ttl_s)"
@@ -92,6 +96,32 @@ def open_for_process(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         reference=None,
+    )
+
+
+def check_admission(
+    db: Database,
+    key: LicenseKey,
+    hold_id: UUID,
+    model: str,
+    price: Price | None,
+    idempotency_key: str | None,
+    fingerprint: bytes,
+) -> Row[Any]:
+    """Everything that open_for_process checks but the credits, without a hold: outcome (checked,
+    replayed), available and, when replayed, what open_for_process gives.
+
+    Raises: Problem license_*, idempotency_*, answer_gone, model_not_priced.
+    """
+    return db.row(
+        _CHECK,
+        license_id=key.license_id,
+        digest=key.digest,
+        hold_id=hold_id,
+        model=model,
+        price=None if price is None else json.dumps(dict(price)),
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
     )
 
 

@@ -1,0 +1,155 @@
+"""Answers on their way to the client: what they cost, and whether their end was written."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from flask import Response, g, request
+
+from ..keys import LicenseKey
+from ..open_hold import Receipt
+from ..problems import Problem
+from ..sse import Event
+from ..streams import AnswerStream, ReplayedStream
+from .access import request_id
+from .errors import unexpected
+from .requests import services
+
+# A client that takes nothing for so long is gone; its answer is settled without it.
+WRITE_STALL_S = 60
+
+
+class Closable(Protocol):
+    """Something that reads on to its end when the client is gone."""
+
+    def close(self) -> None: ...
+
+
+def deliver_whole(key: LicenseKey, receipt: Receipt, body: bytes) -> Response:
+    """A response of one JSON document that is paid for."""
+    response = _deliver(key, receipt, iter([body]), "application/json", None)
+    response.content_length = len(body)
+    return response
+
+
+def deliver_stream(
+    key: LicenseKey,
+    stream: AnswerStream | ReplayedStream,
+    translate: Callable[[Event], bytes],
+    error_data: Callable[[Problem, str], bytes],
+) -> Response:
+    """A response of events.
+
+    Args:
+        translate: from an event of the upstream to what the client gets for it, maybe nothing.
+        error_data: what an error event says of a Problem, given the id of the request.
+    """
+    # There is no request to ask when the stream runs: the view has returned by then.
+    fields, id = g.log_fields, request_id()
+
+    def chunks() -> Iterator[bytes]:
+        try:
+            for event in stream:
+                if chunk := translate(event):
+                    yield chunk
+        except Exception as error:
+            problem = error if isinstance(error, Problem) else unexpected(error)
+            fields["code"] = problem.code
+            yield encode_event("error", error_data(problem, id))
+
+    response = _deliver(key, stream.receipt, chunks(), "text/event-stream; charset=utf-8", stream)
+    # A proxy that collects an answer before it passes it on would make a stream of it no more.
+    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    return response
+
+
+def encode_event(name: str, data: bytes) -> bytes:
+    """A server-sent event."""
+    return b"event: " + name.encode() + b"\ndata: " + b"\ndata: ".join(data.splitlines()) + b"\n\n"
+
+
+def headers(receipt: Receipt) -> dict[str, str]:
+    """What a receipt says, as far as it is filled in."""
+    figures = {
+        "obol-max-tokens": receipt.max_tokens,
+        "obol-credits-held": receipt.held,
+        "obol-credits-charged": receipt.charged,
+        "obol-credits-balance": receipt.balance,
+    }
+    said = {name: str(value) for name, value in figures.items() if value is not None}
+    return said if receipt.held is not None else {**said, "obol-replayed": "true"}
+
+
+def _deliver(
+    key: LicenseKey, receipt: Receipt, chunks: Iterator[bytes], content_type: str, source: Closable | None
+) -> Response:
+    """A response whose receipt goes into its headers as far as it is filled in by now, and into the
+    log when all is over; `source`, what the chunks are made of, is closed then."""
+    leases = services().leases
+    fields = g.log_fields
+
+    def ended(whole: bool) -> None:
+        replayed = receipt.held is None
+        fields.update(
+            credits=0 if replayed else receipt.charged or 0,
+            replayed=replayed,
+            hold_id=str(receipt.hold_id),
+            delivered=whole,
+        )
+        if whole and "code" not in fields and receipt.balance is not None:
+            leases.delivered(key.license_id, receipt.hold_id)
+
+    body = _Delivery(chunks, source, ended, request.environ.get("gunicorn.socket"))
+    response = Response(body, content_type=content_type)
+    response.headers.update(headers(receipt))
+    return response
+
+
+class _Delivery:
+    """A response's body that knows whether its end was written to the client."""
+
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        source: Closable | None,
+        ended: Callable[[bool], None],
+        connection: socket.socket | None,
+    ) -> None:
+        self._chunks = chunks
+        self._source = source
+        self._ended = ended
+        self._connection = connection
+        self._gone = self._whole = False
+        if connection is not None:
+            connection.settimeout(WRITE_STALL_S)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk = next(self._chunks)
+        except StopIteration:
+            # The server asks for more only when the chunk before was written to the client.
+            self._whole = not self._gone
+            raise
+        # A write to a client that has hung up still succeeds: the kernel takes the bytes.
+        self._gone = self._connection is not None and _has_hung_up(self._connection)
+        return chunk
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        self._ended(self._whole)
+        if self._connection is not None:
+            self._connection.settimeout(None)
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Whether the client has closed its side: its end of the stream is there to be read."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,117 @@
+"""/v1: the wire of the Anthropic API, so that its SDKs work with another base URL and key.
+
+Bodies go through as they are, in both directions. Of the headers only `anthropic-version` and
+`anthropic-beta` cross upstream, and none of the upstream's crosses back but those that tell
+when to ask again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from flask import Response, json, request
+
+from ..completions import Call
+from ..open_hold import Receipt
+from ..problems import Problem
+from ..repository import licenses
+from ..sse import Event
+from .access import note
+from .delivery import deliver_stream, deliver_whole, headers
+from .errors import wire_document
+from .requests import MEBIBYTE, SECURITY, Blueprint, body, fingerprint, license_auth, license_key, services
+from .schemas import AnyObject, GenerationHeaders, MessagesRequest
+
+blueprint = Blueprint("messages", license_auth, body_limit=32 * MEBIBYTE)
+
+_HEADERS = ("anthropic-version", "anthropic-beta")
+_QUERY = ("beta", "limit", "before_id", "after_id")
+
+
+@blueprint.post("/v1/messages")
+@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.arguments(MessagesRequest)
+@blueprint.arguments(GenerationHeaders, location="headers")
+@blueprint.alt_response(200, schema=AnyObject, success=True)
+def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
+    """Answer a request to the Messages API, whole or as a stream, and charge its usage.
+
+    Unknown fields go through. `obol-credits-*` headers tell what was charged; for a stream, a
+    comment at its end does. What cannot be bounded in cost is refused by name."""
+    key = license_key()
+    call = Call(
+        body=document,
+        raw=body(),
+        text_bytes=len(body()),
+        idempotency_key=given["idempotency_key"],
+        fingerprint=fingerprint(),
+        max_credits=given["max_credits"],
+        query=_query(),
+        headers=_forwarded(),
+    )
+    if document.get("stream"):
+        note(model=document["model"])
+        stream = services().completions.stream(key, call)
+        return deliver_stream(key, stream, _translator(stream.receipt), _error_data)
+    answer = services().completions.answer(key, call)
+    note(model=answer.message.model, upstream_ms=answer.upstream_ms)
+    return deliver_whole(key, answer.receipt, answer.body)
+
+
+@blueprint.post("/v1/messages/count_tokens")
+@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.arguments(AnyObject)
+@blueprint.alt_response(200, schema=AnyObject, success=True)
+def count_tokens(_document: dict[str, Any]) -> Response:
+    """Count the tokens of a request, as the upstream does. Free of charge."""
+    licenses.check(services().database, license_key())
+    path = "/v1/messages/count_tokens" + _query()
+    return _whole(services().upstream.post(path, body(), _forwarded()))
+
+
+@blueprint.get("/v1/models")
+@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.alt_response(200, schema=AnyObject, success=True)
+def list_models() -> Response:
+    """The upstream's models."""
+    licenses.check(services().database, license_key())
+    return _whole(services().upstream.get("/v1/models" + _query(), _forwarded()))
+
+
+@blueprint.get("/v1/models/<model_id>")
+@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.alt_response(200, schema=AnyObject, success=True)
+def show_model(model_id: str) -> Response:
+    """One of the upstream's models."""
+    licenses.check(services().database, license_key())
+    return _whole(services().upstream.get(f"/v1/models/{quote(model_id, safe='')}" + _query(), _forwarded()))
+
+
+def _whole(answer: bytes) -> Response:
+    return Response(answer, content_type="application/json")
+
+
+def _forwarded() -> dict[str, str]:
+    return {name: request.headers[name] for name in _HEADERS if name in request.headers}
+
+
+def _query() -> str:
+    given = [(name, value) for name, value in request.args.items(multi=True) if name in _QUERY]
+    return f"?{urlencode(given)}" if given else ""
+
+
+def _translator(receipt: Receipt) -> Callable[[Event], bytes]:
+    def translate(event: Event) -> bytes:
+        """The upstream's bytes, and in the end what they cost as a comment, which clients skip."""
+        if event.name != "message_stop":
+            return event.raw
+        told = [f": {name}: {value}\n" for name, value in headers(receipt).items() if name.startswith("obol-credits")]
+        return event.raw + "".join([*told, "\n"]).encode()
+
+    return translate
+
+
+def _error_data(problem: Problem, request_id: str) -> bytes:
+    if problem.reply is not None:
+        return problem.reply.body
+    return json.dumps(wire_document(problem, request_id), separators=(",", ":")).encode()

@@ -1,0 +1,88 @@
+"""What an answer used: from the `usage` of the Messages API to tokens of each class.
+
+Pure. Source: the `usage` objects of messages, of `message_start` and `message_delta`. Input to
+charge is input + cache writes + cache reads; thinking is inside `output_tokens`.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .pricing import Usage
+
+# Far above any model's context, and low enough that no price makes it overflow a bigint.
+_MOST_TOKENS = 10**9
+
+# Ends the id of a snapshot of a model: claude-haiku-4-5-20251001.
+_DATE = re.compile(r"-\d{8}$")
+
+
+def merged(before: Mapping[str, Any], after: object) -> dict[str, Any]:
+    """The usage of a stream so far and what its next event says. It is cumulative: a figure
+    replaces the one before, and one that is left out keeps its value."""
+    said = after.items() if isinstance(after, Mapping) else ()
+    return {**before, **{name: value for name, value in said if value is not None}}
+
+
+def usage_of(wire: object, fallbacks: Collection[str] = ()) -> Usage | None:
+    """Tokens of each class, or None when the answer does not say: then nothing can be charged.
+
+    Args:
+        wire: the `usage` object of a message.
+        fallbacks: models that may have answered in place of the one that was asked. Each attempt
+            is charged at its own model's price: `{"attempts": [{"model", classes…}]}`.
+    """
+    if not isinstance(wire, Mapping):
+        return None
+    # The figures beside the iterations are those of the last attempt alone.
+    iterations = wire.get("iterations") or [wire]
+    if not isinstance(iterations, list):
+        return None
+    attempts = []
+    for number, iteration in enumerate(iterations, start=1):
+        counts = _classes(iteration)
+        if counts is None:
+            return None
+        # One that declined before any output is reported and not billed; the last one answered.
+        if counts["output"] or number == len(iterations):
+            model = _sent_as(iteration.get("model"), fallbacks)
+            attempts.append(counts if model is None else {"model": model, **counts})
+    return attempts[0] if len(attempts) == 1 and "model" not in attempts[0] else {"attempts": attempts}
+
+
+def unpriced(wire: object) -> dict[str, int]:
+    """Requests of server tools: billed apart from tokens, by an upstream that should not have
+    been asked for any."""
+    tools = wire.get("server_tool_use") if isinstance(wire, Mapping) else None
+    counts = tools.items() if isinstance(tools, Mapping) else ()
+    return {name: count for name, count in counts if type(count) is int and count > 0}
+
+
+def _sent_as(model: object, fallbacks: Collection[str]) -> str | None:
+    """The fallback that an attempt ran on, by the name that the request gave it: the answer may
+    report its dated id. None: it was the model that was asked first."""
+    undated = _DATE.sub("", model) if isinstance(model, str) else None
+    return next((name for name in fallbacks if name in (model, undated)), None)
+
+
+def _classes(wire: object) -> dict[str, Any] | None:
+    if not isinstance(wire, Mapping):
+        return None
+    split = wire.get("cache_creation")
+    split = split if isinstance(split, Mapping) else {}
+    written = wire.get("cache_creation_input_tokens") or 0
+    written_1h = split.get("ephemeral_1h_input_tokens") or 0
+    written_5m = split.get("ephemeral_5m_input_tokens") or 0
+    if type(written) is int and type(written_1h) is int and type(written_5m) is int:
+        # What the split leaves out was written all the same, for five minutes as by default.
+        written_5m = max(written_5m, written - written_1h)
+    counts = {
+        "input": wire.get("input_tokens"),
+        "output": wire.get("output_tokens"),
+        "cache_write_5m": written_5m,
+        "cache_write_1h": written_1h,
+        "cache_read": wire.get("cache_read_input_tokens") or 0,
+    }
+    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in (*counts.values(), written)):
+        return None
+    return counts

@@ -1,0 +1,149 @@
+"""A hold of this process while a call is in flight, and its two ends.
+
+    held --settle--> settled        the answer's end leaves only after this commit
+      '---release--> released       the model gave no answer: nothing is charged
+
+On every line between the two, this process may die: the hold then ends with its lease, and nobody
+is charged.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from . import metering, pricing, replay
+from .db import Database
+from .keys import LicenseKey
+from .leases import Leases
+from .problems import Problem
+from .repository import holds
+from .wire import Message, unreadable
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass
+class Receipt:
+    """What a call cost: `charged` and `balance` once its hold has ended (no balance when nothing
+    was charged); `max_tokens` and `held` of the call that was made, None for a replay."""
+
+    hold_id: UUID
+    charged: int | None = None
+    balance: int | None = None
+    max_tokens: int | None = None
+    held: int | None = None
+
+
+@dataclass(frozen=True)
+class OpenHold:
+    """Credits set aside for one call.
+
+    Args:
+        receipt: filled in when the hold is settled.
+        price: frozen when the hold was opened; usage is charged at it whatever the book says since.
+        fallbacks: models that may answer in place of the one that was asked.
+        transcript: keeps the answer for a retry; it keeps nothing for a call without a key.
+    """
+
+    database: Database
+    leases: Leases
+    key: LicenseKey
+    receipt: Receipt
+    price: pricing.Price
+    fallbacks: Sequence[str]
+    transcript: replay.Transcript
+
+    def settle(self, message: Message) -> None:
+        """Charge what an answer used that came whole; an empty refusal is delivered and costs
+        nothing.
+
+        Raises:
+            Problem: the answer must not be delivered. Nothing was charged, or it is given back.
+        """
+        if message.is_empty_refusal():
+            # The upstream shows tokens for these and charges nothing; nor do we.
+            self._release("refusal", None)
+            self.receipt.charged = 0
+            return
+        usage = metering.usage_of(message.usage, self.fallbacks)
+        if usage is None:
+            log.error("usage_missing", hold_id=str(self.receipt.hold_id), upstream_usage=message.usage)
+            self._release("usage_missing", message.usage)
+            raise unreadable()
+        if unpriced := metering.unpriced(message.usage):
+            log.error("usage_unpriced", hold_id=str(self.receipt.hold_id), requests=unpriced)
+        self._charge(usage)
+
+    def _charge(self, usage: pricing.Usage) -> None:
+        amount = pricing.charge(self.price, usage)
+        sealed = self.transcript.seal(self.key.license_id, self.receipt.hold_id)
+        try:
+            settled = self._while_alive(
+                lambda: holds.settle(
+                    self.database,
+                    self.key,
+                    self.receipt.hold_id,
+                    amount,
+                    self.leases.process_id,
+                    usage,
+                    sealed,
+                    replay.ANSWER_TTL_S,
+                )
+            )
+        except Problem as problem:
+            # Charged or not, the answer stays here; the heartbeat undoes what there is to undo.
+            self.leases.withhold(self.key, self.receipt.hold_id)
+            log.error("answer_withheld", hold_id=str(self.receipt.hold_id), problem=str(problem), upstream_usage=usage)
+            raise Problem(
+                "database_error",
+                "The answer could not be paid for and was withheld. Ask again: with the same Idempotency-Key you get "
+                "it if it was charged after all; without one, such a charge is given back.",
+                retry_after_s=1,
+            ) from problem
+        if settled.shortfall:
+            log.error("shortfall", hold_id=str(self.receipt.hold_id), credits=settled.shortfall)
+        self.receipt.charged, self.receipt.balance = settled.charge, settled.balance
+
+    def fail(self, error: Exception, usage: dict[str, Any] | None = None) -> None:
+        """Release the hold because there will be no answer.
+
+        Args:
+            error: why.
+            usage: what the upstream said so far that it has used; it may charge us for it.
+        """
+        self._release(error.code if isinstance(error, Problem) else type(error).__name__, usage)
+
+    def _release(self, reason: str, usage: dict[str, Any] | None) -> None:
+        if usage:
+            log.warning("operator_loss", hold_id=str(self.receipt.hold_id), reason=reason, upstream_usage=usage)
+        try:
+            self._while_alive(
+                lambda: holds.release(self.database, self.key, self.receipt.hold_id, self.leases.process_id)
+            )
+        except Problem as problem:
+            log.error("release_left_to_heartbeat", hold_id=str(self.receipt.hold_id), problem=str(problem))
+            self.leases.withhold(self.key, self.receipt.hold_id)
+
+    def ended(self) -> None:
+        """Nothing more will be done with the hold here."""
+        self.leases.ended(self.receipt.hold_id)
+
+    def _while_alive(self, call: Callable[[], T]) -> T:
+        """Ask until the database answers, for as long as the lease lives: unlike admission, an
+        end must not give up because the pool is busy or the server restarts."""
+        pause_s = 0.05
+        while True:
+            try:
+                return call()
+            except Problem as problem:
+                # Retry-After is on the problems that time can mend; a missing right is not one.
+                if problem.retry_after is None or not self.leases.alive():
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 1.0)

@@ -1,0 +1,73 @@
+"""Server-sent events, cut out of a stream of bytes without changing one of them.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+# Far above the largest event that the Messages API sends; it bounds the memory that a stream takes.
+LONGEST_EVENT = 8 * 1024 * 1024
+
+# A line ends with CR LF, LF or CR, and an event with an empty line. (When the bytes end between a
+# CR and its LF, that LF begins the next event, where an empty line means nothing.)
+_END = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+
+# A line that begins with its colon is a comment.
+_FIELDS = (b"", b"event", b"data", b"id", b"retry")
+
+
+class Event(NamedTuple):
+    """One event, or a block of comments (then without a name). `raw` is as it came."""
+
+    name: str
+    raw: bytes
+
+    def data(self) -> bytes:
+        """The data lines, joined by line feeds."""
+        return b"\n".join(_values(self.raw, b"data"))
+
+    def is_foreign(self) -> bool:
+        """Whether no line of it is of this format."""
+        return not any(line.partition(b":")[0] in _FIELDS for line in self.raw.splitlines() if line)
+
+
+class EventTooLong(Exception):
+    """An event is longer than LONGEST_EVENT."""
+
+
+def events(pieces: Iterable[bytes]) -> Iterator[Event]:
+    """Cut pieces of any length into events; all `raw`s joined are the pieces joined, but for an
+    event at the end that was not finished: nobody may act on it.
+
+    Raises:
+        EventTooLong
+    """
+    buffer = bytearray()
+    for piece in pieces:
+        # The empty line may have begun in the bytes before.
+        searched = max(0, len(buffer) - 3)
+        buffer += piece
+        begin = 0
+        while end := _END.search(buffer, max(begin, searched)):
+            raw = bytes(buffer[begin : end.end()])
+            begin = end.end()
+            yield Event(_name(raw), raw)
+        del buffer[:begin]
+        if len(buffer) > LONGEST_EVENT:
+            raise EventTooLong
+
+
+def _name(raw: bytes) -> str:
+    names = _values(raw, b"event")
+    return names[-1].decode("utf-8", "replace") if names else ""
+
+
+def _values(raw: bytes, field: bytes) -> list[bytes]:
+    values = []
+    for line in raw.splitlines():
+        name, _, value = line.partition(b":")
+        if name == field:
+            values.append(value.removeprefix(b" "))
+    return values
