@@ -19,6 +19,11 @@ from .requests import services
 WRITE_STALL_S = 60
 
 
+_EVENT_STREAM = "text/event-stream"
+# For the description of a call that can also answer with events.
+EVENTS = {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}}
+
+
 class Closable(Protocol):
     """Something that reads on to its end when the client is gone."""
 
@@ -57,7 +62,7 @@ def deliver_stream(
             fields["code"] = problem.code
             yield encode_event("error", error_data(problem, id))
 
-    response = _deliver(key, stream.receipt, chunks(), "text/event-stream; charset=utf-8", stream)
+    response = _deliver(key, stream.receipt, chunks(), f"{_EVENT_STREAM}; charset=utf-8", stream)
     # A proxy that collects an answer before it passes it on would make a stream of it no more.
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     return response

@@ -11,7 +11,7 @@ from ..sse import Event
 from ..streams import AnswerStream, ReplayedStream
 from ..wire import Message, parsed
 from .access import note
-from .delivery import deliver_stream, deliver_whole, encode_event
+from .delivery import EVENTS, deliver_stream, deliver_whole, encode_event
 from .errors import document
 from .requests import MEBIBYTE, SECURITY, Blueprint, fingerprint, license_auth, license_key, services
 from .schemas import GenerateAnswer, GenerateRequest, GenerationHeaders
@@ -20,7 +20,7 @@ blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
 
 
 @blueprint.post("/api/v1/generate")
-@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS})
 @blueprint.arguments(GenerateRequest)
 @blueprint.arguments(GenerationHeaders, location="headers")
 @blueprint.alt_response(200, schema=GenerateAnswer, success=True)
@@ -89,7 +89,7 @@ def _translate(stream: AnswerStream | ReplayedStream, event: Event) -> bytes:
     if event.name == "content_block_delta":
         delta = parsed(event.data()).get("delta")
         text = delta.get("text") if isinstance(delta, dict) else None
-        return encode_event("text", json.dumps({"text": text}).encode()) if text else b""
+        return encode_event("text", json.dumps({"text": text}, separators=(",", ":")).encode()) if text else b""
     if event.name == "ping":
         return b": ping\n\n"
     if event.name == "message_stop":

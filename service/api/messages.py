@@ -17,19 +17,22 @@ from ..problems import Problem
 from ..repository import licenses
 from ..sse import Event
 from .access import note
-from .delivery import deliver_stream, deliver_whole, headers
+from .delivery import EVENTS, deliver_stream, deliver_whole, headers
 from .errors import wire_document
 from .requests import MEBIBYTE, SECURITY, Blueprint, body, fingerprint, license_auth, license_key, services
-from .schemas import AnyObject, GenerationHeaders, MessagesRequest
+from .schemas import AnyObject, GenerationHeaders, MessagesRequest, WireError
 
 blueprint = Blueprint("messages", license_auth, body_limit=32 * MEBIBYTE)
+
+_ERROR = {"description": "An error", "content": {"application/json": {"schema": WireError}}}
+_DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": {"default": _ERROR}}
 
 _HEADERS = ("anthropic-version", "anthropic-beta")
 _QUERY = ("beta", "limit", "before_id", "after_id")
 
 
 @blueprint.post("/v1/messages")
-@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS, 422: _ERROR, "default": _ERROR})
 @blueprint.arguments(MessagesRequest)
 @blueprint.arguments(GenerationHeaders, location="headers")
 @blueprint.alt_response(200, schema=AnyObject, success=True)
@@ -59,7 +62,7 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/v1/messages/count_tokens")
-@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.doc(security=SECURITY[license_auth], responses={422: _ERROR, "default": _ERROR})
 @blueprint.arguments(AnyObject)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def count_tokens(_document: dict[str, Any]) -> Response:
@@ -70,7 +73,7 @@ def count_tokens(_document: dict[str, Any]) -> Response:
 
 
 @blueprint.get("/v1/models")
-@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.doc(**_DOC)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def list_models() -> Response:
     """The upstream's models."""
@@ -79,7 +82,7 @@ def list_models() -> Response:
 
 
 @blueprint.get("/v1/models/<model_id>")
-@blueprint.doc(security=SECURITY[license_auth])
+@blueprint.doc(**_DOC)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def show_model(model_id: str) -> Response:
     """One of the upstream's models."""

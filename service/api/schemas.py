@@ -267,3 +267,21 @@ class PriceAnswer(Schema):
 class PricesAnswer(Schema):
     unit = fields.String()
     prices = fields.List(fields.Nested(PriceAnswer))
+
+
+class WireErrorDetails(AnyObject):
+    error_code = fields.String(metadata={"description": "stable; branch on this"})
+
+
+class WireErrorBody(Schema):
+    type = fields.String()
+    message = fields.String()
+    details = fields.Nested(WireErrorDetails)
+
+
+class WireError(Schema):
+    """An error as the Messages API has it."""
+
+    type = fields.String(validate=validate.Equal("error"))
+    error = fields.Nested(WireErrorBody)
+    request_id = fields.String()
