@@ -5,8 +5,9 @@ Images and documents have no such bound: the upstream counts those. What neither
 is fetched, run or remembered on the upstream's side) is refused by name, before anything is held.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from .pricing import LEAST_MAX_TOKENS
 from .problems import Problem
@@ -19,6 +20,9 @@ _FRAMING_TOKENS = 32
 _FEATURE_TOKENS = 1024
 _TOOL_TOKENS = 1024
 _FEATURES = ("tools", "output_config", "output_format", "thinking", "context_management")
+
+# Of one answer, as far as can be asked for.
+MAX_OUTPUT_TOKENS = 1_000_000
 
 # The upstream calls its count an estimate, so a tenth is added to it, and the framing.
 _COUNT_MARGIN = 10
@@ -43,6 +47,14 @@ _INLINE_SOURCES = ("base64", "text", "content")
 
 # Fields of a request that count_tokens takes and that have an influence on the count.
 _COUNTED_FIELDS = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
+
+# Fallback models of one request; the upstream takes three.
+_MOST_FALLBACKS = 10
+_MODEL = re.compile("[!-~]{1,200}")
+
+# Where a value stands in the request: under its parent, by its name or number. Most are never said,
+# and in a deep request each would be long.
+_Path = tuple[Union["_Path", None], str | int]
 
 
 class Survey(NamedTuple):
@@ -122,12 +134,16 @@ def _attempts(body: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     fallbacks = body.get("fallbacks") or []
     if not isinstance(fallbacks, list):
         raise _unbounded("fallbacks", "must name its models here: those that it stands for have other prices")
+    if len(fallbacks) > _MOST_FALLBACKS:
+        raise _invalid("fallbacks", f"must have {_MOST_FALLBACKS} models at most")
     models, max_tokens = [body["model"]], body["max_tokens"]
     for number, entry in enumerate(fallbacks):
         path = f"fallbacks.{number}"
         model, most = _get(entry, "model"), _get(entry, "max_tokens")
-        if not isinstance(model, str) or not (most is None or (type(most) is int and most >= 0)):
-            raise _invalid(path, "must be an object with a model, and with a whole number if it has max_tokens")
+        if not isinstance(model, str) or not _MODEL.fullmatch(model):
+            raise _invalid(f"{path}.model", "must be the name of a model")
+        if most is not None and not (type(most) is int and 0 <= most <= MAX_OUTPUT_TOKENS):
+            raise _invalid(f"{path}.max_tokens", f"must be a whole number from 0 to {MAX_OUTPUT_TOKENS}")
         if entry.get("speed") not in _REFUSED_FIELDS["speed"]:
             raise _unbounded(f"{path}.speed", "is not taken: it has another price. Leave it out")
         models.append(model)
@@ -141,38 +157,35 @@ def _check_tool(path: str, tool: object) -> None:
         raise _unbounded(f"{path}.type", f"{str(kind)[:100]!r} is not taken: the price book has no price for it")
 
 
-def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[_Path, Mapping[str, Any]]]:
     """Everything in the prompt that can be a content block, however deep: in tool results, in
     documents, in the results of tools that ran on the upstream's side in an earlier turn."""
-    found: list[tuple[str, object]] = [(name, body.get(name)) for name in ("messages", "system")]
+    found: list[tuple[_Path, object]] = [((None, name), body.get(name)) for name in ("messages", "system")]
     while found:
         path, value = found.pop()
         if isinstance(value, list):
-            found += [(f"{path}.{number}", inner) for number, inner in enumerate(value)]
+            found += [((path, number), inner) for number, inner in enumerate(value)]
         elif isinstance(value, Mapping):
             yield path, value
             # What a tool was called with is any JSON, and only text to the model.
             is_call = str(value.get("type")).endswith("tool_use")
-            found += [
-                (f"{path}.{name}", inner)
-                for name, inner in value.items()
-                if isinstance(inner, (list, Mapping)) and not (is_call and name == "input")
-            ]
+            found += [((path, name), inner) for name, inner in value.items() if not (is_call and name == "input")]
 
 
-def _has_no_bound(path: str, block: Mapping[str, Any]) -> bool:
+def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
     """Whether bytes do not bound the tokens of a block, so that the upstream has to count."""
     kind, source = block.get("type"), block.get("source")
     if kind == "container_upload":
-        raise _unbounded(path, "is not taken: nobody can tell what the file holds")
+        raise _unbounded(_dotted(path), "is not taken: nobody can tell what the file holds")
     if kind == "tool_definition":
-        _check_tool(f"{path}.definition", block.get("definition"))
+        _check_tool(_dotted((path, "definition")), block.get("definition"))
     # Documents to be cited are cut into sentences, with marks of the upstream's own.
     cited = bool(_get(block.get("citations"), "enabled"))
     if not isinstance(source, Mapping):
         return cited
     if source.get("type") not in _INLINE_SOURCES:
-        raise _unbounded(f"{path}.source", "must hold the data itself: what a URL or a file id stands for has no bound")
+        message = "must hold the data itself: what a URL or a file id stands for has no bound"
+        raise _unbounded(_dotted((path, "source")), message)
     return cited or source.get("type") == "base64"
 
 
@@ -201,6 +214,15 @@ def _list(value: object, *names: str) -> list[Any]:
     for name in names:
         value = _get(value, name)
     return value if isinstance(value, list) else []
+
+
+def _dotted(path: _Path) -> str:
+    names: list[str] = []
+    rest: _Path | None = path
+    while rest is not None:
+        rest, name = rest
+        names.append(str(name))
+    return ".".join(reversed(names))
 
 
 def _unbounded(path: str, message: str) -> Problem:

@@ -6,12 +6,13 @@ from typing import Any
 
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validate
 
+from ..admission import MAX_OUTPUT_TOKENS
+
 # Longest reference, name of a model and idempotency key that is taken.
 MAX_REFERENCE = 500
 MAX_MODEL = 200
 MAX_IDEMPOTENCY_KEY = 255
 
-MAX_OUTPUT_TOKENS = 1_000_000
 MAX_CREDITS = 2**63 - 1
 MAX_HOLD_S = 24 * 3600
 DEFAULT_HOLD_S = 300
