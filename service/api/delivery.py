@@ -1,5 +1,6 @@
 """Answers on their way to the client: what they cost, and whether their end was written."""
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -152,9 +153,10 @@ class _Delivery:
 
 def _has_hung_up(connection: socket.socket) -> bool:
     """Whether the client has closed its side: its end of the stream is there to be read."""
+    poll = select.poll()
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
+        poll.register(connection, select.POLLIN)
+        # Asked first, because a socket with a time limit waits in recv, whatever its flags say.
+        return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
     except OSError:
         return True
