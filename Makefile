@@ -52,4 +52,4 @@ snapshot:
 			cp "$$folder/current.sql" "$$folder/$(REVISION).sql" && echo "$${folder}$(REVISION).sql"; fi; done
 
 clean:
-	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv tests/clients/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -4,10 +4,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 lock=$1
+# The tests drive the TypeScript SDK too. Node comes from the development lock, the SDK from this folder's.
+npm=
+[ "$lock" != requirements-dev.lock ] || npm=tests/clients
 
-wanted=$(cat "$lock" setup.cfg pyproject.toml | cksum)
+wanted=$(cat "$lock" setup.cfg pyproject.toml ${npm:+"$npm/package-lock.json"} | cksum)
 stamp=.venv/installed-${lock%.lock}
-if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/obol ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/obol ] &&
+    { [ -z "$npm" ] || [ -d "$npm/node_modules" ]; }; then
     exit 0
 fi
 
@@ -43,4 +47,9 @@ echo "Installing $lock into .venv"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
 # --no-build-isolation: setuptools comes from the lock too, and nothing unlocked is fetched.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+if [ -n "$npm" ]; then
+    # As pip does, trust what the system trusts. The home folder may be missing, or another user's.
+    NODE_USE_SYSTEM_CA=1 npm_config_cache="$PWD/.venv/npm" \
+        .venv/bin/npm ci --prefix "$npm" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+fi
 echo "$wanted" >"$stamp"

@@ -36,7 +36,6 @@ _CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "browser_", "me
 _REFUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "container": (None,),
     "mcp_servers": (None, []),
-    "thread": (None,),
     "compaction": (None,),
     "speed": (None, "standard"),
     "inference_geo": (None, "global"),
@@ -83,8 +82,12 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
         text_bytes: bytes of UTF-8 that hold all its text; those of the request will do.
 
     Raises:
-        Problem: cost_unbounded or validation_failed, naming the field.
+        Problem: cost_unbounded, thread_unsupported_request or validation_failed, naming the field.
     """
+    if body.get("thread") is not None:
+        # The tool runners of the SDKs ask for one, and go on without when they are told this.
+        detail = "thread is not taken: what it remembers has no bound. Send the whole conversation without it."
+        raise Problem("thread_unsupported_request", detail, {"unsupported": []})
     for name, harmless in _REFUSED_FIELDS.items():
         if body.get(name) not in harmless:
             raise _unbounded(name, "is not taken: what it costs cannot be bounded. Leave it out")

@@ -40,6 +40,7 @@ _TABLE = (
     ProblemType("amount_invalid", 422, "The amount is not valid", "OB400", "INVALID_AMOUNT"),
     ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED"),
     ProblemType("cost_unbounded", 422, "The cost of the request cannot be bounded"),
+    ProblemType("thread_unsupported_request", 400, "Threads are not taken"),
     ProblemType("max_credits_exceeded", 422, "The request can cost more than its obol-max-credits"),
     ProblemType("malformed_request", 400, "The request cannot be read"),
     ProblemType("validation_failed", 422, "The request is not valid"),

@@ -1,0 +1,193 @@
+"""What the tests of clients share: one server for all tests of a file, seen through the official
+SDKs, and a relay that loses what an answer was on its way in."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+import anthropic
+import httpx2
+import pytest
+from factories import License, Served, make_license, run
+
+from service import sandbox
+from service.db import Database
+from service.embedded import Urls
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="module")
+def urls(server_urls: Urls, template: str) -> Iterator[Urls]:
+    """A database for all tests of a file: each has a license of its own."""
+    name = f"test_{uuid4().hex}"
+    run(server_urls.owner, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield Urls(*(url.rpartition("/")[0] + "/" + name for url in (server_urls.owner, server_urls.service)))
+    run(server_urls.owner, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(autouse=True)
+def ledger_agrees(urls: Urls) -> Iterator[None]:
+    """Whatever the test did, `obol verify` finds nothing."""
+    yield
+    assert run(urls.owner, "SELECT * FROM obol.verify()") == []
+
+
+@pytest.fixture(scope="module")
+def sandboxed() -> Iterator[sandbox.Sandbox]:
+    server = sandbox.start(record=True)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def upstream(sandboxed: sandbox.Sandbox) -> sandbox.Sandbox:
+    """The upstream of `served`, without what earlier tests left in `received` and `used`."""
+    sandboxed.received.clear()
+    sandboxed.used.clear()
+    return sandboxed
+
+
+@pytest.fixture(scope="module")
+def served(urls: Urls, sandboxed: sandbox.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """gunicorn as it runs in production, for all tests of a file: to start one takes a second."""
+    environ = {
+        "DATABASE_URL": urls.service,
+        "ANTHROPIC_API_KEY": "test-upstream-key",
+        "ANTHROPIC_BASE_URL": sandboxed.url,
+        "OBOL_REPLAY_KEYS": "A" * 43,
+    }
+    server = Served(environ, tmp_path_factory.mktemp("served") / "log")
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def license(owner: Database) -> License:
+    return make_license(owner, credits=100_000)
+
+
+class Requests(list[httpx2.Request]):
+    """The requests that an SDK has sent, its retries too."""
+
+    def __call__(self, request: httpx2.Request) -> None:
+        self.append(request)
+
+
+@pytest.fixture
+def requests() -> Requests:
+    """What the client of `make_client` has sent."""
+    return Requests()
+
+
+@pytest.fixture
+def make_client(served: Served, license: License, requests: Requests) -> Iterator[Callable[..., anthropic.Anthropic]]:
+    """`make_client(base_url=…, api_key=…, max_retries=2)`: the Python SDK, which notes what it sends.
+
+    Without retries, unless the test is about them: they would hide what the server says."""
+    clients = []
+
+    def make(**options: Any) -> anthropic.Anthropic:
+        http = anthropic.DefaultHttpxClient(event_hooks={"request": [requests]})
+        defaults = {"base_url": served.url, "api_key": license.raw_key, "max_retries": 0}
+        clients.append(anthropic.Anthropic(http_client=http, **(defaults | options)))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(make_client: Callable[..., anthropic.Anthropic]) -> anthropic.Anthropic:
+    """The Python SDK with nothing changed but base URL, key and retries."""
+    return make_client()
+
+
+@pytest.fixture
+def account(sql: Callable[..., Any]) -> Callable[..., tuple[int, int, list[int]]]:
+    """`account(license)`: balance, held, and what each charge in the ledger took, oldest first."""
+
+    def read(license: License) -> tuple[int, int, list[int]]:
+        ((balance, held),) = sql("SELECT balance, held FROM obol.licenses WHERE license_id = %s", (str(license.id),))
+        charges = sql(
+            "SELECT -amount FROM obol.ledger_entries WHERE license_id = %s AND kind = 'charge' ORDER BY entry_no",
+            (str(license.id),),
+        )
+        return balance, held, [amount for (amount,) in charges]
+
+    return read
+
+
+class Relay:
+    """Passes connections on to a server, and loses the end of the first answer.
+
+    Args:
+        port: of the server on loopback.
+        keep: bytes of the first answer that still get through.
+    """
+
+    def __init__(self, port: int, keep: int) -> None:
+        self._port, self._keep = port, keep
+        self._lock = Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._port))
+            Thread(target=self._pass_on, args=(client, server), daemon=True).start()
+            Thread(target=self._pass_back, args=(server, client), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := client.recv(65536):
+                server.sendall(piece)
+            server.shutdown(socket.SHUT_WR)
+
+    def _pass_back(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            piece = server.recv(65536)
+            with self._lock:
+                left, self._keep = self._keep, sys.maxsize
+            while piece and left:
+                client.sendall(piece[:left])
+                left -= len(piece[:left])
+                piece = left and server.recv(65536)
+        for end in (client, server):
+            # The other thread still waits on it: closing alone would not wake it up.
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@pytest.fixture
+def relay(served: Served) -> Iterator[Callable[[int], Relay]]:
+    """`relay(keep)`: a way to the server that loses the first answer after so many bytes."""
+    relays: list[Relay] = []
+
+    def start(keep: int) -> Relay:
+        relays.append(Relay(served.port, keep))
+        return relays[-1]
+
+    yield start
+    for made in relays:
+        made.close()
