@@ -1,7 +1,7 @@
 # make run: everything from nothing to a served API. make test: everything from nothing to the
 # whole test suite. Both need Python 3.11 or later and make, and nothing else.
 .POSIX:
-.PHONY: run test lint format lock schema snapshot clean
+.PHONY: run test lint bench format lock schema snapshot clean
 
 BIN = .venv/bin
 PYTEST_ARGS = --cov
@@ -28,6 +28,11 @@ lint:
 			{ cat "$$folder/log" >&2; exit 1; }; \
 		from=$$to; \
 	done && $(BIN)/squawk -c .squawk.toml "$$folder"/*.sql
+
+# What a stream costs on its way through, as ratios against the sandbox asked directly.
+bench:
+	@scripts/install.sh requirements-dev.lock
+	$(BIN)/python bench/stream_overhead.py
 
 format:
 	$(BIN)/ruff check --fix .

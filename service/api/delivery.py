@@ -19,6 +19,9 @@ from .requests import services
 # A client that takes nothing for so long is gone; its answer is settled without it.
 WRITE_STALL_S = 60
 
+# The time limit is for one write as a whole: a slow client that goes on reading must get through it.
+_LONGEST_WRITE = 64 * 1024
+
 
 _EVENT_STREAM = "text/event-stream"
 # For the description of a call that can also answer with events.
@@ -105,10 +108,16 @@ def _deliver(
         if whole and "code" not in fields and receipt.balance is not None:
             leases.delivered(key.license_id, receipt.hold_id)
 
-    body = _Delivery(chunks, source, ended, request.environ.get("gunicorn.socket"))
+    body = _Delivery(_in_pieces(chunks), source, ended, request.environ.get("gunicorn.socket"))
     response = Response(body, content_type=content_type)
     response.headers.update(headers(receipt))
     return response
+
+
+def _in_pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for begin in range(0, len(chunk), _LONGEST_WRITE):
+            yield chunk[begin : begin + _LONGEST_WRITE]
 
 
 class _Delivery:

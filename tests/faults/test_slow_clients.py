@@ -1,0 +1,189 @@
+"""Clients that read slowly, not at all, or half of a stream."""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from factories import wait_until
+from wire_client import Exchange, ask
+
+from service import sandbox
+
+MEBIBYTE = 1024 * 1024
+
+# 20 MiB of events: far more than the system keeps for two connections.
+LONG = 180_000
+
+# What a stream that nobody reads may take of a worker's memory: its pieces, never the whole of it.
+MOST_GROWTH = 12 * MEBIBYTE
+
+
+def request(*directives, max_tokens=LONG, stream=True):
+    prompt = " ".join(f"[sandbox {directive}]" for directive in ("input_tokens=20", *directives))
+    document = {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": max_tokens,
+        "stream": stream,
+        "messages": [{"role": "user", "content": prompt}],
+    }
+    return json.dumps(document).encode()
+
+
+LONGEST = request(f"output_tokens={LONG}")
+BRISK = request("output_tokens=3", max_tokens=50)
+
+
+@pytest.fixture
+def upstream():
+    """A sandbox that keeps what was used."""
+    server = sandbox.start(record=True)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def headers(new_license):
+    return new_license(credits=2 * LONG).headers
+
+
+@pytest.fixture
+def others_headers(new_license):
+    return new_license(credits=10_000).headers
+
+
+@pytest.fixture
+def charges(sql):
+    return lambda: [charge for (charge,) in sql("SELECT -amount FROM obol.ledger_entries WHERE kind = 'charge'")]
+
+
+@pytest.fixture
+def held(sql):
+    """`held()`: how many holds are open."""
+    return lambda: sql("SELECT count(*) FROM obol.holds WHERE state = 'held'")[0][0]
+
+
+def resident(pid):
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("memory is measured where there is /proc")
+    (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def settled(charges, expected, timeout_s=60):
+    wait_until(lambda: len(charges()) == len(expected), timeout_s, "the settlement")
+    assert sorted(charges()) == sorted(expected)
+
+
+def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
+    serve, headers, others_headers, upstream, charges, sql, verified
+):
+    served = serve()
+    assert ask(served.port, BRISK, others_headers).whole
+    (worker,) = served.workers()
+    before = resident(worker)
+    keyed = headers | {"Idempotency-Key": "k"}
+
+    with Exchange(served.port, LONGEST, keyed, receive_buffer=4096) as exchange:
+        assert exchange.response.status == 200
+        growth, waits = [], []
+        for _ in range(20):
+            asked_at = time.monotonic()
+            assert ask(served.port, BRISK, others_headers).whole
+            waits.append(time.monotonic() - asked_at)
+            growth.append(resident(worker) - before)
+            time.sleep(0.1)
+        # The upstream waits too: nobody collects what the client does not take.
+        assert len(upstream.used) == 21
+        exchange.hang_up(reset=True)
+
+    # The upstream is read to its end, because it charges for it, and so are we paid.
+    settled(charges, [23] * 21 + [20 + LONG])
+    growth.append(resident(worker) - before)
+    sys.stdout.write(f"grown by {max(growth) // 1024} KiB; the slowest other call took {max(waits):.3f} s\n")
+    assert max(growth) < MOST_GROWTH
+    assert max(waits) < 2
+    again = ask(served.port, LONGEST, keyed)
+    assert again.replayed
+    assert again.whole
+    assert again.events == LONG + 6
+    assert sql("SELECT sum(held) FROM obol.licenses") == [(0,)]
+    verified()
+
+
+@pytest.fixture
+def serve_impatiently(serve, tmp_path):
+    """The server, but it gives a client up after a second and not after a minute."""
+    folder = tmp_path / "impatient"
+    folder.mkdir()
+    (folder / "wsgi.py").write_text(
+        "import os\nfrom service import create_app\nfrom service.api import delivery\nfrom service.config import load\n"
+        "delivery.WRITE_STALL_S = 1\napp = create_app(load(os.environ))\n"
+    )
+    return lambda: serve(GUNICORN_CMD_ARGS=f"--pythonpath={folder}")
+
+
+def test_a_client_that_takes_nothing_for_too_long_is_given_up_and_charged(
+    serve_impatiently, headers, charges, held, sql, verified
+):
+    served = serve_impatiently()
+
+    with Exchange(served.port, LONGEST, headers, receive_buffer=4096) as exchange:
+        assert exchange.response.status == 200
+        # Nobody hangs up here.
+        settled(charges, [20 + LONG])
+
+    assert held() == 0
+    wait_until(lambda: sql("SELECT 1 FROM obol.undelivered_holds"), what="its place on the list")
+    verified()
+
+
+@pytest.mark.parametrize(("stream", "tokens"), [(False, 1_000_000), (True, 40_000)], ids=["JSON", "stream"])
+def test_a_client_that_always_takes_something_gets_all_however_long_it_takes(
+    stream, tokens, serve_impatiently, new_license, charges, verified
+):
+    served = serve_impatiently()
+    headers = new_license(credits=2_000_000).headers
+    body = request(f"output_tokens={tokens}", max_tokens=tokens, stream=stream)
+    began_at = time.monotonic()
+
+    with Exchange(served.port, body, headers, receive_buffer=4096) as exchange:
+        length = 0
+        for piece in exchange.pieces():
+            length += len(piece)
+            time.sleep(0.00065 * len(piece) / 1024)  # 1.5 MiB a second at most
+
+    assert time.monotonic() - began_at > 2, "longer than the limit"
+    assert length > tokens * 5
+    settled(charges, [20 + tokens])
+    verified()
+
+
+def test_clients_that_leave_in_the_middle_give_their_threads_back(
+    serve, headers, others_headers, upstream, charges, held, verified
+):
+    served = serve(OBOL_THREADS="4")
+    slow = request("output_tokens=20", "event_delay_ms=100", max_tokens=50)
+    for reset in (True, False, True):
+        exchange = Exchange(served.port, slow, headers)
+        assert len(list(islice(exchange.events(), 3))) == 3
+        exchange.hang_up(reset)
+
+    # Three of four threads read their streams to the end; the fourth is there for others.
+    asked_at = time.monotonic()
+    assert ask(served.port, BRISK, others_headers).whole
+    assert time.monotonic() - asked_at < 1
+    assert held() == 3
+    settled(charges, [23] + [40] * 3)
+
+    # Four at once again: all threads are back.
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(ask, served.port, slow, others_headers) for _ in range(4)]
+        wait_until(lambda: held() == 4, 2, "four calls at once")
+        assert all(call.result().whole for call in calls)
+    verified()
