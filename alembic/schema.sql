@@ -1131,6 +1131,19 @@ $$;
 --
 
 CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+    SELECT * FROM obol.settle_within(p_license_id, p_key_digest, p_hold_id, p_process_id, p_amount,
+                                     p_usage, p_answer, p_answer_ttl_s, NULL)
+$$;
+
+--
+-- Name: settle_within(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -1139,7 +1152,7 @@ CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_i
 DECLARE
     v_hold obol.holds;
     v_from text := 'held';
-    v_charge bigint := p_amount;
+    v_charge bigint := LEAST(p_amount, p_limit);
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
@@ -1159,7 +1172,7 @@ BEGIN
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
        AND h.process_id IS NOT DISTINCT FROM p_process_id
        AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
-       AND h.amount >= p_amount AND l.held >= h.amount
+       AND h.amount >= p_amount AND l.held >= h.amount AND (p_limit IS NULL OR p_limit >= p_amount)
        AND EXISTS (SELECT FROM obol.license_keys k
                     WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                       AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()
@@ -1179,13 +1192,13 @@ BEGIN
     IF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'expired' THEN
         v_from := 'expired';
         UPDATE obol.licenses l
-           SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
-         WHERE l.license_id = p_license_id AND l.balance - l.held >= p_amount
+           SET balance = l.balance - v_charge, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
         RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
         SELECT l.balance - l.held INTO v_available
           FROM obol.licenses l WHERE l.license_id = p_license_id;
-        v_charge := LEAST(p_amount, v_hold.amount + v_available);
+        v_charge := LEAST(p_amount, p_limit, v_hold.amount + v_available);
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
@@ -1897,6 +1910,13 @@ REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUB
 
 REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) TO obol_service;
+
+--
+-- Name: FUNCTION settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) TO obol_service;
 
 --
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -

@@ -5,6 +5,7 @@ Images and documents have no such bound: the upstream counts those. What neither
 is fetched, run or remembered on the upstream's side) is refused by name, before anything is held.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Union
@@ -46,9 +47,18 @@ _INLINE_SOURCES = ("base64", "text", "content")
 
 # Fields of a request that count_tokens takes and that have an influence on the count.
 _COUNTED_FIELDS = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
+# Fields that are no part of the prompt. What is neither among these nor counted may be, as the
+# output_config of a fallback is; its bytes are added to the count.
+_NOT_IN_THE_PROMPT = ("model", "max_tokens", "stream", "metadata", "service_tier", "temperature", "top_p", "top_k")
 
-# Fallback models of one request; the upstream takes three.
-_MOST_FALLBACKS = 10
+# Blocks that stand for something longer: a tool that is elsewhere, or what was compressed.
+_STANDS_FOR_MORE = ("tool_reference", "tool_addition", "compaction", "web_search_result", "encrypted_search_result")
+
+# Objects and lists of one request; the upstream takes 100,000 messages.
+_MOST_PARTS = 1_000_000
+
+# As many as the upstream takes.
+_MOST_FALLBACKS = 3
 _MODEL = re.compile("[!-~]{1,200}")
 
 # Where a value stands in the request: under its parent, by its name or number. Most are never said,
@@ -84,6 +94,32 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
     Raises:
         Problem: cost_unbounded, thread_unsupported_request or validation_failed, naming the field.
     """
+    _refuse_fields(body)
+    tools = _list(body, "tools")
+    for number, tool in enumerate(tools):
+        _check_tool(f"tools.{number}", tool)
+    must_be_counted = any(_is_counted_tool(tool) for tool in tools)
+    for_5m = for_1h = False
+    # All of it is looked at, because each part may be one to refuse.
+    for path, value, is_prompt in _objects(body):
+        if is_prompt:
+            must_be_counted |= _has_no_bound(path, value)
+        if value.get("cache_control") is not None:
+            # Writes of an hour can come back without the split, and then count as ones of five minutes.
+            for_5m = True
+            for_1h |= _get(value["cache_control"], "ttl") not in (None, "5m")
+    # Without a cache_control nothing is written.
+    classes = ("input", "cache_read", *["cache_write_5m"] * for_5m, *["cache_write_1h"] * for_1h)
+    tokens = text_bytes + _FRAMING_TOKENS + _TOOL_TOKENS * sum(_is_made_upstream(tool) for tool in tools)
+    if any(body.get(name) for name in _FEATURES):
+        tokens += _FEATURE_TOKENS
+    models, max_tokens = _attempts(body)
+    budget = _get(body.get("thinking"), "budget_tokens")
+    least = max(LEAST_MAX_TOKENS, budget + 1 if type(budget) is int else 0)
+    return Survey(models, None if must_be_counted else tokens, classes, max_tokens, min(least, max_tokens))
+
+
+def _refuse_fields(body: Mapping[str, Any]) -> None:
     if body.get("thread") is not None:
         # The tool runners of the SDKs ask for one, and go on without when they are told this.
         detail = "thread is not taken: what it remembers has no bound. Send the whole conversation without it."
@@ -94,19 +130,6 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
     for number, edit in enumerate(_list(body, "context_management", "edits")):
         if str(_get(edit, "type")).startswith("compact"):
             raise _unbounded(f"context_management.edits.{number}", "is not taken: summaries cost more than max_tokens")
-    tools = _list(body, "tools")
-    for number, tool in enumerate(tools):
-        _check_tool(f"tools.{number}", tool)
-    made_upstream = sum(_get(tool, "type") not in (None, "custom") for tool in tools)
-    tokens = text_bytes + _FRAMING_TOKENS + _TOOL_TOKENS * made_upstream
-    if any(body.get(name) for name in _FEATURES):
-        tokens += _FEATURE_TOKENS
-    # All of them are looked at, because each may be one to refuse.
-    must_be_counted = [_has_no_bound(path, block) for path, block in _blocks(body)]
-    models, max_tokens = _attempts(body)
-    budget = _get(body.get("thinking"), "budget_tokens")
-    least = max(LEAST_MAX_TOKENS, budget + 1 if type(budget) is int else 0)
-    return Survey(models, None if any(must_be_counted) else tokens, _classes(body), max_tokens, min(least, max_tokens))
 
 
 def counting_request(body: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -114,9 +137,11 @@ def counting_request(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     return {"model": model, **{name: body[name] for name in _COUNTED_FIELDS if name in body}}
 
 
-def with_margin(counted: int) -> int:
+def with_margin(counted: int, body: Mapping[str, Any]) -> int:
     """What a prompt that was counted cannot exceed."""
-    return counted + -(-counted // _COUNT_MARGIN) + _FRAMING_TOKENS
+    rest = {name: body[name] for name in body if name not in (*_COUNTED_FIELDS, *_NOT_IN_THE_PROMPT)}
+    uncounted = len(json.dumps(rest)) + _FEATURE_TOKENS if rest else 0
+    return counted + -(-counted // _COUNT_MARGIN) + _FRAMING_TOKENS + uncounted
 
 
 def with_max_tokens(body: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
@@ -154,25 +179,55 @@ def _attempts(body: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     return tuple(models), max_tokens
 
 
+def _is_made_upstream(tool: object) -> bool:
+    """Whether the description of a tool is the upstream's, and not in the request."""
+    return _get(tool, "type") not in (None, "custom")
+
+
+def _is_counted_tool(tool: object) -> bool:
+    """Whether a tool is several (a toolset is as many as the upstream pleases), or comes later."""
+    return "_toolset_" in str(_get(tool, "type")) or bool(_get(tool, "defer_loading"))
+
+
 def _check_tool(path: str, tool: object) -> None:
     kind = _get(tool, "type")
     if kind is not None and not str(kind).startswith(_CLIENT_TOOLS):
         raise _unbounded(f"{path}.type", f"{str(kind)[:100]!r} is not taken: the price book has no price for it")
 
 
-def _blocks(body: Mapping[str, Any]) -> Iterator[tuple[_Path, Mapping[str, Any]]]:
-    """Everything in the prompt that can be a content block, however deep: in tool results, in
-    documents, in the results of tools that ran on the upstream's side in an earlier turn."""
-    found: list[tuple[_Path, object]] = [((None, name), body.get(name)) for name in ("messages", "system")]
-    while found:
-        path, value = found.pop()
-        if isinstance(value, list):
-            found += [((path, number), inner) for number, inner in enumerate(value)]
-        elif isinstance(value, Mapping):
-            yield path, value
-            # What a tool was called with is any JSON, and only text to the model.
-            is_call = str(value.get("type")).endswith("tool_use")
-            found += [((path, name), inner) for name, inner in value.items() if not (is_call and name == "input")]
+def _objects(body: Mapping[str, Any]) -> Iterator[tuple[_Path, Mapping[str, Any], bool]]:
+    """Every object in the request, however deep: where it is, and whether it can be a content block
+    of the prompt (in tool results, in documents, in the results of tools that ran on the upstream's
+    side in an earlier turn). It takes memory for the depth of the request and not for its size."""
+    yield (None, "request"), body, False
+    levels = [_children((None, name), value, name in ("messages", "system")) for name, value in body.items()]
+    seen = 0
+    while levels:
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+            continue
+        seen += 1
+        if seen > _MOST_PARTS:
+            raise _invalid("messages", f"must have {_MOST_PARTS} objects and lists at most")
+        path, value, is_prompt = found
+        if isinstance(value, Mapping):
+            yield path, value, is_prompt
+        levels.append(_children(path, value, is_prompt))
+
+
+def _children(path: _Path, value: object, is_prompt: bool) -> Iterator[tuple[_Path, object, bool]]:
+    """The objects and lists in one; for a value that is neither, none."""
+    if isinstance(value, Mapping):
+        # What a tool was called with is any JSON, and only text to the model.
+        is_call = str(value.get("type")).endswith("tool_use")
+        for name, inner in value.items():
+            if isinstance(inner, (list, Mapping)):
+                yield (path, name), inner, is_prompt and not (is_call and name == "input")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            if isinstance(inner, (list, Mapping)):
+                yield (path, number), inner, is_prompt
 
 
 def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
@@ -182,6 +237,9 @@ def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
         raise _unbounded(_dotted(path), "is not taken: nobody can tell what the file holds")
     if kind == "tool_definition":
         _check_tool(_dotted((path, "definition")), block.get("definition"))
+        return _is_made_upstream(block.get("definition"))
+    if kind in _STANDS_FOR_MORE:
+        return True
     # Documents to be cited are cut into sentences, with marks of the upstream's own.
     cited = bool(_get(block.get("citations"), "enabled"))
     if not isinstance(source, Mapping):
@@ -190,23 +248,6 @@ def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
         message = "must hold the data itself: what a URL or a file id stands for has no bound"
         raise _unbounded(_dotted((path, "source")), message)
     return cited or source.get("type") == "base64"
-
-
-def _classes(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The input classes that can be charged: without a cache_control nothing is written."""
-    lifetimes: set[str] = set()
-    found: list[object] = [body]
-    while found:
-        value = found.pop()
-        if isinstance(value, Mapping):
-            if value.get("cache_control") is not None:
-                lifetimes.add("1h" if _get(value["cache_control"], "ttl") not in (None, "5m") else "5m")
-            found += value.values()
-        elif isinstance(value, list):
-            found += value
-    # Writes of an hour can come back without the split, and then count as ones of five minutes.
-    written = {"1h": ("cache_write_5m", "cache_write_1h"), "5m": ("cache_write_5m",)}
-    return ("input", "cache_read", *written.get(min(lifetimes, default=""), ()))
 
 
 def _get(value: object, name: str) -> Any:

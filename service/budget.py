@@ -27,6 +27,7 @@ class Budget:
     max_credits: int | None
     # What the prompt cannot exceed, as far as it is known; None: it has to be counted.
     input_tokens: int | None = field(init=False)
+    is_counted: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.input_tokens = self.survey.input_tokens
@@ -72,6 +73,7 @@ class Budget:
         Raises:
             Problem: max_credits_exceeded.
         """
+        self.is_counted = True
         self.input_tokens = input_tokens if self.input_tokens is None else min(input_tokens, self.input_tokens)
         self._check_cap(self._size(self.input_tokens).min_amount)
 

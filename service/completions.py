@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from . import admission, pricing, replay, wire
+from . import admission, metering, pricing, replay, wire
 from .budget import Budget
 from .db import Database
 from .keys import LicenseKey
@@ -35,7 +35,8 @@ class Call:
     """A request to the Messages API, on whichever of our paths it came.
 
     Args:
-        body: as an object; `raw` is the same as the client wrote it, if the client wrote it.
+        body: as an object; it is emptied once the call is admitted.
+        raw: the same as the client wrote it; None when the client wrote something else.
         text_bytes: bytes of UTF-8 that hold all text of the prompt.
         query: to forward, with its question mark, or empty.
         headers: to forward.
@@ -44,7 +45,7 @@ class Call:
         max_credits: what the client will pay at most; None: whatever it costs.
     """
 
-    body: Mapping[str, Any]
+    body: dict[str, Any]
     raw: bytes | None
     text_bytes: int
     idempotency_key: str | None
@@ -94,7 +95,8 @@ class Completions:
         try:
             admitted = self._admit(key, call, hold_id)
             if isinstance(admitted, _Stored):
-                return Answer(admitted.receipt, admitted.body, *wire.Message.whole(admitted.body))
+                body = b"".join(replay.pieces(admitted.kept))
+                return Answer(admitted.receipt, body, *wire.Message.whole(body))
             asked_at = time.monotonic()
             try:
                 body = self._client.post(_MESSAGES + call.query, admitted.request, call.headers)
@@ -116,7 +118,7 @@ class Completions:
             admitted = self._admit(key, call, hold_id)
             if isinstance(admitted, _Stored):
                 self._leases.ended(hold_id)
-                return ReplayedStream(admitted.receipt, admitted.body)
+                return ReplayedStream(admitted.receipt, admitted.kept)
             try:
                 events = self._client.stream(_MESSAGES + call.query, admitted.request, call.headers)
             except Exception as error:
@@ -147,7 +149,7 @@ class Completions:
         try:
             opened = self._open(key, call, hold_id, budget)
         except Problem as problem:
-            if problem.code != "insufficient_credits":
+            if problem.code != "insufficient_credits" or budget.is_counted:
                 raise
             # What the bytes allow is too dear: count, and open once more.
             self._count(call, budget, problem.extra["available"])
@@ -161,10 +163,17 @@ class Completions:
         max_tokens = min(call.body["max_tokens"], affordable)
         receipt = Receipt(hold_id, max_tokens=max_tokens, held=opened.amount)
         transcript = replay.Transcript(() if call.idempotency_key is None else self._replay_keys)
-        hold = OpenHold(self._db, self._leases, key, receipt, price, survey.models[1:], transcript)
-        if call.raw is not None and affordable == survey.max_tokens:
-            return _Admitted(hold, call.raw)
-        return _Admitted(hold, _encoded(admission.with_max_tokens(call.body, affordable)))
+        hold = OpenHold(self._db, self._leases, key, receipt, price, survey.models, call.max_credits, transcript)
+        try:
+            request = call.raw
+            if request is None or affordable < survey.max_tokens:
+                request = _encoded(admission.with_max_tokens(call.body, affordable))
+        except Exception as error:
+            hold.fail(error)
+            raise
+        # As objects a request can take thirty times its bytes, and the model may take minutes.
+        call.body.clear()
+        return _Admitted(hold, request)
 
     def _open(self, key: LicenseKey, call: Call, hold_id: UUID, budget: Budget) -> Any:
         return holds.open_for_process(
@@ -186,21 +195,28 @@ class Completions:
         for model in budget.survey.models:
             request = _encoded(admission.counting_request(call.body, model))
             document = wire.parsed(self._client.post(_COUNT_TOKENS + call.query, request, call.headers))
-            if type(document.get("input_tokens")) is not int:
+            tokens = document.get("input_tokens")
+            if type(tokens) is not int or not 0 <= tokens <= metering.MOST_TOKENS:
                 raise wire.unreadable()
-            counted = max(counted, document["input_tokens"])
-        budget.counted(admission.with_margin(counted))
+            counted = max(counted, tokens)
+        budget.counted(admission.with_margin(counted, call.body))
 
     def _stored(self, key: LicenseKey, opened: Any) -> "_Stored":
-        body = replay.unseal(self._replay_keys, key.license_id, opened.hold_id, opened.answer)
-        if body is None:
+        kept = replay.unseal(self._replay_keys, key.license_id, opened.hold_id, opened.answer)
+        if kept is None:
             raise Problem("answer_gone", "The answer is stored under a replay key that is no longer configured.")
-        return _Stored(Receipt(opened.hold_id, opened.charge, opened.balance), body)
+        return _Stored(Receipt(opened.hold_id, opened.charge, opened.balance), kept)
 
     def _price(self, model: str) -> pricing.Price | None:
-        now = time.monotonic()
-        if now >= self._book_read_at + PRICE_BOOK_TTL_S:
-            self._book, self._book_read_at = prices.book(self._db), now
+        now, read_at = time.monotonic(), self._book_read_at
+        if now >= read_at + PRICE_BOOK_TTL_S or not self._book:
+            # From here on the others go on with the old one, so that not all read it at once.
+            self._book_read_at = now
+            try:
+                self._book = prices.book(self._db)
+            except Problem:
+                self._book_read_at = read_at
+                raise
         return pricing.price_of(self._book, model, datetime.now(UTC))
 
 
@@ -208,7 +224,7 @@ class _Stored(NamedTuple):
     """An answer that is paid for and kept for this retry."""
 
     receipt: Receipt
-    body: bytes
+    kept: bytes
 
 
 class _Admitted(NamedTuple):
@@ -219,4 +235,8 @@ class _Admitted(NamedTuple):
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+    try:
+        return json.dumps(body, separators=(",", ":")).encode()
+    except RecursionError as error:
+        # Reading goes a little deeper than writing.
+        raise Problem("malformed_request", "The body is nested too deeply.") from error

@@ -5,13 +5,14 @@ charge is input + cache writes + cache reads; thinking is inside `output_tokens`
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from .pricing import Usage
+from .pricing import Price, Usage, charge
 
 # Far above any model's context, and low enough that no price makes it overflow a bigint.
-_MOST_TOKENS = 10**9
+MOST_TOKENS = 10**9
 
 # Ends the id of a snapshot of a model: claude-haiku-4-5-20251001.
 _DATE = re.compile(r"-\d{8}$")
@@ -24,18 +25,20 @@ def merged(before: Mapping[str, Any], after: object) -> dict[str, Any]:
     return {**before, **{name: value for name, value in said if value is not None}}
 
 
-def usage_of(wire: object, fallbacks: Collection[str] = ()) -> Usage | None:
+def usage_of(wire: object, answered_by: str, models: Sequence[str], price: Price) -> Usage | None:
     """Tokens of each class, or None when the answer does not say: then nothing can be charged.
 
     Args:
         wire: the `usage` object of a message.
-        fallbacks: models that may have answered in place of the one that was asked. Each attempt
-            is charged at its own model's price: `{"attempts": [{"model", classes…}]}`.
+        answered_by: the message's `model`.
+        models: the one that was asked for, then those that may answer in its place. With such
+            fallbacks each attempt is charged at its own model's price: `{"attempts": [{"model", classes…}]}`.
+        price: what the attempts will be charged at.
     """
     if not isinstance(wire, Mapping):
         return None
     # The figures beside the iterations are those of the last attempt alone.
-    iterations = wire.get("iterations") or [wire]
+    iterations = wire.get("iterations") or [{**wire, "model": answered_by}]
     if not isinstance(iterations, list):
         return None
     attempts = []
@@ -45,8 +48,7 @@ def usage_of(wire: object, fallbacks: Collection[str] = ()) -> Usage | None:
             return None
         # One that declined before any output is reported and not billed; the last one answered.
         if counts["output"] or number == len(iterations):
-            model = _sent_as(iteration.get("model"), fallbacks)
-            attempts.append(counts if model is None else {"model": model, **counts})
+            attempts.append(counts if len(models) == 1 else _named(counts, iteration.get("model"), models, price))
     return attempts[0] if len(attempts) == 1 and "model" not in attempts[0] else {"attempts": attempts}
 
 
@@ -58,11 +60,12 @@ def unpriced(wire: object) -> dict[str, int]:
     return {name: count for name, count in counts if type(count) is int and count > 0}
 
 
-def _sent_as(model: object, fallbacks: Collection[str]) -> str | None:
-    """The fallback that an attempt ran on, by the name that the request gave it: the answer may
-    report its dated id. None: it was the model that was asked first."""
-    undated = _DATE.sub("", model) if isinstance(model, str) else None
-    return next((name for name in fallbacks if name in (model, undated)), None)
+def _named(counts: dict[str, Any], ran_on: object, models: Sequence[str], price: Price) -> dict[str, Any]:
+    """An attempt under the name that the request gave its model: the answer may report a dated id.
+    Under a name that the request does not have it is the dearest of its models; the hold covers it."""
+    undated = _DATE.sub("", ran_on) if isinstance(ran_on, str) else None
+    named = [{"model": name, **counts} for name in models if name in (ran_on, undated)]
+    return named[0] if named else max(({"model": name, **counts} for name in models), key=partial(charge, price))
 
 
 def _classes(wire: object) -> dict[str, Any] | None:
@@ -83,6 +86,6 @@ def _classes(wire: object) -> dict[str, Any] | None:
         "cache_write_1h": written_1h,
         "cache_read": wire.get("cache_read_input_tokens") or 0,
     }
-    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in (*counts.values(), written)):
+    if not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in (*counts.values(), written)):
         return None
     return counts

@@ -47,7 +47,8 @@ class OpenHold:
     Args:
         receipt: filled in when the hold is settled.
         price: frozen when the hold was opened; usage is charged at it whatever the book says since.
-        fallbacks: models that may answer in place of the one that was asked.
+        models: the one that was asked for, and those that may answer in its place.
+        max_credits: what the client will pay at most; None: whatever it costs.
         transcript: keeps the answer for a retry; it keeps nothing for a call without a key.
     """
 
@@ -56,7 +57,8 @@ class OpenHold:
     key: LicenseKey
     receipt: Receipt
     price: pricing.Price
-    fallbacks: Sequence[str]
+    models: Sequence[str]
+    max_credits: int | None
     transcript: replay.Transcript
 
     def settle(self, message: Message) -> None:
@@ -71,17 +73,20 @@ class OpenHold:
             self._release("refusal", None)
             self.receipt.charged = 0
             return
-        usage = metering.usage_of(message.usage, self.fallbacks)
+        usage = metering.usage_of(message.usage, message.model, self.models, self.price)
         if usage is None:
-            log.error("usage_missing", hold_id=str(self.receipt.hold_id), upstream_usage=message.usage)
+            log.error("usage_missing", hold_id=str(self.receipt.hold_id))
             self._release("usage_missing", message.usage)
             raise unreadable()
         if unpriced := metering.unpriced(message.usage):
             log.error("usage_unpriced", hold_id=str(self.receipt.hold_id), requests=unpriced)
-        self._charge(usage)
-
-    def _charge(self, usage: pricing.Usage) -> None:
         amount = pricing.charge(self.price, usage)
+        if amount > (self.receipt.held or 0):
+            # The bound was none: what admission.py does not know yet has to be told it.
+            log.error("hold_exceeded", hold_id=str(self.receipt.hold_id), held=self.receipt.held, amount=amount)
+        self._charge(amount, usage)
+
+    def _charge(self, amount: int, usage: pricing.Usage) -> None:
         sealed = self.transcript.seal(self.key.license_id, self.receipt.hold_id)
         try:
             settled = self._while_alive(
@@ -94,6 +99,7 @@ class OpenHold:
                     usage,
                     sealed,
                     replay.ANSWER_TTL_S,
+                    self.max_credits,
                 )
             )
         except Problem as problem:
@@ -120,8 +126,9 @@ class OpenHold:
         self._release(error.code if isinstance(error, Problem) else type(error).__name__, usage)
 
     def _release(self, reason: str, usage: dict[str, Any] | None) -> None:
-        if usage:
-            log.warning("operator_loss", hold_id=str(self.receipt.hold_id), reason=reason, upstream_usage=usage)
+        counts = {name: count for name, count in (usage or {}).items() if type(count) is int}
+        if counts:
+            log.warning("operator_loss", hold_id=str(self.receipt.hold_id), reason=reason, upstream_usage=counts)
         try:
             self._while_alive(
                 lambda: holds.release(self.database, self.key, self.receipt.hold_id, self.leases.process_id)

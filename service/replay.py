@@ -1,9 +1,8 @@
 """Answers at rest: compressed, then AES-256-GCM, bound to the license and the hold that paid for them."""
 
-import contextlib
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -18,6 +17,7 @@ ANSWER_TTL_S = 24 * 3600
 MOST_STORED = 16 * 1024 * 1024
 
 _NONCE_LENGTH = 12
+_PIECE = 64 * 1024
 
 
 class Transcript:
@@ -48,16 +48,25 @@ class Transcript:
 
 
 def unseal(keys: Sequence[bytes], license_id: UUID, hold_id: UUID, sealed: bytes) -> bytes | None:
-    """The answer, or None when no configured key opens it, or it is of an earlier release's form."""
+    """The answer as it was kept, for `pieces`; None when no configured key opens it, or it is of an
+    earlier release's form."""
     for key in keys:
         try:
             kept = AESGCM(key).decrypt(sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _context(license_id, hold_id))
         except InvalidTag:
             continue
-        with contextlib.suppress(zlib.error):
-            # An earlier release stored answers as they were; they live for a day.
-            return zlib.decompress(kept)
+        # Every answer that is compressed begins so; what was stored as it was begins with a brace.
+        return None if kept.startswith(b"{") else kept
     return None
+
+
+def pieces(kept: bytes) -> Iterator[bytes]:
+    """The answer, some of it at a time: it is ten times as long as what is kept."""
+    decompressor = zlib.decompressobj()
+    while not decompressor.eof:
+        yield decompressor.decompress(kept, _PIECE)
+        # What is kept is whole, or it would not have opened: the end comes.
+        kept = decompressor.unconsumed_tail
 
 
 def _context(license_id: UUID, hold_id: UUID) -> bytes:

@@ -29,8 +29,9 @@ class Event(NamedTuple):
         return b"\n".join(_values(self.raw, b"data"))
 
     def is_foreign(self) -> bool:
-        """Whether no line of it is of this format."""
-        return not any(line.partition(b":")[0] in _FIELDS for line in self.raw.splitlines() if line)
+        """Whether there are lines and none of them is of this format."""
+        lines = [line for line in self.raw.splitlines() if line]
+        return bool(lines) and not any(line.partition(b":")[0] in _FIELDS for line in lines)
 
 
 class EventTooLong(Exception):

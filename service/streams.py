@@ -7,7 +7,7 @@ it are kept back until the hold is settled, so that nobody has a whole answer th
 import contextlib
 from collections.abc import Generator, Iterable, Iterator
 
-from . import sse
+from . import replay, sse
 from .open_hold import OpenHold, Receipt
 from .problems import Problem, Reply
 from .wire import Message, unreadable
@@ -56,6 +56,7 @@ class AnswerStream:
     def _until_the_end(self, events: Iterable[sse.Event]) -> Generator[sse.Event, None, list[sse.Event]]:
         """Yield what may leave at once, and return the rest."""
         tail: list[sse.Event] = []
+        tail_bytes = 0
         for event in events:
             if event.name == "error":
                 raise _told(event)
@@ -70,10 +71,11 @@ class AnswerStream:
             if event.name == "message_delta":
                 # One more: so that the one before was not the last.
                 yield from tail
-                tail = [event]
+                tail, tail_bytes = [event], len(event.raw)
             elif tail:
                 tail.append(event)
-                if sum(len(kept.raw) for kept in tail) > _LONGEST_TAIL:
+                tail_bytes += len(event.raw)
+                if tail_bytes > _LONGEST_TAIL:
                     raise unreadable()
             else:
                 yield event
@@ -81,7 +83,7 @@ class AnswerStream:
 
 
 class ReplayedStream:
-    """The events of an answer that was stored: they are paid for."""
+    """The events of an answer that was stored, as `replay.unseal` gives it: they are paid for."""
 
     def __init__(self, receipt: Receipt, stored: bytes) -> None:
         self.receipt = receipt
@@ -89,7 +91,7 @@ class ReplayedStream:
         self._stored = stored
 
     def __iter__(self) -> Iterator[sse.Event]:
-        for event in sse.events([self._stored]):
+        for event in sse.events(replay.pieces(self._stored)):
             self.message.read(event)
             yield event
 

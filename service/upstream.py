@@ -7,8 +7,10 @@ for it has one thing to catch.
 
 import json
 import re
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
 
 import anthropic
@@ -26,7 +28,11 @@ _OUR_ACCOUNT = {401, 402, 403}
 _ABOUT_THE_REQUEST = {400, 404, 408, 409, 413, 422, 429}
 
 # Headers of an error that tell the client when to come back; no other header crosses.
-_RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+_RETRY_HEADERS = {
+    "retry-after": r"\d{1,6}|[A-Z][a-z]{2}, [\w: ]{20,24} GMT",
+    "retry-after-ms": r"\d{1,9}(\.\d+)?",
+    "x-should-retry": "true|false",
+}
 
 _CONNECT_TIMEOUT_S = 10
 
@@ -41,7 +47,13 @@ class Upstream:
     """
 
     def __init__(self, api_key: str, base_url: str | None, timeout_s: float) -> None:
+        # A call that is sent on to another place could be charged twice; and what the upstream sets as
+        # a cookie for one license's call is not sent with another's.
+        http_client = anthropic.DefaultHttpxClient(follow_redirects=False)
+        http_client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        weakref.finalize(self, http_client.close)
         self._client = anthropic.Anthropic(
+            http_client=http_client,
             api_key=api_key,
             base_url=base_url,
             timeout=anthropic.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
@@ -123,7 +135,11 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
     status = error.status_code
     said = f" It said: {error.api_message}" if status in _ABOUT_THE_REQUEST and error.api_message else ""
     retry_after = error.response.headers.get("retry-after", "")
-    headers = {name: error.response.headers[name] for name in _RETRY_HEADERS if name in error.response.headers}
+    headers = {
+        name: value
+        for name, form in _RETRY_HEADERS.items()
+        if re.fullmatch(form, value := error.response.headers.get(name, ""), re.ASCII)
+    }
     body = error.response.content
     reply = Reply(status, headers, body if _is_error(body) else b"")
     raise Problem(
@@ -131,7 +147,7 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
         f"The model's API answered with status {status}. Nothing was charged.{said}",
         {"upstream_status": status},
         retry_after_s=int(retry_after) if re.fullmatch("[0-9]{1,6}", retry_after) else None,
-        reply=None if status in _OUR_ACCOUNT else reply,
+        reply=reply if 400 <= status < 600 and status not in _OUR_ACCOUNT else None,
     ) from error
 
 

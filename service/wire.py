@@ -4,12 +4,19 @@ Only what has to do with money is read: everything else is between the model and
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from . import metering
 from .problems import Problem
 from .sse import Event
+
+# Their data is the answer's; none of it has to do with money.
+_CONTENT = ("content_block_start", "content_block_delta", "content_block_stop", "ping")
+
+# In a text of the answer the quotes would be escaped.
+_SAYS_MESSAGE = re.compile(rb'"type"\s*:\s*"message_')
 
 
 class Message:
@@ -23,6 +30,9 @@ class Message:
 
     def __init__(self, reads_text: bool = False) -> None:
         self._reads_text = reads_text
+        # The blocks that have begun before there was any output, unread.
+        self._begun: list[bytes] = []
+        self._is_metered = False
         self.model = ""
         self.stop_reason: str | None = None
         self.usage: dict[str, Any] = {}
@@ -43,30 +53,57 @@ class Message:
         message._read_end(document)
         if message.stop_reason is None:
             raise unreadable()
-        # The mark of a fallback says only which model goes on.
-        message.has_output = any(block.get("type") != "fallback" and block.get("text") != "" for block in content)
+        message.has_output = any(not _is_empty(block) for block in content)
         return message, document
 
     def read(self, event: Event) -> None:
-        """The next event of a stream; only `message_*` events are parsed, unless text is read.
+        """The next event of a stream. Of content only the beginning of its data is looked at, unless
+        text is read.
 
         Raises:
-            Problem: it cannot be read.
+            Problem: it cannot be read, or is another than its name says: clients go by either.
         """
-        if event.name == "content_block_delta":
+        if event.name in _CONTENT:
+            if _SAYS_MESSAGE.search(event.raw):
+                raise unreadable()
+            self._read_content(event)
+        elif event.name.startswith("message_") or (event.name and event.data()):
+            document = parsed(event.data())
+            if document.get("type") != event.name:
+                raise unreadable()
+            self._read_message(event.name, document)
+
+    def _read_content(self, event: Event) -> None:
+        if event.name == "content_block_start" and not self.has_output:
+            self._begun.append(event.data())
+        elif event.name == "content_block_delta":
             self.has_output = True
+            self._begun.clear()
             if self._reads_text:
                 parsed(event.data())
-        elif event.name == "message_start":
-            self._read_head(_object(parsed(event.data()).get("message")))
-        elif event.name == "message_delta":
-            document = parsed(event.data())
+
+    def _read_message(self, name: str, document: dict[str, Any]) -> None:
+        if name == "message_start":
+            if self.model:
+                # Its usage would take the place of the first one's.
+                raise unreadable()
+            message = _object(document.get("message"))
+            self._read_head(message)
+            self.has_output = bool(message.get("content"))
+        elif name == "message_delta":
             self._read_end(_object(document.get("delta")))
             self.usage = metering.merged(self.usage, document.get("usage"))
+            self._is_metered |= type(_object(document.get("usage") or {}).get("output_tokens")) is int
+        elif name == "message_stop" and not self._is_metered:
+            # What the beginning says of the output is a token; how many there were nobody says.
+            self.usage = {}
 
     def is_empty_refusal(self) -> bool:
         """Whether the model refused before it wrote anything."""
-        return self.stop_reason == "refusal" and not self.has_output
+        if self.stop_reason != "refusal" or self.has_output:
+            return False
+        # Looked into only now: of thousands of streams one is a refusal.
+        return all(_is_empty(_begun_block(data)) for data in self._begun)
 
     def _read_head(self, document: Mapping[str, Any]) -> None:
         if not isinstance(document.get("model"), str):
@@ -79,6 +116,19 @@ class Message:
             self.stop_reason = document["stop_reason"]
 
 
+def _begun_block(data: bytes) -> object:
+    try:
+        return parsed(data).get("content_block")
+    except Problem:
+        return None
+
+
+def _is_empty(block: object) -> bool:
+    """Whether a content block says nothing: an empty text, or the mark of where a fallback goes on."""
+    kind = block.get("type") if isinstance(block, dict) else None
+    return kind == "fallback" or (kind == "text" and not block.get("text"))  # type: ignore[attr-defined]
+
+
 def parsed(body: bytes) -> dict[str, Any]:
     """A JSON object.
 
@@ -86,7 +136,7 @@ def parsed(body: bytes) -> dict[str, Any]:
         Problem: it is none. Python would read NaN and Infinity; other clients could not.
     """
     try:
-        return _object(json.loads(body, parse_constant=_no_constant))
+        return _object(json.loads(body.decode("utf-8"), parse_constant=_no_constant))
     except (ValueError, RecursionError) as error:
         raise unreadable() from error
 

@@ -10,8 +10,8 @@ from service.migrations import drop_functions, revoke_all_from, run_snapshots
 revision = "0002"
 down_revision = "0001"
 
-NEW = ["check_admission", "check_license", "set_prices"]
-FUNCTIONS = ["charge_for", *NEW]
+NEW = ["check_admission", "check_license", "set_prices", "settle_within"]
+FUNCTIONS = ["charge_for", *NEW, "settle_hold"]
 
 TABLES = """
 CREATE TABLE obol.price_tiers (
@@ -138,6 +138,6 @@ def downgrade() -> None:
     """Charges keep their prices; those that used tiers are named by `verify` until the next upgrade."""
     op.execute(REFUSE)
     drop_functions(NEW)
-    run_snapshots("0001", ["charge_for"])
+    run_snapshots("0001", ["charge_for", "settle_hold"])
     op.execute(OLD_VIEW)
     _execute(OLD_TABLES)

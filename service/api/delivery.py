@@ -3,10 +3,10 @@
 import select
 import socket
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from flask import Response, g, request
 
+from ..completions import Answer
 from ..keys import LicenseKey
 from ..open_hold import Receipt
 from ..problems import Problem
@@ -28,15 +28,9 @@ _EVENT_STREAM = "text/event-stream"
 EVENTS = {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}}
 
 
-class Closable(Protocol):
-    """Something that reads on to its end when the client is gone."""
-
-    def close(self) -> None: ...
-
-
-def deliver_whole(key: LicenseKey, receipt: Receipt, body: bytes) -> Response:
+def deliver_whole(key: LicenseKey, answer: Answer, body: bytes) -> Response:
     """A response of one JSON document that is paid for."""
-    response = _deliver(key, receipt, iter([body]), "application/json", None)
+    response = _deliver(key, answer, iter([body]), "application/json", None)
     response.content_length = len(body)
     return response
 
@@ -66,7 +60,7 @@ def deliver_stream(
             fields["code"] = problem.code
             yield encode_event("error", error_data(problem, id))
 
-    response = _deliver(key, stream.receipt, chunks(), f"{_EVENT_STREAM}; charset=utf-8", stream)
+    response = _deliver(key, stream, chunks(), f"{_EVENT_STREAM}; charset=utf-8", stream)
     # A proxy that collects an answer before it passes it on would make a stream of it no more.
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     return response
@@ -90,12 +84,17 @@ def headers(receipt: Receipt) -> dict[str, str]:
 
 
 def _deliver(
-    key: LicenseKey, receipt: Receipt, chunks: Iterator[bytes], content_type: str, source: Closable | None
+    key: LicenseKey,
+    answer: Answer | AnswerStream | ReplayedStream,
+    chunks: Iterator[bytes],
+    content_type: str,
+    source: AnswerStream | ReplayedStream | None,
 ) -> Response:
     """A response whose receipt goes into its headers as far as it is filled in by now, and into the
     log when all is over; `source`, what the chunks are made of, is closed then."""
     leases = services().leases
     fields = g.log_fields
+    receipt = answer.receipt
 
     def ended(whole: bool) -> None:
         replayed = receipt.held is None
@@ -103,6 +102,7 @@ def _deliver(
             credits=0 if replayed else receipt.charged or 0,
             replayed=replayed,
             hold_id=str(receipt.hold_id),
+            model=answer.message.model,
             delivered=whole,
         )
         if whole and "code" not in fields and receipt.balance is not None:
@@ -126,7 +126,7 @@ class _Delivery:
     def __init__(
         self,
         chunks: Iterator[bytes],
-        source: Closable | None,
+        source: AnswerStream | ReplayedStream | None,
         ended: Callable[[bool], None],
         connection: socket.socket | None,
     ) -> None:
@@ -153,8 +153,12 @@ class _Delivery:
         return chunk
 
     def close(self) -> None:
-        if self._source is not None:
-            self._source.close()
+        try:
+            if self._source is not None:
+                self._source.close()
+        except Exception as error:
+            # Nobody is there to be told; the log is.
+            unexpected(error)
         self._ended(self._whole)
         if self._connection is not None:
             self._connection.settimeout(None)
@@ -167,5 +171,5 @@ def _has_hung_up(connection: socket.socket) -> bool:
         poll.register(connection, select.POLLIN)
         # Asked first, because a socket with a time limit waits in recv, whatever its flags say.
         return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
+    except (OSError, ValueError):
         return True

@@ -43,16 +43,15 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
         reads_text=True,
     )
     if body["stream"]:
-        note(model=call.body["model"])
         stream = services().completions.stream(key, call)
         return deliver_stream(key, stream, lambda event: _translate(stream, event), _error_data)
     answer = services().completions.answer(key, call)
-    note(model=answer.message.model, upstream_ms=answer.upstream_ms)
+    note(upstream_ms=answer.upstream_ms)
     if answer.message.is_empty_refusal():
         raise _refused()
     told = _answer(answer.receipt, answer.message, _text(answer.document))
     encoded = (json.dumps(told, separators=(",", ":")) + "\n").encode()
-    return deliver_whole(key, answer.receipt, encoded)
+    return deliver_whole(key, answer, encoded)
 
 
 def _request(body: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +88,9 @@ def _translate(stream: AnswerStream | ReplayedStream, event: Event) -> bytes:
     if event.name == "content_block_delta":
         delta = parsed(event.data()).get("delta")
         text = delta.get("text") if isinstance(delta, dict) else None
-        return encode_event("text", json.dumps({"text": text}, separators=(",", ":")).encode()) if text else b""
+        if not isinstance(text, str) or not text:
+            return b""
+        return encode_event("text", json.dumps({"text": text}, separators=(",", ":")).encode())
     if event.name == "ping":
         return b": ping\n\n"
     if event.name == "message_stop":

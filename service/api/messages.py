@@ -28,6 +28,9 @@ _ERROR = {"description": "An error", "content": {"application/json": {"schema": 
 _DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": {"default": _ERROR}}
 
 _HEADERS = ("anthropic-version", "anthropic-beta")
+# Of the receipt; what was held is not among it, so that a replay's end is the same to the byte.
+_TOLD_AT_THE_END = ("obol-credits-charged", "obol-credits-balance")
+
 _QUERY = ("beta", "limit", "before_id", "after_id")
 
 
@@ -53,12 +56,11 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
         headers=_forwarded(),
     )
     if document.get("stream"):
-        note(model=document["model"])
         stream = services().completions.stream(key, call)
         return deliver_stream(key, stream, _translator(stream.receipt), _error_data)
     answer = services().completions.answer(key, call)
-    note(model=answer.message.model, upstream_ms=answer.upstream_ms)
-    return deliver_whole(key, answer.receipt, answer.body)
+    note(upstream_ms=answer.upstream_ms)
+    return deliver_whole(key, answer, answer.body)
 
 
 @blueprint.post("/v1/messages/count_tokens")
@@ -87,6 +89,9 @@ def list_models() -> Response:
 def show_model(model_id: str) -> Response:
     """One of the upstream's models."""
     licenses.check(services().database, license_key())
+    if not model_id.strip("."):
+        # The client's HTTP library would take these for steps in a path of ours.
+        raise Problem("not_found", "There is no such model.")
     return _whole(services().upstream.get(f"/v1/models/{quote(model_id, safe='')}" + _query(), _forwarded()))
 
 
@@ -108,7 +113,7 @@ def _translator(receipt: Receipt) -> Callable[[Event], bytes]:
         """The upstream's bytes, and in the end what they cost as a comment, which clients skip."""
         if event.name != "message_stop":
             return event.raw
-        told = [f": {name}: {value}\n" for name, value in headers(receipt).items() if name.startswith("obol-credits")]
+        told = [f": {name}: {value}\n" for name, value in headers(receipt).items() if name in _TOLD_AT_THE_END]
         return event.raw + "".join([*told, "\n"]).encode()
 
     return translate

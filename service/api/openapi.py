@@ -23,7 +23,9 @@ def init(app: Flask) -> Api:
         API_SPEC_OPTIONS={
             "info": {
                 "description": "AI answers for prepaid credits: every delivered answer is paid for exactly once. "
-                "Errors are application/problem+json with a stable `code`."
+                "Errors are application/problem+json with a stable `code`; on /v1, which is the wire of the Anthropic "
+                "API, they have its shape, with the code in `error.details.error_code`. Every response carries "
+                "`request-id`; answers carry `obol-max-tokens` and `obol-credits-held`, `-charged` and `-balance`."
             }
         },
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def _receive(limit: int) -> bytes:
     """What the client sends, up to one byte more than the limit: errors.py drains what is left.
 
     Raises:
-        Problem: license_invalid, for a large body: nobody else's 32 MiB are kept in memory.
+        Problem: license_invalid, for a body of over 64 KiB: nobody else's 32 MiB are kept and parsed.
         TimeoutError: it comes too slowly.
     """
     pieces: list[bytes] = []
@@ -138,7 +139,7 @@ def _receive(limit: int) -> bytes:
     while length <= limit and (piece := request.stream.read(min(_CHUNK, limit + 1 - length))):
         pieces.append(piece)
         length += len(piece)
-        if length > MEBIBYTE and not known:
+        if length > _CHUNK and not known:
             licenses.find(services().database, license_key())
             known = True
         if time.monotonic() > give_up_at + length / LEAST_BYTES_PER_S:
@@ -151,9 +152,9 @@ def _document() -> Any:
 
     Parsed JSON can take thirty times its bytes, so large bodies are parsed two at a time."""
     if len(body()) <= MEBIBYTE:
-        return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        return json.loads(body().decode("utf-8"), **_STRICTLY)
     with _LARGE_BODIES:
-        return json.loads(body().decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        return json.loads(body().decode("utf-8"), **_STRICTLY)
 
 
 class _Parser(FlaskParser):
@@ -205,6 +206,20 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _malformed(f"The field {json.dumps(name)} stands in the body twice.")
         document[name] = value
     return document
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number} is too big")
+    return value
+
+
+_STRICTLY: dict[str, Any] = {
+    "parse_constant": _no_constant,
+    "parse_float": _finite,
+    "object_pairs_hook": _no_duplicates,
+}
 
 
 class Blueprint(flask_smorest.Blueprint):

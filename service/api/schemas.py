@@ -47,6 +47,15 @@ class Moment(fields.DateTime):
         return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+class HeaderNumber(fields.Integer):
+    """A whole number as a header has it: digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not re.fullmatch("[0-9]{1,20}", value):
+            raise ValidationError("must be a whole number, written in digits")
+        return int(value)
+
+
 class Flag(fields.Boolean):
     """true or false, and no other word for them."""
 
@@ -127,7 +136,7 @@ class IdempotencyHeaders(Schema):
         data_key="Idempotency-Key",
         load_default=None,
         validate=validate.Regexp(
-            rf"[!-~]{{1,{MAX_IDEMPOTENCY_KEY}}}\Z",
+            f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY}}}$",
             error=f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without spaces",
         ),
         metadata={"description": "Makes the call safe to repeat: the same key and body give the first answer again."},
@@ -135,11 +144,10 @@ class IdempotencyHeaders(Schema):
 
 
 class GenerationHeaders(IdempotencyHeaders):
-    max_credits = fields.Integer(
+    max_credits = HeaderNumber(
         data_key="obol-max-credits",
         load_default=None,
         validate=_range(0, MAX_CREDITS),
-        error_messages={"invalid": "must be a whole number of credits"},
         metadata={"description": "The most that this request may cost; max_tokens is lowered to fit."},
     )
 

@@ -21,8 +21,8 @@ _CHECK = text(
     ":idempotency_key, :fingerprint)"
 )
 _SETTLE = text(
-    "SELECT * FROM obol.settle_hold(:license_id, :digest, :hold_id, :process_id, :amount, "
-    "CAST(:usage AS jsonb), :answer, :answer_ttl_s)"
+    "SELECT * FROM obol.settle_within(:license_id, :digest, :hold_id, :process_id, :amount, "
+    "CAST(:usage AS jsonb), :answer, :answer_ttl_s, :limit)"
 )
 _RELEASE = text("SELECT * FROM obol.release_hold(:license_id, :digest, :hold_id, :process_id)")
 _RELEASE_EXPIRED = text(
@@ -134,8 +134,11 @@ def settle(
     usage: Usage | None = None,
     answer: bytes | None = None,
     answer_ttl_s: int | None = None,
+    limit: int | None = None,
 ) -> Row[Any]:
     """End a hold at `amount`: charge, shortfall, balance, and the hold's amount and expires_at.
+
+    `limit` is what the client pays at most; the rest is shortfall.
 
     The same again gives the same.
 
@@ -151,6 +154,7 @@ def settle(
         usage=None if usage is None else json.dumps(dict(usage)),
         answer=answer,
         answer_ttl_s=answer_ttl_s,
+        limit=limit,
     )
 
 
