@@ -1,11 +1,14 @@
-"""What the tests of the API share: other configurations, the shape of a problem, the ledger's state,
-the log, and an upstream that says what it is told to."""
+"""What the tests of the API share: other configurations, requests to /v1, the shapes of a problem,
+the ledger's state, the log, and upstreams that say what they are told to."""
 
+import json
+import secrets
 import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from factories import License
@@ -31,6 +34,9 @@ STATUS = {
     "answer_gone": 410,
     "amount_invalid": 422,
     "model_not_priced": 422,
+    "cost_unbounded": 422,
+    "thread_unsupported_request": 400,
+    "max_credits_exceeded": 422,
     "malformed_request": 400,
     "validation_failed": 422,
     "payload_too_large": 413,
@@ -48,7 +54,7 @@ STATUS = {
 @pytest.fixture
 def upstream() -> Iterator[sandbox.Sandbox]:
     """As everywhere, but stopped within a blink and not within half a second: there are many tests here."""
-    server = sandbox.Sandbox()
+    server = sandbox.Sandbox(record=True)
     Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
@@ -89,6 +95,110 @@ def problem() -> Callable[..., dict[str, Any]]:
     return check
 
 
+# What the wire calls each status; any other one is about the request.
+WIRE_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+@pytest.fixture
+def wire_error() -> Callable[..., dict[str, Any]]:
+    """`wire_error(response, code, retry_after=None, status=None)`: assert that this is what came, whole
+    and in the shape of the Messages API; its details."""
+
+    def check(response: Any, code: str, retry_after: str | None = None, status: int | None = None) -> dict[str, Any]:
+        document: dict[str, Any] = response.get_json()
+        details: dict[str, Any] = document["error"]["details"]
+        assert (response.status_code, details["error_code"]) == (status or STATUS[code], code), document
+        assert response.content_type == "application/json"
+        assert document["error"]["message"]
+        assert document == {
+            "type": "error",
+            "error": {
+                "type": WIRE_TYPES.get(STATUS[code], "invalid_request_error"),
+                "message": document["error"]["message"],
+                "details": details,
+            },
+            "request_id": response.headers["request-id"],
+        }
+        assert response.headers.get("Retry-After") == retry_after
+        if status is None:
+            assert response.headers["x-should-retry"] == ("false" if retry_after is None else "true")
+        return details
+
+    return check
+
+
+@pytest.fixture
+def send(client: FlaskClient) -> Callable[..., Any]:
+    """`send(license, "Hello", headers={}, client=…, path="/v1/messages", raw=None, **fields)`: the
+    response to a request to the Messages API, read to its end."""
+    default = client
+
+    def post(
+        license: License | None,
+        prompt: Any = "Hello",
+        headers: dict[str, str] | None = None,
+        client: FlaskClient | None = None,
+        path: str = "/v1/messages",
+        buffered: bool = True,
+        raw: bytes | None = None,
+        **fields: Any,
+    ) -> Any:
+        message = {"role": "user", "content": prompt}
+        body = {"model": "m", "max_tokens": 100, "messages": [message], **fields}
+        return (client or default).post(
+            path,
+            data=json.dumps(body).encode() if raw is None else raw,
+            content_type="application/json",
+            headers={**(license.headers if license else {}), **(headers or {})},
+            buffered=buffered,
+        )
+
+    return post
+
+
+@pytest.fixture
+def upstream_s_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes]]:
+    """`upstream_s_own(raw, path="/v1/messages")`: what a sandbox answers without Obol before it. While
+    a test uses this, the sandbox gives every answer the same id."""
+    monkeypatch.setattr(secrets, "token_hex", lambda length: "0" * 2 * length)
+    server = sandbox.start()
+
+    def ask(raw: bytes | None, path: str = "/v1/messages") -> bytes:
+        headers = {"content-type": "application/json", "x-api-key": "k"}
+        with urlopen(Request(server.url + path, data=raw, headers=headers), timeout=10) as response:
+            return bytes(response.read())
+
+    yield ask
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def priced(sql: Callable[..., Any]) -> Callable[..., None]:
+    """`priced("m", input=3, cache_read=0)`: a price in credits for each token; 1 where nothing is said."""
+    classes = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+
+    def insert(pattern: str, **credits: float) -> None:
+        figures = [round(credits.get(name, 1) * 1_000_000) for name in classes]
+        sql(
+            f"INSERT INTO obol.prices (model_pattern, effective_from, {', '.join(classes)})"
+            " VALUES (%s, '2026-01-02T00:00:00Z', %s, %s, %s, %s, %s)",
+            (pattern, *figures),
+        )
+
+    return insert
+
+
 @pytest.fixture
 def state(sql: Callable[..., Any]) -> Callable[..., tuple[int, int, int]]:
     """`state(license)`: balance, held and the number of entries, as they are in the tables."""
@@ -110,18 +220,24 @@ def logged() -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 def upstream_saying() -> Iterator[Callable[..., str]]:
-    """`upstream_saying(status, body, **headers)`: the URL of an upstream that answers so, always."""
+    """`upstream_saying(status, body, **headers)`: the URL of an upstream that answers so, always; when
+    the body is a list, with its pieces in turn, as events."""
     servers = []
 
-    def start(status: int, body: bytes, **headers: str) -> str:
+    def start(status: int, body: bytes | list[bytes], **headers: str) -> str:
+        events, whole = isinstance(body, list), b"".join(body) if isinstance(body, list) else body
+        content_type = "text/event-stream" if events else "application/json"
+
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
                 self.send_response(status)
-                for name, value in {"content-type": "application/json", "content-length": len(body), **headers}.items():
-                    self.send_header(name.replace("_", "-"), str(value))
+                told = {"content_type": content_type, "content_length": str(len(whole)), **headers}
+                for name, value in told.items():
+                    self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
-                self.wfile.write(body)
+                for piece in body if isinstance(body, list) else [body]:
+                    self.wfile.write(piece)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -69,6 +69,21 @@ def test_every_api_route_needs_a_key_before_anything_else(app, client, problem):
     assert asked >= 7
 
 
+def test_every_route_of_the_wire_needs_a_key_before_anything_else(app, client, wire_error, upstream):
+    asked = 0
+    for rule in app.url_map.iter_rules():
+        if not str(rule).startswith("/v1"):
+            continue
+        for method in rule.methods - {"HEAD"}:
+            path = str(rule).replace("<model_id>", "claude-haiku-5-5")
+            response = client.open(path, method=method, data=b"{not JSON", content_type="text/plain")
+            wire_error(response, "credentials_missing")
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+            asked += 1
+    assert asked >= 8
+    assert upstream.received == []
+
+
 NO_KEY = [
     {},
     {"Authorization": ""},
@@ -125,6 +140,21 @@ def test_a_bad_key_is_refused_everywhere(client, new_license, problem):
             ("/api/v1/generate", {"prompt": "a"}),
         ):
             problem(client.post(path, json=body, headers={"x-api-key": bad}), "license_invalid")
+
+
+def test_a_bad_key_is_refused_everywhere_on_the_wire(client, new_license, wire_error, upstream):
+    message = {"model": "m", "max_tokens": 1, "messages": []}
+    for bad in (keys.make(new_license().id), "obol_bad"):
+        for method, path, body in (
+            ("POST", "/v1/messages", message),
+            ("POST", "/v1/messages", message | {"stream": True}),
+            ("POST", "/v1/messages/count_tokens", message),
+            ("GET", "/v1/models", None),
+            ("GET", "/v1/models/claude-haiku-5-5", None),
+        ):
+            response = client.open(path, method=method, json=body, headers={"x-api-key": bad})
+            wire_error(response, "license_invalid")
+    assert upstream.received == []
 
 
 @settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

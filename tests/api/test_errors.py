@@ -11,6 +11,7 @@ from factories import wait_until
 from werkzeug.exceptions import BadRequest, ImATeapot
 
 import service
+from service import keys
 from service.api import errors
 from service.problems import BY_CODE
 
@@ -79,9 +80,15 @@ def test_the_limit_is_exact(client, new_license, too_much, status):
     assert response.status_code == status
 
 
-def test_a_prompt_of_two_megabytes_is_read(client, new_license, problem):
-    response = client.post(GENERATE, json={"prompt": "a" * 2_000_000}, headers=new_license().headers)
+def test_a_prompt_of_two_megabytes_is_read(client, new_license, problem, upstream):
+    response = client.post(GENERATE, json={"prompt": "a" * 2_000_000}, headers=new_license(credits=255).headers)
     assert problem(response, "insufficient_credits")["required"] == 2_000_000 + 32 + 256
+
+    # Counted it is less, and still too dear.
+    prompt = "[sandbox input_tokens=500000]" + "a" * 2_000_000
+    response = client.post(GENERATE, json={"prompt": prompt}, headers=new_license().headers)
+    assert problem(response, "insufficient_credits")["required"] == 500_000 + 50_000 + 32 + 256
+    assert (upstream.count_calls, upstream.calls) == (1, 0)
 
 
 def test_a_body_that_nobody_reads_is_drained_before_the_error_leaves(client, problem):
@@ -97,6 +104,29 @@ def test_the_type_is_judged_before_the_size_and_the_size_before_the_shape(client
     )
     problem(send(client, DEDUCTIONS, license, CountingStream(2 * MEBIBYTE), False), "payload_too_large")
     problem(send(client, DEDUCTIONS, license, CountingStream(20), False), "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "length", "code"),
+    [
+        (GENERATE, 65536, "malformed_request"),
+        (GENERATE, 65537, "license_invalid"),
+        ("/v1/messages", 65536, "malformed_request"),
+        ("/v1/messages", 65537, "license_invalid"),
+        ("/v1/messages/count_tokens", 65537, "license_invalid"),
+        # What takes a mebibyte at most is parsed for everybody.
+        (DEDUCTIONS, MEBIBYTE, "malformed_request"),
+    ],
+)
+def test_nobody_else_s_large_body_is_parsed(client, new_license, path, length, code):
+    unknown = keys.make(new_license().id)
+
+    for key in (unknown, "obol_bad"):
+        response = client.post(path, data=b"[" * length, content_type=JSON, headers={"x-api-key": key})
+        assert code in response.get_data(as_text=True)
+    license = new_license()
+    response = client.post(path, data=b"[" * length, content_type=JSON, headers=license.headers)
+    assert "malformed_request" in response.get_data(as_text=True)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from factories import wait_until
 
 from service import keys, warn_of_excess
 
-GENERATE, DEDUCTIONS = "/api/v1/generate", "/api/v1/deductions"
+GENERATE, DEDUCTIONS, MESSAGES = "/api/v1/generate", "/api/v1/deductions", "/v1/messages"
 
 
 def requests_in(logged):
@@ -31,6 +31,107 @@ def test_one_line_a_request(client, new_license, logged):
     assert (line["hold_id"], line["model"]) == (answer["id"], "sandbox/m")
     assert 0 <= line["upstream_ms"] <= line["duration_ms"]
     assert line["delivery_ms"] >= 0
+
+
+@pytest.mark.parametrize("path", [MESSAGES, GENERATE])
+@pytest.mark.parametrize(
+    ("directive", "model"),
+    [("cut_after=0", ""), ("garbage", ""), ("cut_after=1", "sandbox/m"), ("error_after=5", "sandbox/m"),
+     ("refusal", "sandbox/m"), ("output_tokens=3", "sandbox/m")],
+)  # fmt: skip
+def test_the_model_of_a_stream_is_the_one_that_answered(client, new_license, logged, path, directive, model):
+    prompt = f"[sandbox {directive}]"
+    body = {"prompt": prompt} if path == GENERATE else {"messages": [{"content": prompt}]}
+    body |= {"model": "m", "max_tokens": 50, "stream": True}
+    client.post(path, json=body, headers=new_license().headers, buffered=True)
+
+    assert [line["model"] for line in requests_in(logged)] == [model]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_model_of_a_fallback_is_the_one_that_answered(send, new_license, logged, stream):
+    license = new_license(credits=10_000)
+    for directive in ("decline", "decline_after=5", "output_tokens=3"):
+        send(license, f"[sandbox {directive}]", fallbacks=[{"model": "b"}], stream=stream)
+
+    assert [line["model"] for line in requests_in(logged)] == ["sandbox/b", "sandbox/b", "sandbox/m"]
+
+
+def test_a_stream_that_did_not_begin_was_answered_by_nobody(send, new_license, logged):
+    send(new_license(), "[sandbox status=529]", stream=True)
+    send(new_license(credits=0), stream=True)
+    assert [line.get("model") for line in requests_in(logged)] == [None, None]
+
+
+FIGURES = ("status", "credits", "replayed", "delivered", "code")
+
+
+@pytest.mark.parametrize("path", [MESSAGES, GENERATE])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_lines_of_an_answer_and_of_its_replay(client, new_license, logged, sql, path, stream):
+    license = new_license()
+    prompt = "[sandbox input_tokens=30]"
+    body = {"prompt": prompt} if path == GENERATE else {"model": "m", "messages": [{"content": prompt}]}
+    for _ in range(2):
+        headers = {**license.headers, "Idempotency-Key": "k"}
+        response = client.post(path, json=body | {"stream": stream, "max_tokens": 50}, headers=headers, buffered=True)
+
+    ((hold_id,),) = sql("SELECT hold_id::text FROM obol.holds")
+    first, second = requests_in(logged)
+    assert [first.get(name) for name in FIGURES] == [200, 40, False, True, None]
+    assert [second.get(name) for name in FIGURES] == [200, 0, True, True, None]
+    model = "sandbox/m" if path == MESSAGES else "sandbox/claude-sonnet-5-5"
+    for line in (first, second):
+        assert (line["route"], line["license_id"], line["hold_id"]) == (path, str(license.id), hold_id)
+        assert line["model"] == model
+    assert second["request_id"] == response.headers["request-id"] != first["request_id"]
+
+
+@pytest.mark.parametrize("path", [MESSAGES, GENERATE])
+@pytest.mark.parametrize(
+    ("directive", "code", "reason"),
+    [
+        ("cut_after=5", "upstream_error", "upstream_error"),
+        ("error_after=5", "upstream_error", "upstream_error"),
+        ("end_after=15", "upstream_error", "upstream_error"),
+        ("stall_after=5", "upstream_timeout", "upstream_timeout"),
+        ("no_usage", "upstream_error", None),
+    ],
+)
+def test_the_lines_of_a_stream_that_breaks_off(make_client, new_license, logged, path, directive, code, reason):
+    prompt = f"[sandbox {directive}] [sandbox input_tokens=30]"
+    body = {"prompt": prompt} if path == GENERATE else {"model": "m", "messages": [{"content": prompt}]}
+    make_client(OBOL_UPSTREAM_TIMEOUT_S="1").post(
+        path, json=body | {"stream": True, "max_tokens": 50}, headers=new_license().headers, buffered=True
+    )
+
+    (line,) = requests_in(logged)
+    assert [line.get(name) for name in FIGURES] == [200, 0, False, True, code]
+    losses = [other for other in logged if other["event"] == "operator_loss"]
+    # What the upstream has said so far that it used, and may charge us for.
+    assert [(loss["reason"], loss["hold_id"]) for loss in losses] == ([(reason, line["hold_id"])] if reason else [])
+    assert [loss["upstream_usage"]["input_tokens"] for loss in losses] == ([30] if reason else [])
+    missing = [other for other in logged if other["event"] == "usage_missing"]
+    assert [other["hold_id"] for other in missing] == ([] if reason else [line["hold_id"]])
+    assert all(other["request_id"] == line["request_id"] for other in logged)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_usage_that_cannot_be_charged_is_logged(make_client, new_license, send, logged, upstream_saying, stream):
+    usage = {"input_tokens": 3, "output_tokens": -1, "service_tier": "canary", "more": {"input_tokens": 5}}
+    message = {"model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
+    events = [
+        f"event: message_start\ndata: {json.dumps({'type': 'message_start', 'message': message})}\n\n".encode(),
+        b'event: message_delta\ndata: {"type": "message_delta", "delta": {"stop_reason": "end_turn"},'
+        b' "usage": {"output_tokens": -1}}\n\n',
+        b'event: message_stop\ndata: {"type": "message_stop"}\n\n',
+    ]
+    url = upstream_saying(200, events if stream else json.dumps(message).encode())
+    send(new_license(), client=make_client(ANTHROPIC_BASE_URL=url), stream=stream)
+
+    told = [(line["event"], line.get("upstream_usage")) for line in logged if line["event"] != "request"]
+    # Of what came only counts are logged.
+    assert told == [("usage_missing", None), ("operator_loss", {"input_tokens": 3, "output_tokens": -1})]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +199,12 @@ def test_a_login_that_can_do_too_much_is_warned_of(client, make_client, urls, re
 def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license):
     license, canary = new_license(), "canary-in-the-prompt"
     bad_key, keyed = keys.make(license.id), {**license.headers, "Idempotency-Key": "k"}
+    rich = new_license(credits=100_000)
+    keyed_too = {**rich.headers, "Idempotency-Key": "l"}
     served = serve(OBOL_UPSTREAM_TIMEOUT_S="1")
+
+    def message(content, **more):
+        return {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": content}], **more}
 
     calls = [
         (GENERATE, {"prompt": canary}, keyed, 200),
@@ -113,21 +219,35 @@ def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license)
         (GENERATE, {"prompt": [canary]}, license.headers, 422),
         (GENERATE, {"prompt": canary}, {"x-api-key": bad_key}, 403),
         (DEDUCTIONS, {"amount": 1}, {"x-api-key": license.raw_key + "x"}, 403),
+        (GENERATE, {"prompt": canary, "stream": True}, rich.headers, 200),
+        (GENERATE, {"prompt": f"{canary} [sandbox cut_after=5]", "stream": True}, rich.headers, 200),
+        (MESSAGES, message(canary), keyed_too, 200),
+        (MESSAGES, message(canary), keyed_too, 200),
+        (MESSAGES, message(canary, stream=True), rich.headers, 200),
+        (MESSAGES, message(f"{canary} [sandbox error_after=5]", stream=True), rich.headers, 200),
+        (MESSAGES, message(f"{canary} [sandbox no_usage]"), rich.headers, 502),
+        (MESSAGES, message(f"{canary} [sandbox status=400]"), rich.headers, 400),
+        (MESSAGES, message(canary * 1000), license.headers, 402),
+        (MESSAGES, message(canary, container=canary), rich.headers, 422),
+        (MESSAGES, message(canary, stream=canary), rich.headers, 422),
+        (MESSAGES, message(canary, tools=[{"type": "web_search", "name": canary}]), rich.headers, 422),
+        (MESSAGES + "/count_tokens", message(canary), rich.headers, 200),
+        (MESSAGES, message(canary), {"x-api-key": bad_key}, 403),
     ]
     for path, body, headers, expected in calls:
         status, answer = served.post(path, json.dumps(body).encode(), headers)
         assert (status, canary.encode() in answer) == (expected, False), answer
         assert license.raw_key.encode() not in answer
+        assert rich.raw_key.encode() not in answer
         assert bad_key.encode() not in answer
     served.stop()
 
+    routes = {path for path, *_ in calls}
     log = served.log.read_text()
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert [line["status"] for line in lines if line.get("route") in (GENERATE, DEDUCTIONS)] == [
-        expected for *_, expected in calls
-    ]
+    assert [line["status"] for line in lines if line.get("route") in routes] == [expected for *_, expected in calls]
     assert all({"timestamp", "level", "event", "request_id"} <= set(line) for line in lines if "route" in line)
-    for secret in (license.raw_key, bad_key, canary, "comes from the sandbox", "test-upstream-key"):
+    for secret in (license.raw_key, rich.raw_key, bad_key, canary, "comes from the sandbox", "test-upstream-key"):
         assert secret not in log
 
 
@@ -136,7 +256,13 @@ def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license)
     [
         (DEDUCTIONS, {"amount": 1}, "obol.deduct("),
         (GENERATE, {"prompt": "canary", "system": "canary"}, "obol.open_hold("),
-        (GENERATE, {"prompt": "canary [sandbox delay_ms=600]"}, "obol.settle_hold("),
+        (GENERATE, {"prompt": "canary [sandbox delay_ms=600]"}, "obol.settle_within("),
+        (MESSAGES, {"model": "m", "max_tokens": 9, "messages": [{"content": "canary"}]}, "obol.open_hold("),
+        (
+            MESSAGES,
+            {"model": "m", "max_tokens": 9, "messages": [{"content": "canary [sandbox delay_ms=600]"}]},
+            "obol.settle_within(",
+        ),
     ],
 )
 def test_keys_prompts_and_answers_are_not_in_pg_stat_activity(

@@ -1,5 +1,7 @@
 """/openapi.json says what the service does."""
 
+import re
+
 import pytest
 
 
@@ -20,7 +22,7 @@ def operations(document):
 def test_every_route_is_in_the_document(app, document):
     routes = set()
     for rule in app.url_map.iter_rules():
-        path = str(rule).replace("<uuid:", "{").replace(">", "}")
+        path = re.sub("<(uuid:)?([a-z_]+)>", r"{\2}", str(rule))
         routes |= {f"{method} {path}" for method in rule.methods - {"HEAD", "OPTIONS"}}
     assert set(operations(document)) == routes - {"GET /openapi.json"}
 
@@ -31,27 +33,57 @@ def test_every_route_says_who_may_use_it(document):
         "x_api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     }
     for name, operation in operations(document).items():
-        expected = [{"license_key": []}, {"x_api_key": []}] if " /api/" in name else None
+        expected = [{"license_key": []}, {"x_api_key": []}] if re.search(" /(api|v1)/", name) else None
         assert operation.get("security") == expected, name
 
 
-def test_every_route_is_described_and_may_end_in_a_problem(document):
-    problem = document["components"]["schemas"]["Problem"]["properties"]
-    assert {"type", "title", "status", "detail", "instance", "code"} <= set(problem)
+def test_every_route_is_described_and_may_end_in_an_error_of_its_own_shape(document):
+    schemas = document["components"]["schemas"]
+    assert {"type", "title", "status", "detail", "instance", "code"} <= set(schemas["Problem"]["properties"])
+    assert set(schemas["WireError"]["properties"]) == {"type", "error", "request_id"}
     for name, operation in operations(document).items():
         assert operation["summary"], name
-        assert "default" in operation["responses"], name
+        default = operation["responses"]["default"]
+        if " /v1/" in name:
+            assert default["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/WireError"}}}
+        else:
+            assert default == {"$ref": "#/components/responses/DEFAULT_ERROR"}, name
 
 
 @pytest.mark.parametrize(
     ("schema", "required"),
-    [("DeductionRequest", ["amount"]), ("HoldRequest", ["amount"]), ("GenerateRequest", ["prompt"])],
+    [
+        ("DeductionRequest", ["amount"]),
+        ("HoldRequest", ["amount"]),
+        ("GenerateRequest", ["prompt"]),
+        ("MessagesRequest", ["max_tokens", "messages", "model"]),
+    ],
 )
 def test_requests_say_what_they_need(document, schema, required):
-    assert document["components"]["schemas"][schema]["required"] == required
+    assert sorted(document["components"]["schemas"][schema]["required"]) == required
 
 
-def test_the_idempotency_header_is_described(document):
-    for path in ("/api/v1/generate", "/api/v1/deductions", "/api/v1/holds"):
-        parameters = document["paths"][path]["post"]["parameters"]
-        assert [(one["in"], one["name"]) for one in parameters] == [("header", "Idempotency-Key")]
+def test_only_messages_take_fields_that_nobody_knows(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["MessagesRequest"]["additionalProperties"] is True
+    assert schemas["GenerateRequest"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/api/v1/deductions", ["Idempotency-Key"]),
+        ("/api/v1/holds", ["Idempotency-Key"]),
+        ("/api/v1/generate", ["Idempotency-Key", "obol-max-credits"]),
+        ("/v1/messages", ["Idempotency-Key", "obol-max-credits"]),
+    ],
+)
+def test_the_headers_of_a_call_are_described(document, path, names):
+    parameters = document["paths"][path]["post"]["parameters"]
+    assert [(one["in"], one["name"]) for one in parameters] == [("header", name) for name in names]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/generate", "/v1/messages"])
+def test_an_answer_may_be_a_stream(document, path):
+    content = document["paths"][path]["post"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/event-stream"}

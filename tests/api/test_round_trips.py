@@ -1,4 +1,4 @@
-"""What a call costs the database: one statement a deduction, two a generation."""
+"""What a call costs the database: one statement a deduction, two a generation, whole or streamed."""
 
 import pytest
 from sqlalchemy import event
@@ -33,7 +33,7 @@ def test_a_generation_is_two(client, new_license, statements):
     assert client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=headers).status_code == 200
     assert [statement.split("(")[0] for statement in statements] == [
         "SELECT * FROM obol.open_hold",
-        "SELECT * FROM obol.settle_hold",
+        "SELECT * FROM obol.settle_within",
     ]
 
 
@@ -42,6 +42,66 @@ def test_a_failed_generation_is_two(client, new_license, statements):
 
     assert client.post("/api/v1/generate", json=prompt, headers=new_license().headers).status_code == 502
     assert len(statements) == 2
+
+
+OPENED_AND_SETTLED = ["SELECT * FROM obol.open_hold", "SELECT * FROM obol.settle_within"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_a_message_is_two(send, new_license, statements, stream, keyed):
+    assert send(new_license(), headers={"Idempotency-Key": "k"} if keyed else {}, stream=stream).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == OPENED_AND_SETTLED
+
+
+@pytest.mark.parametrize("directive", ["status=500", "cut_after=3", "refusal"])
+def test_a_message_that_cost_nothing_is_two(send, new_license, statements, directive):
+    send(new_license(), f"[sandbox {directive}]", stream=True)
+    assert [statement.split("(")[0] for statement in statements] == [
+        "SELECT * FROM obol.open_hold",
+        "SELECT * FROM obol.release_hold",
+    ]
+
+
+def test_a_message_that_is_counted_is_three(send, new_license, statements):
+    image = {"type": "image", "source": {"type": "base64", "data": "AA"}}
+    assert send(new_license(credits=10_000), [image]).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == [
+        "SELECT * FROM obol.check_admission",
+        *OPENED_AND_SETTLED,
+    ]
+
+
+def test_a_message_whose_bytes_are_too_dear_is_three(send, new_license, statements):
+    assert send(new_license(), "[sandbox input_tokens=30]" + "a" * 1000).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == [OPENED_AND_SETTLED[0], *OPENED_AND_SETTLED]
+
+
+@pytest.mark.parametrize(("length", "asked_first"), [(65536, []), (65537, ["SELECT * FROM obol.find_license"])])
+def test_for_a_large_body_the_license_is_asked_for_first(send, new_license, statements, length, asked_first):
+    raw = b'{"model": "m", "max_tokens": 9, "messages": []}'.ljust(length)
+    assert send(new_license(credits=100_000), raw=raw).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == asked_first + OPENED_AND_SETTLED
+
+
+def test_a_message_that_is_refused_for_what_it_says_is_none(send, new_license, statements):
+    assert send(new_license(), container="c").status_code == 422
+    assert statements == []
+
+
+def test_a_stream_given_again_is_one(send, new_license, statements):
+    license, key = new_license(), {"Idempotency-Key": "k"}
+    send(license, headers=key, stream=True)
+    statements.clear()
+
+    assert send(license, headers=key, stream=True).headers["obol-replayed"] == "true"
+    assert len(statements) == 1
+
+
+def test_a_count_is_one(client, new_license, statements):
+    headers = new_license().headers
+    assert client.post("/v1/messages/count_tokens", json={"messages": []}, headers=headers).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == ["SELECT obol.check_license"]
 
 
 def test_an_answer_given_again_is_one(client, new_license, statements):

@@ -114,8 +114,8 @@ def client(make_client: Callable[..., anthropic.Anthropic]) -> anthropic.Anthrop
 
 
 @pytest.fixture
-def account(sql: Callable[..., Any]) -> Callable[..., tuple[int, int, list[int]]]:
-    """`account(license)`: balance, held, and what each charge in the ledger took, oldest first."""
+def books(sql: Callable[..., Any]) -> Callable[..., tuple[int, int, list[int]]]:
+    """`books(license)`: balance, held, and what each charge in the ledger took, oldest first."""
 
     def read(license: License) -> tuple[int, int, list[int]]:
         ((balance, held),) = sql("SELECT balance, held FROM obol.licenses WHERE license_id = %s", (str(license.id),))

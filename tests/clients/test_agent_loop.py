@@ -13,7 +13,7 @@ REQUEST = {"model": MODEL, "max_tokens": 200}
 
 
 @pytest.fixture
-def agrees(license, account, upstream):
+def agrees(license, books, upstream):
     """`agrees(messages)`: assert that each of an agent's messages was charged once, and nothing else was."""
 
     def check(messages):
@@ -24,7 +24,7 @@ def agrees(license, account, upstream):
         assert len(set(costs)) == TURNS
         assert [cost_of(usage) for usage in upstream.used] == costs
         assert message_calls(upstream) == TURNS
-        assert account(license) == (100_000 - sum(costs), 0, costs)
+        assert books(license) == (100_000 - sum(costs), 0, costs)
 
     return check
 

@@ -10,7 +10,7 @@ from asking import MODEL, TEXT, TOOL, asked, cost_of, message_calls
 from service.sandbox import models
 
 
-def test_an_answer_is_a_message_of_the_sdk_and_charged_to_the_token(client, license, account, upstream):
+def test_an_answer_is_a_message_of_the_sdk_and_charged_to_the_token(client, license, books, upstream):
     message = client.messages.create(**asked())
 
     assert type(message) is anthropic.types.Message
@@ -19,13 +19,13 @@ def test_an_answer_is_a_message_of_the_sdk_and_charged_to_the_token(client, lice
     assert message.model == f"sandbox/{MODEL}"
     assert message._request_id.startswith("req_")
     assert upstream.used == [message.usage.model_dump(include=set(upstream.used[0]))]
-    assert account(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
+    assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
-def test_the_headers_of_an_answer_tell_what_it_cost(client, license, account):
+def test_the_headers_of_an_answer_tell_what_it_cost(client, license, books):
     response = client.messages.with_raw_response.create(**asked())
 
-    balance, _, (charge,) = account(license)
+    balance, _, (charge,) = books(license)
     assert response.headers["obol-credits-charged"] == str(charge) == str(cost_of(response.parse().usage))
     assert response.headers["obol-credits-balance"] == str(balance)
     assert int(response.headers["obol-credits-held"]) >= charge
@@ -35,7 +35,7 @@ def test_the_headers_of_an_answer_tell_what_it_cost(client, license, account):
     assert not [name for name in response.headers if name.startswith(("anthropic-", "set-cookie"))]
 
 
-def test_a_stream_gives_text_as_it_comes_and_then_the_whole_message(client, license, account):
+def test_a_stream_gives_text_as_it_comes_and_then_the_whole_message(client, license, books):
     with client.messages.stream(**asked()) as stream:
         pieces = list(stream.text_stream)
         message = stream.get_final_message()
@@ -44,7 +44,7 @@ def test_a_stream_gives_text_as_it_comes_and_then_the_whole_message(client, lice
     assert "".join(pieces) == message.content[0].text == TEXT
     assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 10)
     assert stream.request_id.startswith("req_")
-    assert account(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
+    assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
 def test_the_first_piece_of_a_stream_comes_before_the_last_is_written(client, upstream):
@@ -70,11 +70,11 @@ def test_a_stream_of_raw_events_has_every_event_once_and_nothing_of_obol_s(clien
     ]
 
 
-def test_what_a_stream_cost_is_a_comment_at_its_end(client, license, account):
+def test_what_a_stream_cost_is_a_comment_at_its_end(client, license, books):
     with client.messages.with_streaming_response.create(**asked(), stream=True) as response:
         lines = list(response.iter_lines())
 
-    balance, _, (charge,) = account(license)
+    balance, _, (charge,) = books(license)
     comments = [line for line in lines if line.startswith(":")]
     assert {f": obol-credits-charged: {charge}", f": obol-credits-balance: {balance}"} <= set(comments)
     assert lines.index("event: message_stop") < lines.index(comments[0])
@@ -101,13 +101,13 @@ def test_thinking_comes_in_its_own_block_and_counts_as_output(client):
     assert message.usage.output_tokens == 60
 
 
-def test_the_tokens_of_a_cache_are_charged_too(client, license, account):
+def test_the_tokens_of_a_cache_are_charged_too(client, license, books):
     cached = asked("cache_write_5m=100] [sandbox cache_write_1h=200] [sandbox cache_read=300")
     message = client.messages.create(**cached, cache_control={"type": "ephemeral", "ttl": "1h"})
 
     assert message.usage.cache_creation.ephemeral_1h_input_tokens == 200
     assert cost_of(message.usage) == message.usage.input_tokens + 600 + 10
-    assert account(license)[2] == [cost_of(message.usage)]
+    assert books(license)[2] == [cost_of(message.usage)]
 
 
 @pytest.mark.parametrize("how", ["whole", "streamed"])
@@ -161,11 +161,11 @@ def test_the_input_of_a_streamed_tool_call_comes_in_pieces_and_whole(client):
     assert json.loads("".join(pieces)) == message.content[1].input == {"turn": 1}
 
 
-def test_counting_tokens_is_free_and_tells_what_an_answer_will_report(client, license, account):
+def test_counting_tokens_is_free_and_tells_what_an_answer_will_report(client, license, books):
     request = asked()
     counted = client.messages.count_tokens(model=request["model"], messages=request["messages"])
     beta = client.beta.messages.count_tokens(model=request["model"], messages=request["messages"])
-    free = account(license)
+    free = books(license)
 
     assert free == (100_000, 0, [])
     assert counted.input_tokens == beta.input_tokens == client.messages.create(**request).usage.input_tokens
@@ -187,7 +187,7 @@ def test_the_environment_variables_of_the_sdk_are_enough(served, license, monkey
         assert client.messages.create(**asked()).content[0].text == TEXT
 
 
-def test_the_async_client_gets_the_same(served, license, account):
+def test_the_async_client_gets_the_same(served, license, books):
     async def ask():
         options = {"base_url": served.url, "api_key": license.raw_key, "max_retries": 0}
         async with anthropic.AsyncAnthropic(**options) as client:
@@ -206,10 +206,10 @@ def test_the_async_client_gets_the_same(served, license, account):
     assert (raw[0], raw[-1]) == ("message_start", "message_stop")
     assert counted.input_tokens == whole.usage.input_tokens
     assert len(listed) == len(models.MODELS)
-    assert account(license)[2] == [cost_of(whole.usage)] * 3
+    assert books(license)[2] == [cost_of(whole.usage)] * 3
 
 
-def test_many_async_calls_at_once_are_each_charged_once(served, license, account, upstream):
+def test_many_async_calls_at_once_are_each_charged_once(served, license, books, upstream):
     async def ask():
         options = {"base_url": served.url, "api_key": license.raw_key, "max_retries": 0}
         async with anthropic.AsyncAnthropic(**options) as client:
@@ -223,7 +223,7 @@ def test_many_async_calls_at_once_are_each_charged_once(served, license, account
 
     costs = [cost_of(message.usage) for message in asyncio.run(ask())]
 
-    balance, held, charges = account(license)
+    balance, held, charges = books(license)
     assert (balance, held, sorted(charges)) == (100_000 - sum(costs), 0, sorted(costs))
     assert message_calls(upstream) == 20
 

@@ -34,7 +34,7 @@ def raised_by(client, error_class, **request):
 
 
 def test_too_few_credits_are_a_payment_required_error_and_no_retry_helps(
-    make_client, new_license, account, requests, upstream, slept
+    make_client, new_license, books, requests, upstream, slept
 ):
     poor = new_license(credits=20)
     error = raised_by(make_client(api_key=poor.raw_key, max_retries=2), anthropic.PaymentRequiredError, **asked())
@@ -48,7 +48,7 @@ def test_too_few_credits_are_a_payment_required_error_and_no_retry_helps(
     assert details["required"] == error.details.required > 20
     assert (len(requests), slept) == (2, [])
     assert message_calls(upstream) == 0
-    assert account(poor) == (20, 0, [])
+    assert books(poor) == (20, 0, [])
 
 
 def test_keys_that_are_no_good_are_permission_denied_errors(make_client, owner, new_license, requests, slept):
@@ -116,7 +116,7 @@ def test_a_request_that_lacks_something_is_an_unprocessable_entity_error_that_na
         (529, anthropic.OverloadedError, "overloaded_error"),
     ],
 )
-def test_the_upstream_s_errors_keep_their_class_and_words(client, license, account, status, error_class, type):
+def test_the_upstream_s_errors_keep_their_class_and_words(client, license, books, status, error_class, type):
     error = raised_by(client, error_class, **asked(f"status={status}"))
 
     assert (error.status_code, error.type) == (status, type)
@@ -125,7 +125,7 @@ def test_the_upstream_s_errors_keep_their_class_and_words(client, license, accou
     assert not error.request_id.startswith("req_sandbox")
     assert error.body["request_id"].startswith("req_sandbox")
     assert error.response.headers.get("retry-after") == ("7" if status in (429, 503, 529) else None)
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
@@ -138,23 +138,23 @@ def test_what_the_upstream_has_against_obol_s_own_account_is_not_told(client, st
 
 @pytest.mark.parametrize("status", [429, 529])
 def test_the_sdk_asks_again_when_the_upstream_says_so_and_it_costs_nothing(
-    make_client, license, account, upstream, slept, status
+    make_client, license, books, upstream, slept, status
 ):
     with pytest.raises(anthropic.APIStatusError) as raised:
         make_client(max_retries=2).messages.create(**asked(f"status={status}"))
 
     assert raised.value.status_code == status
     assert (message_calls(upstream), slept) == (3, [7.0, 7.0])
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
 
 
-def test_a_lost_connection_to_the_upstream_is_worth_another_try(make_client, license, account, upstream, slept):
+def test_a_lost_connection_to_the_upstream_is_worth_another_try(make_client, license, books, upstream, slept):
     with pytest.raises(anthropic.InternalServerError) as raised:
         make_client(max_retries=1).messages.create(**asked("close"))
 
     assert (raised.value.status_code, raised.value.error_code) == (502, "upstream_error")
     assert (message_calls(upstream), slept) == (2, [1.0])
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
 
 
 # A stream of this prompt has 16 events: the start, a block's start, a ping, ten words, the block's
@@ -167,7 +167,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("directive", "type"), BROKEN)
-def test_a_broken_stream_is_an_error_and_never_a_message(client, license, account, directive, type):
+def test_a_broken_stream_is_an_error_and_never_a_message(client, license, books, directive, type):
     events = []
     with pytest.raises(anthropic.APIStatusError) as raised, client.messages.stream(**asked(directive)) as stream:
         events.extend(event.type for event in stream)
@@ -180,7 +180,7 @@ def test_a_broken_stream_is_an_error_and_never_a_message(client, license, accoun
         assert raised.value.api_message == "The prompt asked for this error."
     # Neither of these came, so that no client can take what it has for the whole answer.
     assert not {"message_delta", "message_stop"} & set(events)
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
 
 
 def test_a_broken_stream_of_raw_events_is_an_error_too(client):
@@ -188,15 +188,15 @@ def test_a_broken_stream_of_raw_events_is_an_error_too(client):
         list(client.messages.create(**asked("end_after=15"), stream=True))
 
 
-def test_a_whole_answer_that_broke_off_is_no_answer(client, license, account):
+def test_a_whole_answer_that_broke_off_is_no_answer(client, license, books):
     with pytest.raises(anthropic.InternalServerError) as raised:
         client.messages.create(**asked("cut_after=100"))
 
     assert (raised.value.status_code, raised.value.error_code) == (502, "upstream_error")
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
 
 
-def test_the_async_client_raises_the_same_errors(served, license, new_license, account):
+def test_the_async_client_raises_the_same_errors(served, license, new_license, books):
     async def ask(key, directives):
         options = {"base_url": served.url, "api_key": key, "max_retries": 0}
         async with (
@@ -215,5 +215,5 @@ def test_the_async_client_raises_the_same_errors(served, license, new_license, a
         asyncio.run(ask(license.raw_key, "end_after=15"))
     with pytest.raises(anthropic.APIStatusError, match=r"overloaded_error"):
         asyncio.run(ask(license.raw_key, "error_after=5"))
-    assert account(license) == (100_000, 0, [])
+    assert books(license) == (100_000, 0, [])
     assert asyncio.run(ask(license.raw_key, "")).content[0].text == TEXT

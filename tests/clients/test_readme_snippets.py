@@ -30,7 +30,7 @@ def typescript(program, folder):
 
 
 @pytest.mark.parametrize(("fence", "run"), [("python", python), ("ts", typescript)])
-def test_the_snippets_of_the_readme_run_as_they_stand(served, license, account, sql, tmp_path, fence, run):
+def test_the_snippets_of_the_readme_run_as_they_stand(served, license, books, sql, tmp_path, fence, run):
     readme = (ROOT / "README.md").read_text()
     assert readme.count(HEADING) == 1, "README.md has no such section"
     section = readme.partition(HEADING)[2].partition("\n## ")[0]
@@ -42,7 +42,7 @@ def test_the_snippets_of_the_readme_run_as_they_stand(served, license, account, 
 
     assert code == 0, said
     assert TEXT in said
-    assert len(account(license)[2]) == 1
+    assert len(books(license)[2]) == 1
     keys = sql("SELECT idempotency_key FROM obol.idempotency_keys WHERE license_id = %s", (str(license.id),))
     # A UUID that was made for this call.
     assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", keys[0][0])

@@ -22,7 +22,7 @@ def streamed(client, request):
         return stream.get_final_message(), events
 
 
-def test_the_same_key_gives_the_same_answer_and_is_charged_once(client, license, account, upstream):
+def test_the_same_key_gives_the_same_answer_and_is_charged_once(client, license, books, upstream):
     request = keyed("tool_turns=1", tools=[TOOL])
     first = client.messages.create(**request)
     again = client.messages.with_raw_response.create(**request)
@@ -30,10 +30,10 @@ def test_the_same_key_gives_the_same_answer_and_is_charged_once(client, license,
     assert again.parse().to_dict() == first.to_dict()
     assert again.headers["obol-replayed"] == "true"
     assert message_calls(upstream) == 1
-    assert account(license) == (100_000 - cost_of(first.usage), 0, [cost_of(first.usage)])
+    assert books(license) == (100_000 - cost_of(first.usage), 0, [cost_of(first.usage)])
 
 
-def test_a_stream_is_streamed_again_event_by_event_and_charged_once(client, license, account, upstream):
+def test_a_stream_is_streamed_again_event_by_event_and_charged_once(client, license, books, upstream):
     request = keyed("thinking=5] [sandbox tool_turns=1", tools=[TOOL])
     first, events = streamed(client, request)
     again, events_again = streamed(client, request)
@@ -41,17 +41,17 @@ def test_a_stream_is_streamed_again_event_by_event_and_charged_once(client, lice
     assert again.to_dict() == first.to_dict()
     assert events_again == events
     assert message_calls(upstream) == 1
-    assert account(license)[2] == [cost_of(first.usage)]
+    assert books(license)[2] == [cost_of(first.usage)]
 
 
-def test_another_key_or_none_is_another_call(client, license, account, upstream):
+def test_another_key_or_none_is_another_call(client, license, books, upstream):
     messages = [client.messages.create(**request) for request in (keyed(), keyed(), asked(), asked())]
 
     assert len({message.id for message in messages}) == 4
-    assert account(license)[2] == [cost_of(message.usage) for message in messages]
+    assert books(license)[2] == [cost_of(message.usage) for message in messages]
 
 
-def test_one_key_for_two_requests_is_refused(make_client, license, account):
+def test_one_key_for_two_requests_is_refused(make_client, license, books):
     """As `default_headers` would have it: a key belongs to one request, and not to a client."""
     client = make_client(default_headers={"Idempotency-Key": "always-the-same"})
     client.messages.create(**asked())
@@ -59,10 +59,10 @@ def test_one_key_for_two_requests_is_refused(make_client, license, account):
         client.messages.create(**asked("output_tokens=3"))
 
     assert raised.value.error_code == "idempotency_key_reused"
-    assert len(account(license)[2]) == 1
+    assert len(books(license)[2]) == 1
 
 
-def test_a_failed_call_leaves_its_key_free(client, license, account, upstream):
+def test_a_failed_call_leaves_its_key_free(client, license, books, upstream):
     key = {"Idempotency-Key": "job-of-today"}
     with pytest.raises(anthropic.OverloadedError):
         client.messages.create(**asked("status=529"), extra_headers=key)
@@ -71,13 +71,13 @@ def test_a_failed_call_leaves_its_key_free(client, license, account, upstream):
     message = client.messages.create(**asked(), extra_headers=key)
 
     assert message_calls(upstream) == 3
-    assert account(license)[2] == [cost_of(message.usage)]
+    assert books(license)[2] == [cost_of(message.usage)]
 
 
 # Nothing of it, half of its head, half of its body.
 @pytest.mark.parametrize("keep", [0, 100, 600])
 def test_the_sdk_s_own_retry_after_a_lost_answer_gets_the_answer_that_was_paid(
-    make_client, relay, license, account, requests, upstream, keep
+    make_client, relay, license, books, requests, upstream, keep
 ):
     """The answer is lost before it can be read; the SDK asks again by itself, under the same key."""
     lossy = relay(keep)
@@ -88,33 +88,33 @@ def test_the_sdk_s_own_retry_after_a_lost_answer_gets_the_answer_that_was_paid(
     assert len(requests) >= 2
     assert {sent.headers["idempotency-key"] for sent in requests} == {request["extra_headers"]["Idempotency-Key"]}
     assert message_calls(upstream) == 1
-    assert account(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
+    assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
 def test_without_a_key_the_sdk_s_retry_is_another_answer_and_another_charge(
-    make_client, relay, license, account, upstream
+    make_client, relay, license, books, upstream
 ):
     """What a key is good for."""
     message = make_client(base_url=relay(0).url, max_retries=1).messages.create(**asked())
 
     assert message_calls(upstream) == 2
-    assert account(license)[2] == [cost_of(message.usage)] * 2
+    assert books(license)[2] == [cost_of(message.usage)] * 2
 
 
-def test_a_stream_lost_before_it_began_is_asked_for_again_by_the_sdk(make_client, relay, license, account, upstream):
+def test_a_stream_lost_before_it_began_is_asked_for_again_by_the_sdk(make_client, relay, license, books, upstream):
     """Obol reads on without its client; a retry that comes before the end is told to wait."""
     client = make_client(base_url=relay(0).url, max_retries=5)
     message, events = streamed(client, keyed("event_delay_ms=20"))
 
     assert (message.content[0].text, events[-1]) == (TEXT, "message_stop")
     assert message_calls(upstream) == 1
-    assert account(license)[2] == [cost_of(message.usage)]
+    assert books(license)[2] == [cost_of(message.usage)]
 
 
 # In the first events, and in the middle of the text.
 @pytest.mark.parametrize("keep", [600, 1500])
 def test_a_stream_cut_on_its_way_in_is_an_error_and_comes_whole_the_second_time(
-    make_client, relay, license, account, upstream, keep
+    make_client, relay, license, books, upstream, keep
 ):
     client = make_client(base_url=relay(keep).url, max_retries=5)
     request = keyed("event_delay_ms=5")
@@ -127,10 +127,10 @@ def test_a_stream_cut_on_its_way_in_is_an_error_and_comes_whole_the_second_time(
     message, events = streamed(client, request)
     assert (message.content[0].text, events[-1]) == (TEXT, "message_stop")
     assert message_calls(upstream) == 1
-    assert account(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
+    assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
-def test_a_key_whose_first_call_still_runs_is_waited_for_by_the_sdk(make_client, license, account, upstream, requests):
+def test_a_key_whose_first_call_still_runs_is_waited_for_by_the_sdk(make_client, license, books, upstream, requests):
     """Two processes do the same job: the second gets a 409 that the SDK asks again after."""
     client = make_client(max_retries=5)
     request = keyed("delay_ms=800")
@@ -144,4 +144,4 @@ def test_a_key_whose_first_call_still_runs_is_waited_for_by_the_sdk(make_client,
     assert [second.to_dict()] == [answer.to_dict() for answer in answers]
     assert len(requests) > 2
     assert message_calls(upstream) == 1
-    assert account(license)[2] == [cost_of(second.usage)]
+    assert books(license)[2] == [cost_of(second.usage)]

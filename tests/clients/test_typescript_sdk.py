@@ -23,13 +23,13 @@ def environment(served, license, owner, new_license):
     }
 
 
-def test_everything_that_the_sdk_is_asked_in_typescript(environment, license, account, upstream):
+def test_everything_that_the_sdk_is_asked_in_typescript(environment, license, books, upstream):
     code, said = node.run("--test", "--test-reporter=spec", "typescript.test.mjs", **environment)
 
     assert code == 0, said
     assert "ℹ fail 0" in said
     # Over all of it: each answer that the upstream has charged for was charged once, and nothing else.
-    balance, held, charges = account(license)
+    balance, held, charges = books(license)
     assert sorted(charges) == sorted(cost_of(usage) for usage in upstream.used)
     assert (balance, held) == (100_000 - sum(charges), 0)
 

@@ -1,8 +1,11 @@
 """Stored answers open with their key, for their license and their hold, and with nothing else."""
 
+import secrets
+import zlib
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service import replay
 
@@ -11,33 +14,109 @@ LICENSE_ID, HOLD_ID = uuid4(), uuid4()
 ANSWER = b'{"text": "canary"}'
 
 
-def test_what_was_sealed_opens_again():
-    sealed = replay.seal([NEW, OLD], LICENSE_ID, HOLD_ID, ANSWER)
+def seal(keys, *pieces):
+    transcript = replay.Transcript(keys)
+    for piece in pieces or (ANSWER,):
+        transcript.add(piece)
+    return transcript.seal(LICENSE_ID, HOLD_ID)
 
-    assert replay.unseal([NEW], LICENSE_ID, HOLD_ID, sealed) == ANSWER
+
+def unseal(keys, sealed):
+    kept = replay.unseal(keys, LICENSE_ID, HOLD_ID, sealed)
+    return None if kept is None else b"".join(replay.pieces(kept))
+
+
+def encrypted(plain):
+    nonce = bytes(12)
+    return nonce + AESGCM(NEW).encrypt(nonce, plain, LICENSE_ID.bytes + HOLD_ID.bytes)
+
+
+def test_what_was_sealed_opens_again():
+    sealed = seal([NEW, OLD])
+
+    assert unseal([NEW], sealed) == ANSWER
     assert b"canary" not in sealed
 
 
+def test_an_answer_in_pieces_is_one():
+    assert unseal([NEW], seal([NEW], b"one ", b"", b"two ", b"three")) == b"one two three"
+    assert unseal([NEW], replay.Transcript([NEW]).seal(LICENSE_ID, HOLD_ID)) == b""
+
+
+def test_what_repeats_itself_takes_little_room():
+    pieces = [b'event: content_block_delta\ndata: {"delta": %d}\n\n' % number for number in range(20_000)]
+
+    sealed = seal([NEW], *pieces)
+    assert len(sealed) < sum(map(len, pieces)) / 8
+    assert unseal([NEW], sealed) == b"".join(pieces)
+
+
+def test_without_a_key_nothing_is_kept():
+    transcript = replay.Transcript(())
+    transcript.add(ANSWER)
+
+    assert transcript._kept == b""
+    assert transcript.seal(LICENSE_ID, HOLD_ID) is None
+
+
+def test_what_is_too_long_is_not_stored_and_not_kept(monkeypatch):
+    monkeypatch.setattr(replay, "MOST_STORED", 100_000)
+    transcript = replay.Transcript([NEW])
+    for _ in range(20):
+        transcript.add(secrets.token_bytes(50_000))
+
+    assert len(transcript._kept) < 200_000
+    assert transcript.seal(LICENSE_ID, HOLD_ID) is None
+
+
+@pytest.mark.parametrize(("too_much", "is_stored"), [(0, True), (1, False)])
+def test_the_limit_is_of_compressed_bytes_and_exact(monkeypatch, too_much, is_stored):
+    monkeypatch.setattr(replay, "MOST_STORED", len(zlib.compress(ANSWER * 1000)) - too_much)
+    assert (seal([NEW], ANSWER * 1000) is not None) == is_stored
+
+
 def test_the_newest_key_seals_and_every_key_opens():
-    sealed = replay.seal([OLD], LICENSE_ID, HOLD_ID, ANSWER)
-    assert replay.unseal([NEW, OLD], LICENSE_ID, HOLD_ID, sealed) == ANSWER
-    assert replay.unseal([NEW], LICENSE_ID, HOLD_ID, sealed) is None
-    assert replay.unseal([], LICENSE_ID, HOLD_ID, sealed) is None
+    sealed = seal([OLD])
+
+    assert unseal([NEW, OLD], sealed) == ANSWER
+    assert unseal([NEW], sealed) is None
+    assert unseal([], sealed) is None
 
 
 def test_the_same_answer_is_sealed_differently_each_time():
-    one, other = (replay.seal([NEW], LICENSE_ID, HOLD_ID, ANSWER) for _ in range(2))
-    assert one != other
+    assert seal([NEW]) != seal([NEW])
 
 
 @pytest.mark.parametrize(("license_id", "hold_id"), [(uuid4(), HOLD_ID), (LICENSE_ID, uuid4()), (HOLD_ID, LICENSE_ID)])
 def test_an_answer_of_another_license_or_hold_does_not_open(license_id, hold_id):
-    sealed = replay.seal([NEW], LICENSE_ID, HOLD_ID, ANSWER)
-    assert replay.unseal([NEW], license_id, hold_id, sealed) is None
+    assert replay.unseal([NEW], license_id, hold_id, seal([NEW])) is None
 
 
 @pytest.mark.parametrize("position", [0, 12, -1])
 def test_an_answer_that_was_changed_does_not_open(position):
-    sealed = bytearray(replay.seal([NEW], LICENSE_ID, HOLD_ID, ANSWER))
+    sealed = bytearray(seal([NEW]))
     sealed[position] ^= 1
-    assert replay.unseal([NEW], LICENSE_ID, HOLD_ID, bytes(sealed)) is None
+    assert unseal([NEW], bytes(sealed)) is None
+
+
+@pytest.mark.parametrize("plain", [ANSWER, b"{}", b'{"id": "0", "text": "x"}\n'])
+def test_an_answer_that_is_not_compressed_is_gone(plain):
+    # An earlier release stored what generate had said: a JSON document.
+    assert unseal([NEW], encrypted(zlib.compress(ANSWER))) == ANSWER
+    assert unseal([NEW, OLD], encrypted(plain)) is None
+    assert unseal([OLD, NEW], encrypted(plain)) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 65535, 65536, 65537, 1_000_000])
+def test_an_answer_comes_in_pieces(length):
+    answer = secrets.token_bytes(length // 2) + b"a" * (length - length // 2)
+    pieces = list(replay.pieces(zlib.compress(answer)))
+
+    assert b"".join(pieces) == answer
+    assert max(map(len, pieces)) <= 65536
+    assert len(pieces) <= length // 65536 + 2
+
+
+def test_nothing_that_is_kept_can_be_taken_for_an_earlier_release_s():
+    for level in range(10):
+        assert not zlib.compress(ANSWER, level).startswith(b"{")

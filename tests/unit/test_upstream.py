@@ -1,11 +1,33 @@
-"""What is taken for an answer and for its usage, and what becomes of everything else."""
+"""Bytes to the upstream and back, and every way in which that can fail as one thing to catch."""
+
+import json
+import socket
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
+from factories import free_port
 
-from service.problems import Problem
-from service.upstream import Upstream, text_of, usage_of
+from service import sandbox, sse
+from service.problems import Problem, Reply
+from service.upstream import Upstream
 
-BODY = {"model": "m", "max_tokens": 50}
+MESSAGES = "/v1/messages"
+ERROR = b'{ "type": "error", "error": {"type": "x", "message": "Words."} }'
+
+
+def request(prompt="Hello", **more):
+    return json.dumps(
+        {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": prompt}], **more}
+    ).encode()
+
+
+@pytest.fixture
+def upstream():
+    server = sandbox.start(record=True)
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
@@ -13,104 +35,238 @@ def client(upstream):
     return Upstream("our-key", upstream.url, 5)
 
 
-def ask(client, prompt):
-    return client.create_message(BODY | {"messages": [{"role": "user", "content": prompt}]})
+@pytest.fixture
+def saying():
+    """`saying(status, body, headers={})`: a client of an upstream that answers so, always."""
+    servers = []
+
+    def start(status, body, headers=None):
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["content-length"]))
+                self.send_response(status)
+                for name, value in {"content-length": str(len(body)), **(headers or {})}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return Upstream("our-key", f"http://127.0.0.1:{server.server_address[1]}", 5)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
-def usage(**more):
-    return usage_of({"usage": {"input_tokens": 1, "output_tokens": 2, **more}})
-
-
-def test_an_answer_comes_as_the_wire_has_it(client):
-    message = ask(client, "Hello")
-    assert message["model"] == "sandbox/m"
-    assert text_of(message).startswith("This answer")
-    assert usage_of(message)["output_tokens".removesuffix("_tokens")] == 10
-
-
-@pytest.mark.parametrize("directive", ["garbage", "close", "no_usage", "refusal", "status=400", "status=500"])
-def test_no_answer_is_one_thing_to_catch_and_one_call(client, upstream, directive):
+def failure(act, *arguments):
     with pytest.raises(Problem) as failed:
-        ask(client, f"[sandbox {directive}]")
-    assert failed.value.code == "upstream_error"
+        act(*arguments)
     assert "Nothing was charged." in failed.value.detail
+    return failed.value
+
+
+def streamed(client, prompt="Hello"):
+    return list(client.stream(MESSAGES, request(prompt, stream=True), {}))
+
+
+def test_a_body_goes_and_comes_as_it_is(client, upstream):
+    raw = b'{"model":  "m","max_tokens": 50, "messages": [], "future": 1.50}'
+
+    answer = client.post(MESSAGES + "?beta=true", raw, {"anthropic-beta": "a,b"})
+
+    assert json.loads(answer)["model"] == "sandbox/m"
+    (received,) = upstream.received
+    assert (received.method, received.path, received.body) == ("POST", "/v1/messages?beta=true", raw)
+    assert received.headers["authorization"] == "Bearer our-key"
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["anthropic-beta"] == "a,b"
+
+
+def test_a_cookie_that_the_upstream_sets_is_not_kept(client, upstream):
+    # The sandbox sets one with every answer.
+    client.post(MESSAGES, request(), {})
+    client.get("/v1/models", {})
+    streamed(client)
+    failure(client.post, MESSAGES, request("[sandbox status=529]"), {})
+    client.post(MESSAGES, request(), {})
+    assert ["cookie" in received.headers for received in upstream.received] == [False] * 5
+    assert list(client._client._client.cookies.jar) == []
+
+
+def test_an_answer_is_not_read_in_any_way(saying):
+    assert saying(200, b"\xff not JSON").post(MESSAGES, request(), {}) == b"\xff not JSON"
+
+
+def test_what_is_at_a_path(client, upstream):
+    assert json.loads(client.get("/v1/models/claude-haiku-5-5", {}))["type"] == "model"
+    assert upstream.received[0].method == "GET"
+    assert failure(client.get, "/v1/models/none", {}).reply.status == 404
+
+
+def test_a_stream_s_events_come_as_they_are(client):
+    events = streamed(client)
+
+    assert [event.name for event in events][:3] == ["message_start", "content_block_start", "ping"]
+    assert events[-1].name == "message_stop"
+
+
+def test_a_stream_that_is_closed_closes_its_connection(client, upstream):
+    body = request("[sandbox output_tokens=1000] [sandbox event_delay_ms=20]", stream=True, max_tokens=1000)
+    events = client.stream(MESSAGES, body, {})
+    next(events)
+    events.close()
+
+    assert upstream.used == []
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 503, 529])
+def test_an_error_keeps_the_upstream_s_own_words(saying, status):
+    client = saying(status, ERROR, {"set-cookie": "a=b", "x-other": "c"})
+
+    for call in (client.post, client.stream):
+        problem = failure(call, MESSAGES, request(), {})
+        assert (problem.code, problem.extra) == ("upstream_error", {"upstream_status": status})
+        assert problem.reply == Reply(status, {}, ERROR)
+        assert ("It said: " in problem.detail) == (status < 500)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_what_is_about_our_account_stays_here(saying, status):
+    problem = failure(saying(status, ERROR, {"retry-after-ms": "5"}).post, MESSAGES, request(), {})
+
+    assert (problem.reply, problem.extra, problem.retry_after) == (None, {"upstream_status": status}, None)
+    assert "Words" not in problem.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"busy", b"<html>", b"\xff", b"null", b"[]", b"{}", b'{"error": "busy"}', b"[" * 100_000],
+    ids=lambda body: str(body[:20]),
+)
+def test_a_body_that_is_no_error_of_this_wire_is_not_passed_on(saying, body):
+    problem = failure(saying(503, body).post, MESSAGES, request(), {})
+    assert problem.reply == Reply(503, {}, b"")
+
+
+def test_when_to_come_back_is_passed_on(saying):
+    told = {"Retry-After": "7", "retry-after-ms": "6500", "x-should-retry": "true"}
+    problem = failure(saying(429, ERROR, told).post, MESSAGES, request(), {})
+
+    assert problem.retry_after == 7
+    assert problem.reply.headers == {name.lower(): value for name, value in told.items()}
+
+
+def test_a_date_to_come_back_at_is_passed_on_and_not_ours_to_tell(saying):
+    told = {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    problem = failure(saying(429, ERROR, told).post, MESSAGES, request(), {})
+    assert (problem.retry_after, problem.reply.headers) == (None, told)
+
+
+@pytest.mark.parametrize("name", ["retry-after", "retry-after-ms", "x-should-retry"])
+@pytest.mark.parametrize(
+    "said",
+    ["", "soon", "-1", "1,5", "1.", "1e3", "9999999999", "\xb2", "TRUE", "yes", "true; x", "Wed, 21 Oct",
+     "wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:00 CET", "Wed, <b>1 Oct 2026 07:28:00 GMT"],
+)  # fmt: skip
+def test_what_is_no_time_to_come_back_stays_here(saying, name, said):
+    problem = failure(saying(429, ERROR, {name: said}).post, MESSAGES, request(), {})
+    assert (problem.retry_after, problem.reply.headers) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("retry-after", "0"), ("retry-after", "999999"), ("retry-after-ms", "0"), ("retry-after-ms", "999999999"),
+     ("retry-after-ms", "1.5"), ("x-should-retry", "true"), ("x-should-retry", "false")],
+)  # fmt: skip
+def test_each_of_them_is_passed_on_alone(saying, name, said):
+    assert failure(saying(429, ERROR, {name: said}).post, MESSAGES, request(), {}).reply.headers == {name: said}
+
+
+@pytest.mark.parametrize(("name", "said"), [("retry-after", "1.5"), ("retry-after", "9999999")])
+def test_a_time_of_another_form_stays_here(saying, name, said):
+    assert failure(saying(429, ERROR, {name: said}).post, MESSAGES, request(), {}).reply.headers == {}
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_call_is_not_sent_on_to_another_place(saying, upstream, status):
+    elsewhere = saying(status, ERROR, {"location": upstream.url + MESSAGES})
+
+    for call in (elsewhere.post, elsewhere.stream):
+        problem = failure(call, MESSAGES, request(), {})
+        assert (problem.code, problem.extra, problem.reply) == ("upstream_error", {"upstream_status": status}, None)
+        assert "Words" not in problem.detail
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("prompt", ["[sandbox close]", "[sandbox cut_after=20]"])
+def test_a_connection_that_breaks(client, upstream, prompt):
+    problem = failure(client.post, MESSAGES, request(prompt), {})
+
+    assert (problem.code, problem.retry_after, problem.reply) == ("upstream_error", 1, None)
+    assert "The connection to the model failed" in problem.detail
     assert upstream.calls == 1
 
 
-def test_silence_is_a_timeout(upstream):
-    with pytest.raises(Problem) as failed:
-        ask(Upstream("our-key", upstream.url, 0.2), "[sandbox delay_ms=1000]")
-    assert failed.value.code == "upstream_timeout"
+@pytest.mark.parametrize("prompt", ["[sandbox close]", "[sandbox cut_after=3]"])
+def test_a_connection_that_breaks_in_a_stream(client, upstream, prompt):
+    problem = failure(streamed, client, prompt)
+
+    assert (problem.code, problem.retry_after) == ("upstream_error", 1)
+    assert "The connection to the model failed" in problem.detail
+    assert upstream.calls == 1
 
 
-@pytest.mark.parametrize(("status", "passed_on"), [(400, True), (429, True), (401, False), (403, False), (529, False)])
-def test_only_what_is_about_the_request_is_passed_on(client, status, passed_on):
-    with pytest.raises(Problem) as failed:
-        ask(client, f"[sandbox status={status}]")
-    assert ("The prompt asked for this error." in failed.value.detail) == passed_on
-    assert failed.value.extra == {"upstream_status": status}
+def test_nobody_there():
+    client = Upstream("our-key", f"http://127.0.0.1:{free_port()}", 5)
+    assert "connection to the model failed" in failure(client.post, MESSAGES, request(), {}).detail
 
 
-def test_tokens_of_each_class():
-    split = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}
-    assert usage(cache_creation_input_tokens=7, cache_creation=split, cache_read_input_tokens=5) == {
-        "input": 1,
-        "output": 2,
-        "cache_write_5m": 3,
-        "cache_write_1h": 4,
-        "cache_read": 5,
-    }
+def test_what_is_no_http():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(100_000)
+                connection.sendall(b"SSH-2.0-x\r\n")
+
+        Thread(target=answer, daemon=True).start()
+        client = Upstream("our-key", f"http://127.0.0.1:{listening.getsockname()[1]}", 5)
+        assert failure(client.post, MESSAGES, request(), {}).code == "upstream_error"
 
 
-@pytest.mark.parametrize(
-    ("more", "written"),
-    [
-        ({}, (0, 0)),
-        ({"cache_creation_input_tokens": None, "cache_read_input_tokens": None, "cache_creation": None}, (0, 0)),
-        ({"cache_creation_input_tokens": 7}, (7, 0)),
-        ({"cache_creation_input_tokens": 7, "cache_creation": None}, (7, 0)),
-        ({"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_5m_input_tokens": 7}}, (7, 0)),
-        # No token is charged in both classes, and none in neither.
-        ({"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 7}}, (0, 7)),
-        ({"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 3}}, (4, 3)),
-    ],
-)
-def test_cache_writes_are_counted_once(more, written):
-    counted = usage(**more)
-    assert (counted["cache_write_5m"], counted["cache_write_1h"]) == written
+@pytest.mark.parametrize("prompt", ["[sandbox delay_ms=1000]", "[sandbox stall_after=3]"])
+def test_silence_is_a_timeout(upstream, prompt):
+    client = Upstream("our-key", upstream.url, 0.2)
+    for problem in (failure(client.post, MESSAGES, request(prompt), {}), failure(streamed, client, prompt)):
+        assert (problem.code, problem.retry_after, problem.type.status) == ("upstream_timeout", 1, 504)
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        {},
-        {"usage": None},
-        {"usage": []},
-        {"usage": {}},
-        {"usage": {"input_tokens": 1}},
-        {"usage": {"input_tokens": 1, "output_tokens": None}},
-        {"usage": {"input_tokens": 1, "output_tokens": -1}},
-        {"usage": {"input_tokens": "1", "output_tokens": 1}},
-        {"usage": {"input_tokens": True, "output_tokens": 1}},
-        {"usage": {"input_tokens": 1, "output_tokens": 1, "cache_read_input_tokens": "9"}},
-        {"usage": {"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": -9}},
-        {"usage": {"input_tokens": 1, "output_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 0.5}}},
-    ],
-    ids=str,
-)
-def test_usage_that_is_none(message):
-    assert usage_of(message) is None
+def test_a_stream_that_is_none_is_unreadable(saying, client):
+    answer = saying(200, b"{}", {"content-type": "application/json"})
+    assert "could not be read" in failure(answer.stream, MESSAGES, request(), {}).detail
+    assert "could not be read" in failure(client.stream, MESSAGES, request(), {}).detail
 
 
-def test_only_text_blocks_are_text():
-    blocks = [{"type": "text", "text": "a"}, {"type": "text"}, {"type": "tool_use", "text": "x"}, {}]
-    assert text_of({"content": [*blocks, {"type": "text", "text": "b"}]}) == "ab"
+def test_an_event_without_end_is_unreadable(client, monkeypatch):
+    monkeypatch.setattr(sse, "LONGEST_EVENT", 20)
+    events = client.stream(MESSAGES, request("[sandbox split=1]", stream=True), {})
+    assert "could not be read" in failure(next, events).detail
 
 
-@pytest.mark.parametrize(
-    "split", [{"ephemeral_5m_input_tokens": 0}, {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}]
-)
-def test_cache_writes_that_the_split_leaves_out_are_counted(split):
-    usage = {"input_tokens": 1, "output_tokens": 1, "cache_creation_input_tokens": 100, "cache_creation": split}
+def test_bytes_that_are_not_what_their_encoding_says(saying):
+    client = saying(200, b"not gzip", {"content-encoding": "gzip", "content-type": "text/event-stream"})
 
-    assert usage_of({"usage": usage})["cache_write_5m"] == 100
+    assert failure(client.post, MESSAGES, request(), {}).code == "upstream_error"
+    assert failure(lambda: list(client.stream(MESSAGES, request(), {}))).code == "upstream_error"
+
+
+def test_a_key_that_no_header_can_hold_is_no_crash():
+    client = Upstream("our\nkey", f"http://127.0.0.1:{free_port()}", 5)
+    assert failure(client.post, MESSAGES, request(), {}).code == "upstream_error"

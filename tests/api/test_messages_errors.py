@@ -1,0 +1,308 @@
+"""Errors on /v1: in the shape that clients of the Messages API read, and the upstream's in its words."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+import pytest
+
+from service import keys
+from service.repository import credits, licenses
+
+PAST = datetime.now(UTC) - timedelta(days=1)
+ERROR = b'{ "type":"error", "error": {"type": "future_error", "message": "Words."}, "request_id": "req_theirs" }'
+TELL = {"retry-after": "7", "retry-after-ms": "6500", "x-should-retry": "true"}
+STAY = {
+    "set-cookie": "a=b",
+    "anthropic-organization-id": "ours",
+    "anthropic-ratelimit-requests-remaining": "49",
+    "server": "theirs",
+    "www-authenticate": "theirs",
+}
+
+both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+def names(response):
+    return {name.lower() for name, _ in response.headers}
+
+
+@both
+@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529])
+def test_an_error_of_the_upstream_crosses_as_it_is(
+    make_client, send, new_license, state, sql, upstream_saying, status, stream
+):
+    client, license = make_client(ANTHROPIC_BASE_URL=upstream_saying(status, ERROR, **TELL, **STAY)), new_license()
+
+    response = send(license, client=client, stream=stream)
+
+    assert (response.status_code, response.data) == (status, ERROR)
+    assert response.content_type == "application/json"
+    assert names(response) == {"content-type", "content-length", "request-id", *TELL}
+    assert {name: response.headers[name] for name in TELL} == TELL
+    assert "theirs" not in response.headers["request-id"]
+    assert sql("SELECT state FROM obol.holds") == [("released",)]
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+@pytest.mark.parametrize("status", [400, 413, 429, 500, 503, 529])
+def test_an_error_says_nothing_about_retries_that_the_upstream_did_not_say(send, new_license, state, status, stream):
+    license = new_license()
+
+    response = send(license, f"[sandbox status={status}]", stream=stream)
+    assert response.status_code == status
+    assert response.get_json()["error"]["message"] == "The prompt asked for this error."
+    assert response.headers.get("retry-after") == {429: "7", 503: "7", 529: "7"}.get(status)
+    assert response.headers.get("x-should-retry") == {529: "true"}.get(status)
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_what_is_about_our_account_with_the_upstream_stays_here(
+    make_client, send, new_license, wire_error, state, upstream_saying, status, stream
+):
+    client, license = make_client(ANTHROPIC_BASE_URL=upstream_saying(status, ERROR, **STAY)), new_license()
+
+    response = send(license, client=client, stream=stream)
+    assert wire_error(response, "upstream_error") == {"error_code": "upstream_error", "upstream_status": status}
+    assert response.get_json()["error"]["type"] == "api_error"
+    assert b"Words" not in response.data
+    assert b"future_error" not in response.data
+    assert "theirs" not in str(response.headers)
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b"", b"null", b'{"error": "busy"}'])
+def test_an_error_that_is_none_of_this_wire_keeps_its_status_and_gets_a_body(
+    make_client, send, new_license, wire_error, state, upstream_saying, body, stream
+):
+    url = upstream_saying(503, body, content_type="text/html", retry_after="7")
+    client, license = make_client(ANTHROPIC_BASE_URL=url), new_license()
+
+    response = send(license, client=client, stream=stream)
+    details = wire_error(response, "upstream_error", "7", status=503)
+    assert details == {"error_code": "upstream_error", "upstream_status": 503}
+    assert b"busy" not in response.data
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+@pytest.mark.parametrize("directive", ["close", "garbage", "no_usage", "cut_after=0"])
+def test_an_answer_that_did_not_come_is_worth_another_try(send, new_license, wire_error, state, sql, directive, stream):
+    license = new_license()
+
+    response = send(license, f"[sandbox {directive}]", stream=stream)
+    if stream and directive != "close":
+        # The stream has begun by then: see test_messages_streams.py.
+        assert (response.status_code, b"event: error\n" in response.data) == (200, True)
+    else:
+        assert wire_error(response, "upstream_error", "1") == {"error_code": "upstream_error"}
+    assert sql("SELECT state FROM obol.holds") == [("released",)]
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+def test_an_upstream_that_says_nothing(make_client, send, new_license, wire_error, state, stream):
+    client, license = make_client(OBOL_UPSTREAM_TIMEOUT_S="1"), new_license()
+
+    wire_error(send(license, "[sandbox delay_ms=3000]", client=client, stream=stream), "upstream_timeout", "1")
+    assert state(license) == (1000, 0, 1)
+
+
+def test_no_key_and_a_bad_key(send, new_license, wire_error, upstream):
+    license = new_license()
+
+    response = send(None)
+    wire_error(response, "credentials_missing")
+    assert response.get_json()["error"]["type"] == "authentication_error"
+    assert response.headers["www-authenticate"] == "Bearer"
+    for bad in (keys.make(license.id), "sk-ant-api03-x"):
+        response = send(None, headers={"x-api-key": bad})
+        wire_error(response, "license_invalid")
+        assert response.get_json()["error"]["type"] == "permission_error"
+    assert upstream.received == []
+
+
+@both
+@pytest.mark.parametrize(("suspended", "code"), [(True, "license_inactive"), (False, "license_expired")])
+def test_a_license_that_is_not_good(owner, send, new_license, wire_error, state, upstream, suspended, code, stream):
+    license = new_license(expires_at=None if suspended else PAST)
+    if suspended:
+        licenses.set_status(owner, license.id, "suspended")
+
+    image = [{"type": "image", "source": {"type": "base64", "data": "AA"}}]
+    for prompt in ("Hello", image):
+        response = send(license, prompt, stream=stream)
+        wire_error(response, code)
+        assert response.get_json()["error"]["type"] == "permission_error"
+    assert upstream.received == []
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+def test_not_enough_credits(send, new_license, wire_error, state, upstream, stream):
+    license = new_license(credits=50)
+
+    response = send(license, stream=stream)
+    details = wire_error(response, "insufficient_credits")
+    raw_length = len(json.dumps({"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}))
+    required = raw_length + len(f', "stream": {json.dumps(stream)}') + 32 + 100
+    assert details == {"error_code": "insufficient_credits", "available": 50, "required": required}
+    assert response.get_json()["error"]["type"] == "billing_error"
+    assert upstream.received == []
+    assert state(license) == (50, 0, 1)
+
+
+def test_a_model_without_a_price(send, new_license, wire_error, sql, upstream):
+    sql("DELETE FROM obol.prices")
+    image = [{"type": "image", "source": {"type": "base64", "data": "AA"}}]
+
+    for prompt in ("Hello", image):
+        response = send(new_license(), prompt, model="unheard-of")
+        assert wire_error(response, "model_not_priced") == {"error_code": "model_not_priced"}
+        assert "unheard-of" in response.get_json()["error"]["message"]
+    assert upstream.received == []
+
+
+def test_a_fallback_without_a_price_is_the_one_that_is_named(send, new_license, wire_error, priced, sql, upstream):
+    sql("DELETE FROM obol.prices")
+    priced("m")
+
+    response = send(new_license(), fallbacks=[{"model": "unheard-of"}])
+    wire_error(response, "model_not_priced")
+    assert "unheard-of" in response.get_json()["error"]["message"]
+    assert upstream.received == []
+
+
+WRONG_SHAPES = [
+    ({"model": None}, "model"),
+    ({"model": ""}, "model"),
+    ({"model": 7}, "model"),
+    ({"model": "m" * 201}, "model"),
+    ({"model": "a\0"}, "model"),
+    ({"max_tokens": None}, "max_tokens"),
+    ({"max_tokens": -1}, "max_tokens"),
+    ({"max_tokens": 1_000_001}, "max_tokens"),
+    ({"max_tokens": "5"}, "max_tokens"),
+    ({"max_tokens": 5.0}, "max_tokens"),
+    ({"max_tokens": True}, "max_tokens"),
+    ({"messages": None}, "messages"),
+    ({"messages": "Hello"}, "messages"),
+    ({"messages": {}}, "messages"),
+    ({"stream": "yes"}, "stream"),
+    ({"stream": 1}, "stream"),
+    ({"fallbacks": ["b"]}, "fallbacks.0.model"),
+]
+
+
+def test_a_request_of_the_wrong_shape(send, new_license, wire_error, upstream):
+    license = new_license()
+    for fields, field in WRONG_SHAPES:
+        details = wire_error(send(license, **fields), "validation_failed")
+        assert [error["field"] for error in details["errors"]] == [field], fields
+    details = wire_error(send(license, raw=b"{}"), "validation_failed")
+    assert [error["field"] for error in details["errors"]] == ["model", "max_tokens", "messages"]
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"model": "m", "model": "n"}',
+        b'{"max_tokens": NaN}',
+        b'{"model": "m", "max_tokens": 9, "messages": [], "temperature": 1e400}',
+        b'{"model": "m", "max_tokens": 9, "messages": [{"content": [{"n": -1e400}]}]}',
+        b'{"model": "m", "max_tokens": 9, "messages": [], "n": 1.0e+309}',
+        b'{"model": "m", "max_tokens": 9, "messages": [], "n": ' + b"1" * 5000 + b"}",
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=lambda raw: str(raw[-30:]),
+)
+def test_what_cannot_be_read(send, new_license, wire_error, upstream, raw):
+    wire_error(send(new_license(), raw=raw), "malformed_request")
+    assert upstream.received == []
+
+
+def test_the_largest_number_can_be_read(send, new_license):
+    assert send(new_license(), numbers=[1.7976931348623157e308, -1e308, 1e-400, 10**300]).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_what_is_no_json_and_what_is_too_large(client, new_license, wire_error, upstream, path):
+    license = new_license()
+
+    wire_error(client.post(path, data=b"{}", headers=license.headers), "unsupported_media_type")
+    large = b" " * (32 * 1024 * 1024 + 1)
+    response = client.post(path, data=large, headers=license.headers, content_type="application/json")
+    assert wire_error(response, "payload_too_large")["limit_bytes"] == 32 * 1024 * 1024
+    assert response.get_json()["error"]["type"] == "request_too_large"
+    assert upstream.received == []
+
+
+def test_there_is_nothing_here(client, new_license, wire_error, upstream):
+    for path in ("/v1/nothing", "/v1/", "/v1/messages/", "/v1/messages/batches", "/v1/models/a/b", "/v1//messages"):
+        for method in ("GET", "POST"):
+            wire_error(client.open(path, method=method, headers=new_license().headers), "not_found")
+    for path, method, allow in (
+        ("/v1/messages", "GET", {"POST", "OPTIONS"}),
+        ("/v1/messages", "DELETE", {"POST", "OPTIONS"}),
+        ("/v1/models", "POST", {"GET", "HEAD", "OPTIONS"}),
+    ):
+        response = client.open(path, method=method, headers=new_license().headers)
+        wire_error(response, "method_not_allowed")
+        assert set(response.headers["allow"].split(", ")) == allow
+    assert upstream.received == []
+
+
+def test_what_nobody_thought_of_is_opaque(send, new_license, wire_error, state, logged, monkeypatch):
+    def explode(*args):
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr("service.completions.wire.Message.whole", explode)
+    license = new_license()
+    response = send(license)
+
+    assert wire_error(response, "internal_error") == {"error_code": "internal_error"}
+    assert b"secret" not in response.data
+    assert [line["error"] for line in logged if line["event"] == "internal_error"] == ["RuntimeError"]
+    assert "secret" not in json.dumps(logged)
+    assert state(license) == (1000, 0, 1)
+
+
+def test_a_busy_database_is_worth_another_try(send, urls, new_license, wire_error, state, upstream, sql):
+    license = new_license()
+    sql("ALTER FUNCTION obol.open_hold SET lock_timeout = '100ms'")
+    locked = psycopg2.connect(urls.owner)
+    locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+
+    wire_error(send(license), "database_error", "1")
+    locked.close()
+    assert upstream.received == []
+    assert state(license) == (1000, 0, 1)
+
+
+def test_an_answer_that_cannot_be_paid_for_is_withheld(app, send, new_license, wire_error, state, sql):
+    license = new_license()
+    sql("ALTER TABLE obol.ledger_entries ADD CONSTRAINT no_charges CHECK (kind <> 'charge')")
+
+    response = send(license)
+    wire_error(response, "database_error", "1")
+    assert b"comes from the sandbox" not in response.data
+    app.extensions["obol"].leases.beat()
+    assert state(license) == (1000, 0, 1)
+
+
+def test_credits_that_are_granted_end_the_refusal(send, owner, new_license):
+    license = new_license(credits=0)
+    assert send(license).status_code == 402
+
+    credits.grant(owner, license.id, license.id, 500, None, b"", None)
+    assert send(license).status_code == 200
