@@ -106,6 +106,16 @@ def test_the_type_is_judged_before_the_size_and_the_size_before_the_shape(client
     problem(send(client, DEDUCTIONS, license, CountingStream(20), False), "malformed_request")
 
 
+def test_a_body_that_ends_before_its_length_is_not_taken(client, new_license, problem, state):
+    license, whole = new_license(), b'{"amount": 1}'
+    # As gunicorn hands it over.
+    environ = {"wsgi.input": io.BytesIO(whole), "wsgi.input_terminated": True, "CONTENT_LENGTH": "14"}
+
+    response = client.post(DEDUCTIONS, content_type=JSON, headers=license.headers, environ_overrides=environ)
+    assert problem(response, "malformed_request")["detail"] == "The body ends after 13 of 14 bytes."
+    assert state(license) == (1000, 0, 1)
+
+
 @pytest.mark.parametrize(
     ("path", "length", "code"),
     [
