@@ -237,17 +237,16 @@ def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
         raise _unbounded(_dotted(path), "is not taken: nobody can tell what the file holds")
     if kind == "tool_definition":
         _check_tool(_dotted((path, "definition")), block.get("definition"))
-        return _is_made_upstream(block.get("definition"))
-    if kind in _STANDS_FOR_MORE:
-        return True
+    is_tool = kind == "tool_definition" and _is_made_upstream(block.get("definition"))
     # Documents to be cited are cut into sentences, with marks of the upstream's own.
-    cited = bool(_get(block.get("citations"), "enabled"))
+    is_cited = bool(_get(block.get("citations"), "enabled"))
+    is_longer = is_tool or is_cited or kind in _STANDS_FOR_MORE
     if not isinstance(source, Mapping):
-        return cited
+        return is_longer
     if source.get("type") not in _INLINE_SOURCES:
         message = "must hold the data itself: what a URL or a file id stands for has no bound"
         raise _unbounded(_dotted((path, "source")), message)
-    return cited or source.get("type") == "base64"
+    return is_longer or source.get("type") == "base64"
 
 
 def _get(value: object, name: str) -> Any:

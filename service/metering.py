@@ -64,7 +64,7 @@ def _named(counts: dict[str, Any], ran_on: object, models: Sequence[str], price:
     """An attempt under the name that the request gave its model: the answer may report a dated id.
     Under a name that the request does not have it is the dearest of its models; the hold covers it."""
     undated = _DATE.sub("", ran_on) if isinstance(ran_on, str) else None
-    named = [{"model": name, **counts} for name in models if name in (ran_on, undated)]
+    named = [{"model": name, **counts} for model in (ran_on, undated) for name in models if name == model]
     return named[0] if named else max(({"model": name, **counts} for name in models), key=partial(charge, price))
 
 

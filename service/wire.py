@@ -12,8 +12,8 @@ from . import metering
 from .problems import Problem
 from .sse import Event
 
-# Their data is the answer's; none of it has to do with money.
-_CONTENT = ("content_block_start", "content_block_delta", "content_block_stop", "ping")
+# Their data is the answer's, or nobody's; none of it has to do with money.
+_CONTENT = ("content_block_start", "content_block_delta", "content_block_stop", "ping", "")
 
 # In a text of the answer the quotes would be escaped.
 _SAYS_MESSAGE = re.compile(rb'"type"\s*:\s*"message_')
@@ -67,7 +67,7 @@ class Message:
             if _SAYS_MESSAGE.search(event.raw):
                 raise unreadable()
             self._read_content(event)
-        elif event.name.startswith("message_") or (event.name and event.data()):
+        elif event.name.startswith("message_") or event.data():
             document = parsed(event.data())
             if document.get("type") != event.name:
                 raise unreadable()
