@@ -44,7 +44,9 @@ if ! { [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/pytho
 fi
 
 echo "Installing $lock into .venv"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+# --no-deps: the lock is complete. Left to resolve, pip takes an extra (coverage[toml]) for a package of
+# its own without a pin, and fails on the day that a newer release comes out.
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"
 # --no-build-isolation: setuptools comes from the lock too, and nothing unlocked is fetched.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
 if [ -n "$npm" ]; then
