@@ -23,16 +23,21 @@ SET row_security = off;
 CREATE SCHEMA obol;
 
 --
--- Name: affordable_amount(uuid, bigint, bigint); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: admissible_amount(uuid, bigint, bigint, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint) RETURNS bigint
+CREATE FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
     v_available bigint;
 BEGIN
+    PERFORM obol.check_active(p_license_id);
+    IF NOT p_is_priced THEN
+        RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+            USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+    END IF;
     SELECT l.balance - l.held INTO v_available
       FROM obol.licenses l WHERE l.license_id = p_license_id;
     IF v_available < p_min_amount THEN
@@ -43,10 +48,22 @@ BEGIN
                   HINT = 'Have credits granted, or ask for less.';
     END IF;
     IF v_available >= p_amount THEN
-        RAISE EXCEPTION 'the license changed meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the license changed');
     END IF;
     RETURN v_available;
+END
+$$;
+
+--
+-- Name: ask_again(text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.ask_again(p_what text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% meanwhile: ask again with the same id', p_what USING ERRCODE = '40001';
 END
 $$;
 
@@ -94,13 +111,15 @@ CREATE FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    -- Nothing waits from here on: whoever ends a hold has locked its license first.
+    v_now timestamptz := clock_timestamp();
 BEGIN
     UPDATE obol.holds h
-       SET state = 'settled', ended_at = clock_timestamp()
+       SET state = 'settled', ended_at = v_now
      WHERE h.license_id = p_hold.license_id AND h.hold_id = p_hold.hold_id AND h.state = p_from;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the hold ended meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the hold ended');
     END IF;
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
@@ -108,7 +127,7 @@ BEGIN
     IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
         UPDATE obol.idempotency_keys i
            SET in_force = true, answer = p_answer,
-               answer_expires_at = clock_timestamp() + make_interval(secs => p_answer_ttl_s)
+               answer_expires_at = v_now + make_interval(secs => p_answer_ttl_s)
          WHERE i.license_id = p_hold.license_id AND i.scope = 'license'
            AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id;
         -- The fence: a retry may have opened another hold under this key, and it alone may charge.
@@ -136,8 +155,7 @@ BEGIN
             p_model, p_price, p_usage, p_shortfall, clock_timestamp())
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the entry was booked meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the entry was booked');
     END IF;
 END
 $$;
@@ -163,8 +181,8 @@ BEGIN
         SELECT a.attempt
           FROM jsonb_array_elements(COALESCE(p_usage -> 'attempts', jsonb_build_array(p_usage))) AS a (attempt)
     LOOP
-        -- A class that is not named is 0. What is no object makes an array of this, and in an
-        -- array no class is found: NULL from here on, as for a figure that is missing.
+        -- A class that the attempt does not name is 0. If the attempt is no object, || makes an array
+        -- of the two; an array has no classes, so every figure below is NULL, and so is the charge.
         v_tokens := '{"input": 0, "output": 0, "cache_write_5m": 0, "cache_write_1h": 0, "cache_read": 0}'::jsonb
                     || v_attempt;
         v_price := COALESCE(p_price -> 'models' -> (v_attempt ->> 'model'), p_price);
@@ -228,41 +246,14 @@ CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_ho
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
     RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id, p_idempotency_key, p_fingerprint) r;
     IF FOUND THEN
         RETURN;
     END IF;
-    PERFORM obol.check_active(p_license_id);
-    IF p_price IS NULL THEN
-        RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
-            USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
-    END IF;
-    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz, l.balance - l.held,
-                        NULL::bigint, NULL::bigint, NULL::bytea
-                   FROM obol.licenses l WHERE l.license_id = p_license_id;
-END
-$$;
-
---
--- Name: check_key(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
---
-
-CREATE FUNCTION obol.check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-BEGIN
-    PERFORM FROM obol.license_keys k
-      WHERE k.license_id = p_license_id
-        AND k.key_digest = p_key_digest
-        AND (k.expires_at IS NULL
-             OR k.expires_at > clock_timestamp()
-             OR (k.created_at <= p_or_at AND k.expires_at > p_or_at));
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
-            USING ERRCODE = 'OB403';
-    END IF;
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
+                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL),
+                        NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
 
@@ -275,30 +266,52 @@ CREATE FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) RETURN
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
     PERFORM obol.check_active(p_license_id);
 END
 $$;
 
 --
--- Name: claim_key(uuid, text, text, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: check_license_key(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) RETURNS void
-    LANGUAGE plpgsql
+CREATE FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
+    PERFORM FROM obol.license_key_validity k
+      WHERE k.license_id = p_license_id
+        AND k.key_digest = p_key_digest
+        AND (k.valid_until > clock_timestamp()
+             OR (k.valid_from <= p_or_at AND k.valid_until > p_or_at));
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
+            USING ERRCODE = 'OB403';
+    END IF;
+END
+$$;
+
+--
+-- Name: claim_idempotency_key(uuid, text, text, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
     INSERT INTO obol.idempotency_keys AS i
            (license_id, scope, idempotency_key, fingerprint, cause_id, claimed_at)
-    VALUES (p_license_id, p_scope, p_idempotency_key, p_fingerprint, p_cause_id, clock_timestamp())
+    VALUES (p_license_id, p_scope, p_idempotency_key, p_fingerprint, p_cause_id, v_now)
     ON CONFLICT (license_id, scope, idempotency_key) DO UPDATE
        SET fingerprint = excluded.fingerprint, cause_id = excluded.cause_id, in_force = true,
            answer = NULL, answer_expires_at = NULL, claimed_at = excluded.claimed_at
      WHERE NOT i.in_force;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the idempotency key was claimed meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the idempotency key was claimed');
     END IF;
 END
 $$;
@@ -315,8 +328,7 @@ CREATE FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_nam
 #variable_conflict use_column
 BEGIN
     IF p_credits IS NULL OR p_credits < 0 THEN
-        RAISE EXCEPTION 'INVALID_AMOUNT: credits must be a whole number, at least 0'
-            USING ERRCODE = 'OB400';
+        PERFORM obol.refuse_amount('credits', 0);
     END IF;
 
     INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
@@ -345,6 +357,17 @@ END
 $$;
 
 --
+-- Name: current_revision(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.current_revision() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT v.version_num FROM obol.alembic_version v
+$$;
+
+--
 -- Name: deduct(uuid, bytea, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -354,13 +377,14 @@ CREATE FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_i
     SET lock_timeout TO '5s'
     AS $$
 DECLARE
+    v_now timestamptz := clock_timestamp();
     v_key obol.idempotency_keys;
     v_balance bigint;
     v_entry_no bigint;
+    v_expires_at timestamptz;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
-        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
-            USING ERRCODE = 'OB400';
+        PERFORM obol.refuse_amount('amount', 1);
     END IF;
 
     -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
@@ -369,28 +393,22 @@ BEGIN
        SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
      WHERE l.license_id = p_license_id
        AND l.status = 'active'
-       AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+       AND (l.expires_at IS NULL OR l.expires_at > v_now)
        AND l.balance - l.held >= p_amount
-       AND EXISTS (SELECT FROM obol.license_keys k
+       AND EXISTS (SELECT FROM obol.license_key_validity k
                     WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                      AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+                      AND k.valid_until > v_now)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = p_license_id AND e.kind = 'deduction'
                           AND e.cause_id = p_deduction_id)
        AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                         WHERE i.license_id = p_license_id AND i.scope = 'license'
                           AND i.idempotency_key = p_idempotency_key AND i.in_force)
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    RETURNING l.balance, l.entry_count, l.expires_at INTO v_balance, v_entry_no, v_expires_at;
 
     IF NOT FOUND THEN
-        PERFORM obol.check_key(p_license_id, p_key_digest);
-        SELECT i.* INTO v_key FROM obol.idempotency_keys i
-         WHERE i.license_id = p_license_id AND i.scope = 'license'
-           AND i.idempotency_key = p_idempotency_key AND i.in_force;
-        IF v_key.fingerprint <> p_fingerprint THEN
-            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
-                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
-        END IF;
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
+        v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
         RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
           FROM obol.ledger_entries e
          WHERE e.license_id = p_license_id AND e.kind = 'deduction'
@@ -398,14 +416,17 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        PERFORM obol.check_active(p_license_id);
-        PERFORM obol.affordable_amount(p_license_id, p_amount, p_amount);
+        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true);
     END IF;
 
-    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    IF v_expires_at <= clock_timestamp() THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
     IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
+        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
                             p_deduction_id, p_reference);
@@ -446,6 +467,83 @@ END
 $_$;
 
 --
+-- Name: due_holds(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid, hold_ids uuid[])
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_alive uuid[];
+BEGIN
+    SELECT COALESCE(array_agg(p.process_id), '{}') INTO v_alive
+      FROM obol.processes p WHERE p.lease_expires_at > v_now;
+    RETURN QUERY
+        SELECT due.license_id, array_agg(due.hold_id)
+          FROM (SELECT h.license_id, h.hold_id
+                  FROM obol.holds h
+                 WHERE h.state = 'held'
+                   AND CASE
+                           WHEN h.process_id IS NULL THEN h.expires_at <= v_now
+                           WHEN h.process_id = p_process_id THEN
+                               h.opened_at < p_orphans_before AND h.hold_id <> ALL (p_live_holds)
+                           -- What was opened after v_now may belong to a process that began after it.
+                           ELSE h.opened_at < v_now AND h.process_id <> ALL (v_alive)
+                       END
+                 ORDER BY h.license_id, h.hold_id LIMIT p_most) due
+         GROUP BY due.license_id
+         ORDER BY due.license_id;
+END
+$$;
+
+--
+-- Name: expire_holds(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_hold obol.holds;
+    v_given_back bigint;
+    v_ended bigint := 0;
+    v_count integer := 0;
+BEGIN
+    -- License first, then hold, as everywhere. The sum may be stale after a wait for this lock:
+    -- it is compared below with what was ended, and taken back where the two differ.
+    UPDATE obol.licenses l
+       SET held = l.held - due.amount
+      FROM (SELECT sum(h.amount)::bigint AS amount
+              FROM obol.holds h
+             WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
+               AND (h.expires_at IS NULL OR h.expires_at <= v_now)) due
+     WHERE l.license_id = p_license_id AND l.held >= due.amount
+    RETURNING due.amount INTO v_given_back;
+
+    FOR v_hold IN
+        UPDATE obol.holds h
+           SET state = 'expired', ended_at = v_now
+         WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
+           AND (h.expires_at IS NULL OR h.expires_at <= v_now)
+        RETURNING h.*
+    LOOP
+        PERFORM obol.free_idempotency_key(v_hold);
+        v_ended := v_ended + v_hold.amount;
+        v_count := v_count + 1;
+    END LOOP;
+    IF v_ended <> COALESCE(v_given_back, 0) THEN
+        PERFORM obol.ask_again('a hold ended');
+    END IF;
+    RETURN v_count;
+END
+$$;
+
+--
 -- Name: find_hold(uuid, bytea, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -459,11 +557,56 @@ BEGIN
     SELECT h.* INTO v_hold FROM obol.holds h
      WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
        AND h.process_id IS NOT DISTINCT FROM p_process_id;
-    PERFORM obol.check_key(p_license_id, p_key_digest, v_hold.opened_at);
+    PERFORM obol.check_license_key(p_license_id, p_key_digest, v_hold.opened_at);
     IF v_hold.hold_id IS NULL THEN
         RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no hold %', p_hold_id USING ERRCODE = 'OB404';
     END IF;
     RETURN v_hold;
+END
+$$;
+
+--
+-- Name: idempotency_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.idempotency_keys (
+    license_id uuid NOT NULL,
+    scope text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    cause_id uuid NOT NULL,
+    in_force boolean DEFAULT true NOT NULL,
+    answer bytea,
+    answer_expires_at timestamp with time zone,
+    claimed_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_scope_check CHECK ((scope = ANY (ARRAY['license'::text, 'operator'::text])))
+);
+
+--
+-- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+
+--
+-- Name: find_idempotency_key(uuid, text, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea) RETURNS obol.idempotency_keys
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_key obol.idempotency_keys;
+BEGIN
+    SELECT i.* INTO v_key FROM obol.idempotency_keys i
+     WHERE i.license_id = p_license_id AND i.scope = p_scope
+       AND i.idempotency_key = p_idempotency_key AND i.in_force;
+    IF v_key.fingerprint <> p_fingerprint THEN
+        RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
+            USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
+    END IF;
+    RETURN v_key;
 END
 $$;
 
@@ -476,7 +619,7 @@ CREATE FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) RETURNS
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at,
                         l.balance, l.held, l.available
                    FROM obol.license_overview l WHERE l.license_id = p_license_id;
@@ -484,18 +627,21 @@ END
 $$;
 
 --
--- Name: free_key(obol.holds); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: free_idempotency_key(obol.holds); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.free_key(p_hold obol.holds) RETURNS void
-    LANGUAGE sql
+CREATE FUNCTION obol.free_idempotency_key(p_hold obol.holds) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    UPDATE obol.idempotency_keys i
-       SET in_force = false
-     WHERE p_hold.process_id IS NOT NULL
-       AND i.license_id = p_hold.license_id AND i.scope = 'license'
-       AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id
+BEGIN
+    IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
+        UPDATE obol.idempotency_keys i
+           SET in_force = false
+         WHERE i.license_id = p_hold.license_id AND i.scope = 'license'
+           AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id;
+    END IF;
+END
 $$;
 
 --
@@ -508,19 +654,19 @@ CREATE FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount 
     SET lock_timeout TO '5s'
     AS $$
 DECLARE
+    c_most constant bigint := 9223372036854775807;
     v_key obol.idempotency_keys;
     v_balance bigint;
     v_entry_no bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
-        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
-            USING ERRCODE = 'OB400';
+        PERFORM obol.refuse_amount('amount', 1);
     END IF;
 
     UPDATE obol.licenses l
        SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
      WHERE l.license_id = p_license_id
-       AND l.balance <= 9223372036854775807 - p_amount
+       AND l.balance <= c_most - p_amount
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = p_license_id AND e.kind = 'grant'
                           AND e.cause_id = p_grant_id)
@@ -532,15 +678,9 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+            PERFORM obol.refuse_license(p_license_id);
         END IF;
-        SELECT i.* INTO v_key FROM obol.idempotency_keys i
-         WHERE i.license_id = p_license_id AND i.scope = 'operator'
-           AND i.idempotency_key = p_idempotency_key AND i.in_force;
-        IF v_key.fingerprint <> p_fingerprint THEN
-            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
-                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
-        END IF;
+        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
         RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
           FROM obol.ledger_entries e
          WHERE e.license_id = p_license_id AND e.kind = 'grant'
@@ -549,17 +689,16 @@ BEGIN
             RETURN;
         END IF;
         PERFORM FROM obol.licenses l
-          WHERE l.license_id = p_license_id AND l.balance > 9223372036854775807 - p_amount;
+          WHERE l.license_id = p_license_id AND l.balance > c_most - p_amount;
         IF FOUND THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass 9223372036854775807 credits'
+            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
                 USING ERRCODE = 'OB400';
         END IF;
-        RAISE EXCEPTION 'the license changed meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the license changed');
     END IF;
 
     IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
+        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', p_amount, v_balance,
                             p_grant_id, p_reference);
@@ -587,23 +726,6 @@ END
 $$;
 
 --
--- Name: is_due(obol.holds, timestamp with time zone, uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
---
-
-CREATE FUNCTION obol.is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) RETURNS boolean
-    LANGUAGE sql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-    SELECT CASE
-               WHEN p_hold.process_id IS NULL THEN p_hold.expires_at <= p_now
-               WHEN p_hold.process_id = p_process_id THEN
-                   p_hold.opened_at < p_orphans_before AND p_hold.hold_id <> ALL (p_live_holds)
-               ELSE NOT EXISTS (SELECT FROM obol.processes p
-                                 WHERE p.process_id = p_hold.process_id AND p.lease_expires_at > p_now)
-           END
-$$;
-
---
 -- Name: list_entries(uuid, bytea, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -612,7 +734,7 @@ CREATE FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_befor
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
     RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
                         e.reference, e.model, e.usage, e.created_at
                    FROM obol.ledger_entries e
@@ -624,20 +746,33 @@ END
 $$;
 
 --
--- Name: note_deliveries(uuid[], uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: list_prices(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, price jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT b.model_pattern, b.effective_from, b.price FROM obol.price_book b
+$$;
+
+--
+-- Name: note_deliveries(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
     UPDATE obol.holds h
-       SET delivered_at = clock_timestamp()
-      FROM (SELECT * FROM unnest(p_license_ids, p_hold_ids) AS u (license_id, hold_id)
-             ORDER BY license_id, hold_id) d
-     WHERE h.license_id = d.license_id AND h.hold_id = d.hold_id AND h.delivered_at IS NULL
-       AND h.state = 'settled'
+       SET delivered_at = v_now
+     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids)
+       AND h.delivered_at IS NULL AND h.state = 'settled';
+END
 $$;
 
 --
@@ -651,15 +786,16 @@ CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id 
     AS $$
 #variable_conflict use_column
 DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_is_priced boolean := p_process_id IS NULL OR p_price IS NOT NULL;
     v_amount bigint := p_amount;
     v_available bigint;
-    v_now timestamptz;
+    v_license_expires_at timestamptz;
     v_expires_at timestamptz;
 BEGIN
     -- A free model makes a process's hold of nothing; a client has no use for one.
     IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
-        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 1'
-            USING ERRCODE = 'OB400';
+        PERFORM obol.refuse_amount('amount', 1);
     END IF;
 
     LOOP
@@ -667,37 +803,36 @@ BEGIN
            SET held = l.held + v_amount
          WHERE l.license_id = p_license_id
            AND l.status = 'active'
-           AND (l.expires_at IS NULL OR l.expires_at > clock_timestamp())
+           AND (l.expires_at IS NULL OR l.expires_at > v_now)
            AND l.balance - l.held >= v_amount
-           AND (p_process_id IS NULL OR p_price IS NOT NULL)
-           AND EXISTS (SELECT FROM obol.license_keys k
+           AND v_is_priced
+           AND EXISTS (SELECT FROM obol.license_key_validity k
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+                          AND k.valid_until > v_now)
            AND NOT EXISTS (SELECT FROM obol.holds h
                             WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id)
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance - l.held INTO v_available;
+        RETURNING l.balance - l.held, l.expires_at INTO v_available, v_license_expires_at;
         EXIT WHEN FOUND;
 
-        PERFORM obol.check_key(p_license_id, p_key_digest);
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
         RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
                                                       p_idempotency_key, p_fingerprint) r;
         IF FOUND THEN
             RETURN;
         END IF;
-        PERFORM obol.check_active(p_license_id);
-        IF p_process_id IS NOT NULL AND p_price IS NULL THEN
-            RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
-                USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
-        END IF;
-        v_amount := obol.affordable_amount(p_license_id, p_min_amount, v_amount);
+        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced);
     END LOOP;
 
-    -- Once more, now that the lock is ours: the key may have ended while we waited for it.
-    PERFORM obol.check_key(p_license_id, p_key_digest);
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
     v_now := clock_timestamp();
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    IF v_license_expires_at <= v_now THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
                             idempotency_key, reference, available_after, opened_at)
@@ -705,11 +840,10 @@ BEGIN
             p_idempotency_key, p_reference, v_available, v_now)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the hold was opened meanwhile: ask again with the same id'
-            USING ERRCODE = '40001';
+        PERFORM obol.ask_again('the hold was opened');
     END IF;
     IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
+        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
     RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
@@ -727,25 +861,31 @@ CREATE FUNCTION obol.purge_expired(p_batch_size integer DEFAULT 1000, p_key_days
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_bound timestamptz;
     v_answers integer;
     v_keys integer;
 BEGIN
+    SELECT max(k.answer_expires_at) INTO v_bound
+      FROM (SELECT i.answer_expires_at FROM obol.idempotency_keys i
+             WHERE i.answer_expires_at <= v_now
+             ORDER BY i.answer_expires_at LIMIT p_batch_size) k;
     UPDATE obol.idempotency_keys i
        SET answer = NULL, answer_expires_at = NULL
-      FROM (SELECT k.license_id, k.scope, k.idempotency_key FROM obol.idempotency_keys k
-             WHERE k.answer_expires_at <= v_now
-             ORDER BY 1, 2, 3 LIMIT p_batch_size FOR UPDATE SKIP LOCKED) old
-     WHERE (i.license_id, i.scope, i.idempotency_key) = (old.license_id, old.scope, old.idempotency_key);
+     WHERE i.answer_expires_at <= v_bound;
     GET DIAGNOSTICS v_answers = ROW_COUNT;
 
-    DELETE FROM obol.idempotency_keys i
-     USING (SELECT k.license_id, k.scope, k.idempotency_key FROM obol.idempotency_keys k
-             WHERE k.claimed_at <= v_now - make_interval(days => p_key_days)
+    SELECT max(k.claimed_at) INTO v_bound
+      FROM (SELECT i.claimed_at FROM obol.idempotency_keys i
+             WHERE i.claimed_at <= v_now - make_interval(days => p_key_days)
                AND NOT EXISTS (SELECT FROM obol.holds h
-                                WHERE h.license_id = k.license_id AND h.hold_id = k.cause_id
+                                WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
                                   AND h.state = 'held')
-             ORDER BY 1, 2, 3 LIMIT p_batch_size FOR UPDATE SKIP LOCKED) old
-     WHERE (i.license_id, i.scope, i.idempotency_key) = (old.license_id, old.scope, old.idempotency_key);
+             ORDER BY i.claimed_at LIMIT p_batch_size) k;
+    DELETE FROM obol.idempotency_keys i
+     WHERE i.claimed_at <= v_bound
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.state = 'held');
     GET DIAGNOSTICS v_keys = ROW_COUNT;
 
     DELETE FROM obol.processes p
@@ -765,6 +905,9 @@ CREATE FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text
     AS $$
 #variable_conflict use_column
 DECLARE
+    -- From before a wait for the lock, at worst, and not looked at again: an answer whose time is
+    -- up meanwhile counts as stored, and obol.undelivered_holds then lists its charge.
+    v_now timestamptz := clock_timestamp();
     v_hold obol.holds;
     v_amount bigint;
     v_balance bigint;
@@ -780,7 +923,7 @@ BEGIN
        AND NOT (p_withheld AND EXISTS (
                SELECT FROM obol.idempotency_keys i
                 WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
-                  AND i.answer IS NOT NULL AND i.answer_expires_at > clock_timestamp()))
+                  AND i.answer IS NOT NULL AND i.answer_expires_at > v_now))
     RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
 
     IF FOUND THEN
@@ -789,7 +932,7 @@ BEGIN
         IF p_withheld THEN
             SELECT h.* INTO v_hold FROM obol.holds h
              WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
-            PERFORM obol.free_key(v_hold);
+            PERFORM obol.free_idempotency_key(v_hold);
         END IF;
         RETURN QUERY SELECT v_amount, v_balance;
         RETURN;
@@ -809,14 +952,33 @@ $$;
 --
 
 CREATE FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) RETURNS TABLE(amount bigint, balance bigint)
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
-    SELECT r.amount, r.balance
-      FROM obol.holds h, obol.refund(h.license_id, h.hold_id, 'answer withheld', true) r
-     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
-       AND h.process_id = p_process_id AND h.delivered_at IS NULL
+BEGIN
+    PERFORM FROM obol.holds h
+      WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
+        AND h.process_id = p_process_id AND h.delivered_at IS NULL;
+    IF FOUND THEN
+        RETURN QUERY SELECT r.amount, r.balance
+                       FROM obol.refund(p_license_id, p_hold_id, 'answer withheld', true) r;
+    END IF;
+END
+$$;
+
+--
+-- Name: refuse_amount(text, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_amount(p_name text, p_least integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'INVALID_AMOUNT: % must be a whole number of credits, at least %', p_name, p_least
+        USING ERRCODE = 'OB400';
+END
 $$;
 
 --
@@ -839,56 +1001,20 @@ BEGIN
                   DETAIL = json_build_object('required', p_amount, 'held', p_hold.amount),
                   HINT = 'Settle at most what is held, and deduct the rest.';
     END IF;
-    RAISE EXCEPTION 'the hold changed meanwhile: ask again with the same id' USING ERRCODE = '40001';
+    PERFORM obol.ask_again('the hold changed');
 END
 $$;
 
 --
--- Name: release_expired_holds(integer, uuid, uuid[], timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: refuse_license(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.release_expired_holds(p_batch_size integer DEFAULT 100, p_process_id uuid DEFAULT NULL::uuid, p_live_holds uuid[] DEFAULT '{}'::uuid[], p_orphans_before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION obol.refuse_license(p_license_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '500ms'
     AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
-    v_due uuid[];
-    v_locked uuid[];
-    v_hold obol.holds;
-    v_released integer := 0;
 BEGIN
-    SELECT array_agg(DISTINCT h.license_id ORDER BY h.license_id) INTO v_due
-      FROM obol.holds h
-     WHERE h.state = 'held'
-       AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before);
-
-    SELECT array_agg(s.license_id) INTO v_locked
-      FROM (SELECT l.license_id FROM obol.licenses l
-             WHERE l.license_id = ANY (v_due)
-             ORDER BY l.license_id LIMIT p_batch_size
-               FOR NO KEY UPDATE SKIP LOCKED) s;
-    IF v_locked IS NULL AND v_due IS NOT NULL THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = v_due[1] FOR NO KEY UPDATE;
-        v_locked := v_due[1:1];
-    END IF;
-
-    FOR v_hold IN
-        UPDATE obol.holds u
-           SET state = 'expired', ended_at = clock_timestamp()
-          FROM (SELECT h.license_id, h.hold_id FROM obol.holds h
-                 WHERE h.license_id = ANY (v_locked) AND h.state = 'held'
-                   AND obol.is_due(h, v_now, p_process_id, p_live_holds, p_orphans_before)
-                 ORDER BY h.license_id, h.hold_id LIMIT p_batch_size) due
-         WHERE u.license_id = due.license_id AND u.hold_id = due.hold_id AND u.state = 'held'
-        RETURNING u.*
-    LOOP
-        UPDATE obol.licenses l SET held = l.held - v_hold.amount WHERE l.license_id = v_hold.license_id;
-        PERFORM obol.free_key(v_hold);
-        v_released := v_released + 1;
-    END LOOP;
-    RETURN v_released;
+    RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
 END
 $$;
 
@@ -903,8 +1029,9 @@ CREATE FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_
     AS $$
 #variable_conflict use_column
 DECLARE
+    v_now timestamptz := clock_timestamp();
     v_hold obol.holds;
-    v_released boolean;
+    v_is_written boolean;
 BEGIN
     -- As in settle_hold: the joined hold may be stale, and the guarded update below decides.
     UPDATE obol.licenses l
@@ -913,28 +1040,32 @@ BEGIN
      WHERE l.license_id = p_license_id
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
        AND h.process_id IS NOT DISTINCT FROM p_process_id
-       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
+       AND (h.expires_at IS NULL OR h.expires_at > v_now)
        AND l.held >= h.amount;
-    v_released := FOUND;
+    v_is_written := FOUND;
 
     -- Also the check of the key: it raises, and takes the write above back with it.
     v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
-    IF v_released THEN
+    -- The lock is ours, and v_now may be from before a wait for it.
+    v_now := clock_timestamp();
+    IF v_is_written AND v_hold.state = 'held' AND v_hold.expires_at <= v_now THEN
+        PERFORM obol.refuse_hold(v_hold, 0);
+    ELSIF v_is_written THEN
         UPDATE obol.holds h
-           SET state = 'released', ended_at = clock_timestamp()
+           SET state = 'released', ended_at = v_now
          WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
         RETURNING h.* INTO v_hold;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'the hold ended meanwhile: ask again' USING ERRCODE = '40001';
+            PERFORM obol.ask_again('the hold ended');
         END IF;
-        PERFORM obol.free_key(v_hold);
+        PERFORM obol.free_idempotency_key(v_hold);
     ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
         UPDATE obol.holds h
            SET state = 'released'
          WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'expired'
         RETURNING h.* INTO v_hold;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'the hold was settled meanwhile: ask again' USING ERRCODE = '40001';
+            PERFORM obol.ask_again('the hold was settled');
         END IF;
     ELSIF v_hold.state <> 'released' THEN
         PERFORM obol.refuse_hold(v_hold, 0);
@@ -967,17 +1098,10 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT i.* INTO v_key FROM obol.idempotency_keys i
-     WHERE i.license_id = p_license_id AND i.scope = 'license'
-       AND i.idempotency_key = p_idempotency_key AND i.in_force;
-    IF NOT FOUND THEN
+    v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
+    IF v_key.cause_id IS NULL THEN
         RETURN;
     END IF;
-    IF v_key.fingerprint <> p_fingerprint THEN
-        RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
-            USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
-    END IF;
-
     SELECT h.* INTO v_hold FROM obol.holds h
      WHERE h.license_id = p_license_id AND h.hold_id = v_key.cause_id;
     IF v_hold.process_id IS NOT NULL AND v_hold.state = 'held' THEN
@@ -1019,7 +1143,7 @@ BEGIN
     -- The license row's lock serialises two rotations; its balance is not read.
     PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+        PERFORM obol.refuse_license(p_license_id);
     END IF;
     v_now := clock_timestamp();
     v_ends_at := v_now + make_interval(secs => p_overlap_s);
@@ -1053,7 +1177,7 @@ CREATE FUNCTION obol.set_license_status(p_license_id uuid, p_status text) RETURN
 BEGIN
     UPDATE obol.licenses l SET status = p_status WHERE l.license_id = p_license_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+        PERFORM obol.refuse_license(p_license_id);
     END IF;
 END
 $$;
@@ -1127,39 +1251,26 @@ END
 $$;
 
 --
--- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET lock_timeout TO '5s'
-    AS $$
-    SELECT * FROM obol.settle_within(p_license_id, p_key_digest, p_hold_id, p_process_id, p_amount,
-                                     p_usage, p_answer, p_answer_ttl_s, NULL)
-$$;
-
---
--- Name: settle_within(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
---
-
-CREATE FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
+CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
 #variable_conflict use_column
 DECLARE
+    v_now timestamptz := clock_timestamp();
     v_hold obol.holds;
     v_from text := 'held';
-    v_charge bigint := LEAST(p_amount, p_limit);
+    v_charge bigint := LEAST(p_amount, p_max_credits);
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
-        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be a whole number of credits, at least 0'
-            USING ERRCODE = 'OB400';
+        PERFORM obol.refuse_amount('amount', 0);
     END IF;
 
     -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
@@ -1171,15 +1282,20 @@ BEGIN
      WHERE l.license_id = p_license_id
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
        AND h.process_id IS NOT DISTINCT FROM p_process_id
-       AND (h.expires_at IS NULL OR h.expires_at > clock_timestamp())
-       AND h.amount >= p_amount AND l.held >= h.amount AND (p_limit IS NULL OR p_limit >= p_amount)
-       AND EXISTS (SELECT FROM obol.license_keys k
+       AND (h.expires_at IS NULL OR h.expires_at > v_now)
+       AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
+       AND EXISTS (SELECT FROM obol.license_key_validity k
                     WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                      AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()
-                           OR (k.created_at <= h.opened_at AND k.expires_at > h.opened_at)))
+                      AND (k.valid_until > v_now
+                           OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
     RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
 
+    -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
+    -- v_now may be from before a wait for it.
     v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
+    IF v_balance IS NOT NULL AND v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN
+        PERFORM obol.refuse_hold(v_hold, p_amount);
+    END IF;
     IF v_balance IS NULL AND v_hold.state = 'settled' THEN
         RETURN QUERY SELECT -e.amount, e.shortfall, e.balance_after, v_hold.amount, v_hold.expires_at
           FROM obol.ledger_entries e
@@ -1198,7 +1314,7 @@ BEGIN
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
         SELECT l.balance - l.held INTO v_available
           FROM obol.licenses l WHERE l.license_id = p_license_id;
-        v_charge := LEAST(p_amount, p_limit, v_hold.amount + v_available);
+        v_charge := LEAST(p_amount, p_max_credits, v_hold.amount + v_available);
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
@@ -1222,18 +1338,134 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    WITH entry_sums AS (
-        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
-          FROM obol.ledger_entries e GROUP BY e.license_id
-    ), hold_sums AS (
-        SELECT h.license_id, sum(h.amount) AS total
-          FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id
-    ), chain AS (
+    SELECT l.license_id, l.rule, l.detail FROM obol.verify_licenses() l
+    UNION ALL
+    SELECT e.license_id, e.rule, e.detail FROM obol.verify_ledger() e
+    UNION ALL
+    SELECT h.license_id, h.rule, h.detail FROM obol.verify_holds() h
+    UNION ALL
+    SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
+$$;
+
+--
+-- Name: verify_holds(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_holds() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has %s', h.hold_id, h.state, count(e.entry_no))
+      FROM obol.holds h
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = h.license_id AND e.cause_id = h.hold_id AND e.kind = 'charge'
+     GROUP BY h.license_id, h.hold_id, h.state
+    HAVING count(e.entry_no) <> (h.state = 'settled')::integer
+    UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+$$;
+
+--
+-- Name: verify_idempotency(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT i.license_id, 'an idempotency key in force names what it did',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.in_force
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
+                          AND e.kind IN ('deduction', 'grant'))
+    UNION ALL
+    SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+      JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+       -- An answer that was withheld: its charge was given back, and its key freed for a new try.
+       AND NOT (e.kind = 'charge'
+                AND EXISTS (SELECT FROM obol.ledger_entries r
+                             WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund'))
+$$;
+
+--
+-- Name: verify_ledger(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH chain AS NOT MATERIALIZED (
         SELECT e.*,
                lag(e.entry_no, 1, 0::bigint) OVER w AS entry_no_before,
                lag(e.balance_after, 1, 0::bigint) OVER w AS balance_before
           FROM obol.ledger_entries e
         WINDOW w AS (PARTITION BY e.license_id ORDER BY e.entry_no)
+    )
+    SELECT c.license_id, 'entry numbers have no gaps',
+           format('entry %s follows entry %s', c.entry_no, c.entry_no_before)
+      FROM chain c WHERE c.entry_no <> c.entry_no_before + 1
+    UNION ALL
+    SELECT c.license_id, 'balances chain',
+           format('entry %s: %s and %s make %s, not %s', c.entry_no, c.balance_before, c.amount,
+                  c.balance_before + c.amount, c.balance_after)
+      FROM chain c WHERE c.balance_after <> c.balance_before + c.amount
+    UNION ALL
+    SELECT e.license_id, 'a charge names its hold and carries its price',
+           format('entry %s, hold %s', e.entry_no, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge'
+       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
+    UNION ALL
+    SELECT e.license_id, 'a charge is its price times its usage',
+           format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
+                  -e.amount, e.shortfall, obol.charge_for(e.price, e.usage))
+      FROM obol.ledger_entries e
+     WHERE e.kind = 'charge' AND e.price IS NOT NULL
+       AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
+    UNION ALL
+    SELECT e.license_id, 'a client is charged what it held at most',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
+    SELECT r.license_id, 'a refund gives back what its entry took',
+           format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
+      FROM obol.ledger_entries r
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = r.license_id AND e.cause_id = r.cause_id AND e.kind IN ('charge', 'deduction')
+     WHERE r.kind = 'refund' AND r.amount IS DISTINCT FROM -e.amount
+$$;
+
+--
+-- Name: verify_licenses(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH entry_sums AS NOT MATERIALIZED (
+        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
+          FROM obol.ledger_entries e GROUP BY e.license_id
+    ), hold_sums AS NOT MATERIALIZED (
+        SELECT h.license_id, sum(h.amount) AS total
+          FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id
     )
     SELECT l.license_id, 'balance is the sum of the entries',
            format('balance %s, entries sum to %s', l.balance, COALESCE(s.total, 0))
@@ -1252,75 +1484,6 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
            format('counter %s, %s entries, the last is %s', l.entry_count, COALESCE(s.entries, 0), COALESCE(s.last_no, 0))
       FROM obol.licenses l LEFT JOIN entry_sums s USING (license_id)
      WHERE l.entry_count <> COALESCE(s.last_no, 0) OR l.entry_count <> COALESCE(s.entries, 0)
-    UNION ALL
-    SELECT c.license_id, 'entry numbers have no gaps',
-           format('entry %s follows entry %s', c.entry_no, c.entry_no_before)
-      FROM chain c WHERE c.entry_no <> c.entry_no_before + 1
-    UNION ALL
-    SELECT c.license_id, 'balances chain',
-           format('entry %s: %s and %s make %s, not %s', c.entry_no, c.balance_before, c.amount,
-                  c.balance_before + c.amount, c.balance_after)
-      FROM chain c WHERE c.balance_after <> c.balance_before + c.amount
-    UNION ALL
-    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
-           format('hold %s is %s and has %s', h.hold_id, h.state, count(e.entry_no))
-      FROM obol.holds h
-      LEFT JOIN obol.ledger_entries e
-             ON e.license_id = h.license_id AND e.cause_id = h.hold_id AND e.kind = 'charge'
-     GROUP BY h.license_id, h.hold_id, h.state
-    HAVING count(e.entry_no) <> (h.state = 'settled')::integer
-    UNION ALL
-    SELECT e.license_id, 'a charge names its hold and carries its price',
-           format('entry %s, hold %s', e.entry_no, e.cause_id)
-      FROM obol.ledger_entries e
-      LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
-     WHERE e.kind = 'charge'
-       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
-            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
-    UNION ALL
-    SELECT e.license_id, 'a charge is its price times its usage',
-           format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
-                  -e.amount, e.shortfall, obol.charge_for(e.price, e.usage))
-      FROM obol.ledger_entries e
-     WHERE e.kind = 'charge' AND e.price IS NOT NULL
-       AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
-    UNION ALL
-    SELECT h.license_id, 'a delivered answer is paid for',
-           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
-      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
-    UNION ALL
-    SELECT e.license_id, 'a client is charged what it held at most',
-           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
-                  e.shortfall, h.hold_id, h.amount)
-      FROM obol.ledger_entries e
-      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
-     WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
-    UNION ALL
-    SELECT r.license_id, 'a refund gives back what its entry took',
-           format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
-      FROM obol.ledger_entries r
-      LEFT JOIN obol.ledger_entries e
-             ON e.license_id = r.license_id AND e.cause_id = r.cause_id AND e.kind IN ('charge', 'deduction')
-     WHERE r.kind = 'refund' AND r.amount IS DISTINCT FROM -e.amount
-    UNION ALL
-    SELECT i.license_id, 'an idempotency key in force names what it did',
-           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
-      FROM obol.idempotency_keys i
-     WHERE i.in_force
-       AND NOT EXISTS (SELECT FROM obol.holds h
-                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
-                          AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                        WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant'))
-    UNION ALL
-    SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
-           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
-      FROM obol.idempotency_keys i
-      JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
-     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
-                        WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund')
 $$;
 
 --
@@ -1330,29 +1493,6 @@ $$;
 CREATE TABLE obol.alembic_version (
     version_num character varying(32) NOT NULL
 );
-
---
--- Name: idempotency_keys; Type: TABLE; Schema: obol; Owner: -
---
-
-CREATE TABLE obol.idempotency_keys (
-    license_id uuid NOT NULL,
-    scope text NOT NULL,
-    idempotency_key text NOT NULL,
-    fingerprint bytea NOT NULL,
-    cause_id uuid NOT NULL,
-    in_force boolean DEFAULT true NOT NULL,
-    answer bytea,
-    answer_expires_at timestamp with time zone,
-    claimed_at timestamp with time zone NOT NULL,
-    CONSTRAINT idempotency_keys_scope_check CHECK ((scope = ANY (ARRAY['license'::text, 'operator'::text])))
-);
-
---
--- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
---
-
-COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
 
 --
 -- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
@@ -1406,6 +1546,17 @@ CREATE TABLE obol.license_keys (
 --
 
 COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several while one is rotated. The keys themselves are stored nowhere.';
+
+--
+-- Name: license_key_validity; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.license_key_validity AS
+ SELECT license_id,
+    key_digest,
+    created_at AS valid_from,
+    COALESCE(expires_at, 'infinity'::timestamp with time zone) AS valid_until
+   FROM obol.license_keys k;
 
 --
 -- Name: licenses; Type: TABLE; Schema: obol; Owner: -
@@ -1494,7 +1645,9 @@ CREATE TABLE obol.prices (
     CONSTRAINT prices_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
     CONSTRAINT prices_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
     CONSTRAINT prices_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
+    CONSTRAINT prices_check CHECK ((num_nulls(input, output, cache_write_5m, cache_write_1h, cache_read) = ANY (ARRAY[0, 5]))),
     CONSTRAINT prices_input_check CHECK (((input >= 0) AND (input <= '1000000000000'::bigint))),
+    CONSTRAINT prices_model_pattern_check CHECK ((((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)) AND ((POSITION(('*'::text) IN (model_pattern)) = 0) OR (POSITION(('*'::text) IN (model_pattern)) = length(model_pattern))))),
     CONSTRAINT prices_output_check CHECK (((output >= 0) AND (output <= '1000000000000'::bigint)))
 );
 
@@ -1536,14 +1689,6 @@ WITH (fillfactor='50');
 --
 
 COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
-
---
--- Name: schema_revision; Type: VIEW; Schema: obol; Owner: -
---
-
-CREATE VIEW obol.schema_revision AS
- SELECT version_num
-   FROM obol.alembic_version v;
 
 --
 -- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
@@ -1620,20 +1765,6 @@ ALTER TABLE ONLY obol.price_tiers
     ADD CONSTRAINT price_tiers_pkey PRIMARY KEY (model_pattern, effective_from, above_input_tokens);
 
 --
--- Name: prices prices_all_figures_or_none; Type: CHECK CONSTRAINT; Schema: obol; Owner: -
---
-
-ALTER TABLE obol.prices
-    ADD CONSTRAINT prices_all_figures_or_none CHECK ((num_nulls(input, output, cache_write_5m, cache_write_1h, cache_read) = ANY (ARRAY[0, 5]))) NOT VALID;
-
---
--- Name: prices prices_model_pattern; Type: CHECK CONSTRAINT; Schema: obol; Owner: -
---
-
-ALTER TABLE obol.prices
-    ADD CONSTRAINT prices_model_pattern CHECK ((((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)) AND ((POSITION(('*'::text) IN (model_pattern)) = 0) OR (POSITION(('*'::text) IN (model_pattern)) = length(model_pattern))))) NOT VALID;
-
---
 -- Name: prices prices_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -1707,10 +1838,16 @@ ALTER TABLE ONLY obol.price_tiers
 GRANT USAGE ON SCHEMA obol TO obol_service;
 
 --
--- Name: FUNCTION affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.affordable_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION ask_again(p_what text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.ask_again(p_what text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -
@@ -1744,12 +1881,6 @@ REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest byte
 GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) TO obol_service;
 
 --
--- Name: FUNCTION check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone); Type: ACL; Schema: obol; Owner: -
---
-
-REVOKE ALL ON FUNCTION obol.check_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION check_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -1757,16 +1888,29 @@ REVOKE ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea)
 GRANT ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
--- Name: FUNCTION claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.claim_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION current_revision(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.current_revision() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.current_revision() TO obol_service;
 
 --
 -- Name: FUNCTION deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
@@ -1782,10 +1926,30 @@ GRANT ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduc
 REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION expire_holds(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+
+--
 -- Name: FUNCTION find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
 
 --
 -- Name: FUNCTION find_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
@@ -1795,10 +1959,10 @@ REVOKE ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) 
 GRANT ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
--- Name: FUNCTION free_key(p_hold obol.holds); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION free_idempotency_key(p_hold obol.holds); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.free_key(p_hold obol.holds) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.free_idempotency_key(p_hold obol.holds) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
@@ -1814,12 +1978,6 @@ REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precis
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
 
 --
--- Name: FUNCTION is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone); Type: ACL; Schema: obol; Owner: -
---
-
-REVOKE ALL ON FUNCTION obol.is_due(p_hold obol.holds, p_now timestamp with time zone, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) FROM PUBLIC;
-
---
 -- Name: FUNCTION list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -1827,11 +1985,18 @@ REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, 
 GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
 
 --
--- Name: FUNCTION note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION list_prices(); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.note_deliveries(p_license_ids uuid[], p_hold_ids uuid[]) TO obol_service;
+REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
+
+--
+-- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
 
 --
 -- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
@@ -1861,17 +2026,22 @@ REVOKE ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p
 GRANT ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) TO obol_service;
 
 --
+-- Name: FUNCTION refuse_amount(p_name text, p_least integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_amount(p_name text, p_least integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_hold(p_hold obol.holds, p_amount bigint); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM PUBLIC;
 
 --
--- Name: FUNCTION release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION refuse_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.release_expired_holds(p_batch_size integer, p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone) TO obol_service;
+REVOKE ALL ON FUNCTION obol.refuse_license(p_license_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -1905,18 +2075,11 @@ REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text)
 REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUBLIC;
 
 --
--- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) TO obol_service;
-
---
--- Name: FUNCTION settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint); Type: ACL; Schema: obol; Owner: -
---
-
-REVOKE ALL ON FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.settle_within(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_limit bigint) TO obol_service;
+REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) TO obol_service;
 
 --
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
@@ -1926,28 +2089,28 @@ REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.verify() TO obol_service;
 
 --
--- Name: TABLE license_overview; Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION verify_holds(); Type: ACL; Schema: obol; Owner: -
 --
 
-GRANT SELECT ON TABLE obol.license_overview TO obol_service;
+REVOKE ALL ON FUNCTION obol.verify_holds() FROM PUBLIC;
 
 --
--- Name: TABLE price_book; Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION verify_idempotency(); Type: ACL; Schema: obol; Owner: -
 --
 
-GRANT SELECT ON TABLE obol.price_book TO obol_service;
+REVOKE ALL ON FUNCTION obol.verify_idempotency() FROM PUBLIC;
 
 --
--- Name: TABLE schema_revision; Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION verify_ledger(); Type: ACL; Schema: obol; Owner: -
 --
 
-GRANT SELECT ON TABLE obol.schema_revision TO obol_service;
+REVOKE ALL ON FUNCTION obol.verify_ledger() FROM PUBLIC;
 
 --
--- Name: TABLE undelivered_holds; Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION verify_licenses(); Type: ACL; Schema: obol; Owner: -
 --
 
-GRANT SELECT ON TABLE obol.undelivered_holds TO obol_service;
+REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
 
 --
 -- PostgreSQL database dump complete

@@ -3,16 +3,20 @@
 Revision ID: ${up_revision}
 Revises: ${down_revision | comma,n}
 """
-from alembic import op
-from service.migrations import run_snapshots
+
+from service.migrations import run_scripts
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 
+# The files of versions/${up_revision}/ in the order in which they run, without `.sql`.
+UPGRADE = ()
+DOWNGRADE = ()
+
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    run_scripts(revision, UPGRADE)
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    run_scripts(revision, DOWNGRADE)

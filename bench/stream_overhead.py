@@ -29,17 +29,19 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from factories import Served, make_license  # noqa: E402
 
-from service import migrations, replay, wire  # noqa: E402
+from service import migrations  # noqa: E402
 from service.db import Database  # noqa: E402
-from service.embedded import EmbeddedPostgres  # noqa: E402
-from service.streams import AnswerStream  # noqa: E402
-from service.upstream import Upstream  # noqa: E402
+from service.dev.embedded import EmbeddedPostgres  # noqa: E402
+from service.gateway.message import Message  # noqa: E402
+from service.gateway.streams import AnswerStream  # noqa: E402
+from service.gateway.transcript import Transcript  # noqa: E402
+from service.gateway.upstream import Upstream  # noqa: E402
 
 STREAMS, TOKENS = 20, 2000
 WARM_UP = 3
 
 # Nothing in it but the sandbox: in this process it would share a core with the clock.
-SANDBOX = "from service import sandbox; s = sandbox.start(); print(s.url, flush=True); input()"
+SANDBOX = "from service.dev import sandbox; s = sandbox.start(); print(s.url, flush=True); input()"
 
 
 def say(line: str) -> None:
@@ -157,9 +159,9 @@ def hand_through(pieces: list[bytes]) -> int:
     upstream = Upstream("k", None, 60)
     upstream._client = recorded(pieces)
     nothing = lambda *_: None  # noqa: E731
-    transcript = replay.Transcript([b"k" * 32])
-    hold: Any = SimpleNamespace(transcript=transcript, receipt=None, settle=nothing, ended=nothing, fail=nothing)
-    stream = AnswerStream(hold, upstream.stream("/v1/messages", b"{}", {}), wire.Message())
+    transcript = Transcript([b"k" * 32])
+    hold: Any = SimpleNamespace(transcript=transcript, receipt=None, settle=nothing, let_go=nothing, fail=nothing)
+    stream = AnswerStream(hold, upstream.stream("/v1/messages", b"{}", {}), Message())
     return sum(1 for _ in stream)
 
 

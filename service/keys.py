@@ -22,11 +22,19 @@ _CHECKSUM_LENGTH = 6
 _KEY = re.compile(rf"obol_([0-9a-f]{{32}})_[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
 
 
-class LicenseKey(NamedTuple):
-    """What the database is asked with: never the key itself."""
+class KeyDigest(NamedTuple):
+    """What the database is asked with in place of a license key: it opens nothing by itself that a
+    client could send."""
 
     license_id: UUID
     digest: bytes
+
+
+class NewKey(NamedTuple):
+    """A license key and its digest. This is the only copy of the key: show it once and forget it."""
+
+    license_key: str
+    digest: KeyDigest
 
 
 def _checksum(body: str) -> str:
@@ -37,21 +45,21 @@ def _checksum(body: str) -> str:
     return characters
 
 
-def make(license_id: UUID) -> str:
-    """A new key for a license. It is the only copy: show it once and forget it."""
+def make(license_id: UUID) -> NewKey:
+    """A new key for a license."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     body = f"obol_{license_id.hex}_{random}"
-    return body + _checksum(body)
+    license_key = body + _checksum(body)
+    return NewKey(license_key, KeyDigest(license_id, _sha256(license_key)))
 
 
-def digest(key: str) -> bytes:
-    """The 32 bytes that are stored of a key."""
-    return hashlib.sha256(key.encode()).digest()
-
-
-def parse(key: str) -> LicenseKey | None:
-    """The license id and digest of a well-formed key; None for anything else."""
-    match = _KEY.fullmatch(key)
-    if match is None or _checksum(key[:-_CHECKSUM_LENGTH]) != key[-_CHECKSUM_LENGTH:]:
+def parse(license_key: str) -> KeyDigest | None:
+    """The digest of a well-formed key; None for anything else."""
+    match = _KEY.fullmatch(license_key)
+    if match is None or _checksum(license_key[:-_CHECKSUM_LENGTH]) != license_key[-_CHECKSUM_LENGTH:]:
         return None
-    return LicenseKey(UUID(match[1]), digest(key))
+    return KeyDigest(UUID(match[1]), _sha256(license_key))
+
+
+def _sha256(license_key: str) -> bytes:
+    return hashlib.sha256(license_key.encode()).digest()

@@ -2,7 +2,7 @@
 
 Everything that can go wrong for a client is a `Problem` with a code from this table. SQL
 functions raise the SQLSTATE with the prefix, `db` turns it into a Problem by the SQLSTATE
-alone, and `api.errors` renders it. Nothing else knows a status or a code.
+alone, and `http.errors` renders it. Nothing else knows a status or a code.
 """
 
 from dataclasses import dataclass, field
@@ -96,6 +96,18 @@ class Problem(Exception):
     @property
     def type(self) -> ProblemType:
         return BY_CODE[self.code]
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """The problem as RFC 9457 has it."""
+        return {
+            "type": f"urn:obol:problem:{self.code}",
+            "title": self.type.title,
+            "status": self.type.status,
+            "detail": self.detail,
+            "instance": f"urn:obol:request:{request_id}",
+            "code": self.code,
+            **self.extra,
+        }
 
     @property
     def retry_after(self) -> int | None:

@@ -3,10 +3,36 @@
 from typing import Any
 from uuid import uuid4
 
-from ..repository import credits
-from .access import note
-from .requests import SECURITY, Blueprint, amount_in_range, fingerprint, license_auth, license_key, services
-from .schemas import DeductionAnswer, DeductionRequest, IdempotencyHeaders
+from marshmallow import Schema, fields
+
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.body import fingerprint
+from ..http.fields import (
+    MAX_REFERENCE,
+    REQUIRED,
+    IdempotencyHeaders,
+    Request,
+    Text,
+    WholeNumber,
+    check_amount,
+    length,
+)
+from ..http.request_log import note
+from ..http.services import services
+from ..repository import ledger
+
+
+class DeductionRequest(Request):
+    amount = WholeNumber(required=True, error_messages=REQUIRED, metadata={"minimum": 1})
+    reference = Text(allow_none=True, load_default=None, validate=length(0, MAX_REFERENCE))
+
+
+class DeductionAnswer(Schema):
+    id = fields.UUID(attribute="deduction_id")
+    amount = fields.Integer()
+    balance = fields.Integer()
+
 
 blueprint = Blueprint("deductions", license_auth)
 
@@ -18,16 +44,16 @@ blueprint = Blueprint("deductions", license_auth)
 @blueprint.response(200, DeductionAnswer)
 def create_deduction(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Deduct credits from the license."""
-    amount = amount_in_range(body["amount"])
+    amount = check_amount(body["amount"])
     deduction_id = uuid4()
-    deduction = credits.deduct(
+    deduction = ledger.deduct(
         services().database,
         license_key(),
         deduction_id,
-        amount,
-        headers["idempotency_key"],
-        fingerprint(),
-        body["reference"],
+        amount=amount,
+        idempotency_key=headers["idempotency_key"],
+        fingerprint=fingerprint(),
+        reference=body["reference"],
     )
     replayed = deduction.deduction_id != deduction_id
     note(credits=0 if replayed else amount, replayed=replayed)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 from flask import Response, g, request
 
-from ..completions import Answer
-from ..keys import LicenseKey
-from ..open_hold import Receipt
+from ..gateway.completions import Answer
+from ..gateway.live_hold import Receipt
+from ..gateway.sse import Event
+from ..gateway.streams import AnswerStream, ReplayedStream
+from ..http.errors import unexpected
+from ..http.request_log import request_id
+from ..http.services import services
+from ..keys import KeyDigest
 from ..problems import Problem
-from ..sse import Event
-from ..streams import AnswerStream, ReplayedStream
-from .access import request_id
-from .errors import unexpected
-from .requests import services
 
 # A client that takes nothing for so long is gone; its answer is settled without it.
 WRITE_STALL_S = 60
@@ -28,16 +28,17 @@ _EVENT_STREAM = "text/event-stream"
 EVENTS = {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}}
 
 
-def deliver_whole(key: LicenseKey, answer: Answer, body: bytes) -> Response:
+def deliver_whole(key: KeyDigest, answer: Answer, body: bytes) -> Response:
     """A response of one JSON document that is paid for."""
-    response = _deliver(key, answer, iter([body]), "application/json", None)
+    response = _deliver(key, answer, iter([body]), content_type="application/json")
     response.content_length = len(body)
     return response
 
 
 def deliver_stream(
-    key: LicenseKey,
+    key: KeyDigest,
     stream: AnswerStream | ReplayedStream,
+    *,
     translate: Callable[[Event], bytes],
     error_data: Callable[[Problem, str], bytes],
 ) -> Response:
@@ -47,7 +48,7 @@ def deliver_stream(
         translate: from an event of the upstream to what the client gets for it, maybe nothing.
         error_data: what an error event says of a Problem, given the id of the request.
     """
-    # There is no request to ask when the stream runs: the view has returned by then.
+    # The view has returned by the time the stream runs, and no request is there to ask any more.
     fields, id = g.log_fields, request_id()
 
     def chunks() -> Iterator[bytes]:
@@ -60,7 +61,7 @@ def deliver_stream(
             fields["code"] = problem.code
             yield encode_event("error", error_data(problem, id))
 
-    response = _deliver(key, stream, chunks(), f"{_EVENT_STREAM}; charset=utf-8", stream)
+    response = _deliver(key, stream, chunks(), content_type=f"{_EVENT_STREAM}; charset=utf-8", source=stream)
     # A proxy that collects an answer before it passes it on would make a stream of it no more.
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     return response
@@ -84,15 +85,16 @@ def headers(receipt: Receipt) -> dict[str, str]:
 
 
 def _deliver(
-    key: LicenseKey,
+    key: KeyDigest,
     answer: Answer | AnswerStream | ReplayedStream,
     chunks: Iterator[bytes],
+    *,
     content_type: str,
-    source: AnswerStream | ReplayedStream | None,
+    source: AnswerStream | ReplayedStream | None = None,
 ) -> Response:
     """A response whose receipt goes into its headers as far as it is filled in by now, and into the
     log when all is over; `source`, what the chunks are made of, is closed then."""
-    leases = services().leases
+    lease = services().lease
     fields = g.log_fields
     receipt = answer.receipt
 
@@ -106,9 +108,9 @@ def _deliver(
             delivered=whole,
         )
         if whole and "code" not in fields and receipt.balance is not None:
-            leases.delivered(key.license_id, receipt.hold_id)
+            lease.note_delivered(key.license_id, receipt.hold_id)
 
-    body = _Delivery(_in_pieces(chunks), source, ended, request.environ.get("gunicorn.socket"))
+    body = _Delivery(_in_pieces(chunks), source=source, ended=ended, connection=request.environ.get("gunicorn.socket"))
     response = Response(body, content_type=content_type)
     response.headers.update(headers(receipt))
     return response
@@ -126,6 +128,7 @@ class _Delivery:
     def __init__(
         self,
         chunks: Iterator[bytes],
+        *,
         source: AnswerStream | ReplayedStream | None,
         ended: Callable[[bool], None],
         connection: socket.socket | None,

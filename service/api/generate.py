@@ -2,19 +2,47 @@
 
 from typing import Any
 
-from flask import Response, json
+from flask import Response
+from marshmallow import Schema, fields, validate
 
-from ..completions import Call
-from ..open_hold import Receipt
+from .. import strict_json
+from ..gateway.completions import Call
+from ..gateway.live_hold import Receipt
+from ..gateway.message import Message, parse_object
+from ..gateway.sse import Event
+from ..gateway.streams import AnswerStream, ReplayedStream
+from ..gateway.survey import MAX_OUTPUT_TOKENS
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.body import MEBIBYTE, fingerprint
+from ..http.fields import MAX_MODEL, REQUIRED, Flag, GenerationHeaders, Request, Text, WholeNumber, bounds, length
+from ..http.request_log import note
+from ..http.services import services
 from ..problems import Problem
-from ..sse import Event
-from ..streams import AnswerStream, ReplayedStream
-from ..wire import Message, parsed
-from .access import note
 from .delivery import EVENTS, deliver_stream, deliver_whole, encode_event
-from .errors import document
-from .requests import MEBIBYTE, SECURITY, Blueprint, fingerprint, license_auth, license_key, services
-from .schemas import GenerateAnswer, GenerateRequest, GenerationHeaders
+
+
+class GenerateRequest(Request):
+    prompt = Text(required=True, error_messages=REQUIRED, validate=validate.Length(1, error="must not be empty"))
+    model = Text(validate=length(1, MAX_MODEL), error_messages=REQUIRED)
+    max_tokens = WholeNumber(validate=bounds(1, MAX_OUTPUT_TOKENS), error_messages=REQUIRED)
+    system = Text(allow_none=True, load_default=None, validate=validate.Length(1, error="must not be empty"))
+    stream = Flag(load_default=False, error_messages=REQUIRED, metadata={"description": "answer with events"})
+
+
+class CreditsAnswer(Schema):
+    charged = fields.Integer()
+    balance = fields.Integer()
+
+
+class GenerateAnswer(Schema):
+    id = fields.UUID()
+    model = fields.String()
+    text = fields.String()
+    stop_reason = fields.String()
+    usage = fields.Dict(metadata={"description": "as the upstream reports it: input_tokens, output_tokens, …"})
+    credits = fields.Nested(CreditsAnswer)
+
 
 blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
 
@@ -44,14 +72,13 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
     )
     if body["stream"]:
         stream = services().completions.stream(key, call)
-        return deliver_stream(key, stream, lambda event: _translate(stream, event), _error_data)
+        return deliver_stream(key, stream, translate=lambda event: _translate(stream, event), error_data=_error_data)
     answer = services().completions.answer(key, call)
     note(upstream_ms=answer.upstream_ms)
     if answer.message.is_empty_refusal():
         raise _refused()
     told = _answer(answer.receipt, answer.message, _text(answer.document))
-    encoded = (json.dumps(told, separators=(",", ":")) + "\n").encode()
-    return deliver_whole(key, answer, encoded)
+    return deliver_whole(key, answer, strict_json.encode(told) + b"\n")
 
 
 def _request(body: dict[str, Any]) -> dict[str, Any]:
@@ -86,23 +113,23 @@ def _text(message: dict[str, Any]) -> str:
 
 def _translate(stream: AnswerStream | ReplayedStream, event: Event) -> bytes:
     if event.name == "content_block_delta":
-        delta = parsed(event.data()).get("delta")
+        delta = parse_object(event.data()).get("delta")
         text = delta.get("text") if isinstance(delta, dict) else None
         if not isinstance(text, str) or not text:
             return b""
-        return encode_event("text", json.dumps({"text": text}, separators=(",", ":")).encode())
+        return encode_event("text", strict_json.encode({"text": text}))
     if event.name == "ping":
         return b": ping\n\n"
     if event.name == "message_stop":
         if stream.message.is_empty_refusal():
             raise _refused()
         told = _answer(stream.receipt, stream.message, None)
-        return encode_event("done", json.dumps(told, separators=(",", ":")).encode())
+        return encode_event("done", strict_json.encode(told))
     return b""
 
 
 def _error_data(problem: Problem, request_id: str) -> bytes:
-    return json.dumps(document(problem, request_id), separators=(",", ":")).encode()
+    return strict_json.encode(problem.document(request_id))
 
 
 def _refused() -> Problem:

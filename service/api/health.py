@@ -5,9 +5,11 @@ from typing import Any
 from flask import jsonify
 
 from .. import migrations
+from ..http.auth import no_auth
+from ..http.blueprint import Blueprint
+from ..http.services import services
 from ..problems import Problem
 from ..repository import processes
-from .requests import Blueprint, no_auth, services
 
 blueprint = Blueprint("health", no_auth)
 

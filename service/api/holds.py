@@ -3,18 +3,54 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from marshmallow import Schema, fields, validate
+
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.body import body as read_body
+from ..http.body import fingerprint
+from ..http.fields import REQUIRED, IdempotencyHeaders, Moment, Request, WholeNumber, bounds, check_amount
+from ..http.request_log import note
+from ..http.services import services
 from ..repository import holds
-from . import requests
-from .access import note
-from .requests import SECURITY, Blueprint, amount_in_range, fingerprint, license_auth, license_key, services
-from .schemas import (
-    HoldAnswer,
-    HoldRequest,
-    IdempotencyHeaders,
-    OpenHoldAnswer,
-    SettledHoldAnswer,
-    SettleRequest,
-)
+from .deductions import DeductionRequest
+
+MAX_HOLD_S = 24 * 3600
+DEFAULT_HOLD_S = 300
+
+
+class HoldRequest(DeductionRequest):
+    expires_in_s = WholeNumber(
+        load_default=DEFAULT_HOLD_S,
+        validate=bounds(1, MAX_HOLD_S),
+        error_messages=REQUIRED,
+        metadata={"description": "when it can no longer be settled; its credits are back a heartbeat (10 s) later"},
+    )
+
+
+class SettleRequest(Request):
+    amount = WholeNumber(
+        required=True,
+        error_messages=REQUIRED,
+        metadata={"minimum": 1, "description": "to charge nothing, release the hold"},
+    )
+
+
+class HoldAnswer(Schema):
+    id = fields.UUID()
+    amount = fields.Integer()
+    state = fields.String(validate=validate.OneOf(["held", "settled", "released"]))
+    expires_at = Moment()
+
+
+class OpenHoldAnswer(HoldAnswer):
+    available = fields.Integer(metadata={"description": "credits not set aside, after this hold"})
+
+
+class SettledHoldAnswer(HoldAnswer):
+    charged = fields.Integer()
+    balance = fields.Integer()
+
 
 blueprint = Blueprint("holds", license_auth)
 
@@ -26,16 +62,16 @@ blueprint = Blueprint("holds", license_auth)
 @blueprint.response(201, OpenHoldAnswer)
 def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Set credits aside until they are settled, released, or their time is over."""
-    amount = amount_in_range(body["amount"])
+    amount = check_amount(body["amount"])
     hold = holds.open_for_client(
         services().database,
         license_key(),
         uuid4(),
-        amount,
-        body["expires_in_s"],
-        headers["idempotency_key"],
-        fingerprint(),
-        body["reference"],
+        amount=amount,
+        expires_in_s=body["expires_in_s"],
+        idempotency_key=headers["idempotency_key"],
+        fingerprint=fingerprint(),
+        reference=body["reference"],
     )
     return {
         "id": hold.hold_id,
@@ -54,8 +90,8 @@ def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
     """Charge what was used, up to the amount held, and give the rest back.
 
     The same call again gives the same answer, so it needs no idempotency key."""
-    amount = amount_in_range(body["amount"])
-    settled = holds.settle(services().database, license_key(), hold_id, amount)
+    amount = check_amount(body["amount"])
+    settled = holds.settle(services().database, license_key(), hold_id, amount=amount)
     note(credits=amount)
     return {
         "id": hold_id,
@@ -72,6 +108,6 @@ def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
 @blueprint.response(200, HoldAnswer)
 def release_hold(hold_id: UUID) -> Any:
     """Give all of the hold back. The same call again gives the same answer."""
-    requests.body()  # none is needed, and one that is too large is refused here as anywhere
+    read_body()  # none is needed, and one that is too large is refused here as anywhere
     released = holds.release(services().database, license_key(), hold_id)
     return {"id": hold_id, "amount": released.amount, "state": released.state, "expires_at": released.expires_at}

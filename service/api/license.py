@@ -2,9 +2,56 @@
 
 from typing import Any
 
+from marshmallow import Schema, fields, validate
+
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.fields import Moment, bounds
+from ..http.services import services
 from ..repository import licenses
-from .requests import SECURITY, Blueprint, license_auth, license_key, services
-from .schemas import EntriesAnswer, LicenseAnswer, PageQuery
+
+MAX_PAGE = 100
+
+
+class LicenseAnswer(Schema):
+    license_id = fields.UUID()
+    name = fields.String()
+    status = fields.String(validate=validate.OneOf(["active", "suspended", "expired"]))
+    expires_at = Moment()
+    balance = fields.Integer()
+    held = fields.Integer()
+    available = fields.Integer()
+
+
+class PageQuery(Schema):
+    error_messages = {"unknown": "is not a parameter of this request"}
+
+    cursor = fields.Integer(
+        load_default=None,
+        validate=bounds(1, 2**63 - 1),
+        error_messages={"invalid": "must be a next_cursor of an earlier page"},
+    )
+    limit = fields.Integer(
+        load_default=50, validate=bounds(1, MAX_PAGE), error_messages={"invalid": "must be a whole number"}
+    )
+
+
+class EntryAnswer(Schema):
+    entry_no = fields.Integer()
+    kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund"]))
+    amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
+    balance_after = fields.Integer()
+    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, deduction or hold"})
+    reference = fields.String()
+    model = fields.String()
+    usage = fields.Dict()
+    created_at = Moment()
+
+
+class EntriesAnswer(Schema):
+    entries = fields.List(fields.Nested(EntryAnswer))
+    next_cursor = fields.Integer(metadata={"description": "null on the last page"})
+
 
 blueprint = Blueprint("license", license_auth)
 
@@ -25,6 +72,6 @@ def list_entries(query: dict[str, Any]) -> Any:
     """The statement, newest first. `cursor` is the `next_cursor` of the page before."""
     limit = query["limit"]
     # One more than asked for tells whether there is another page.
-    entries = licenses.list_entries(services().database, license_key(), query["cursor"], limit + 1)
+    entries = licenses.list_entries(services().database, license_key(), before=query["cursor"], limit=limit + 1)
     page = entries[:limit]
     return {"entries": page, "next_cursor": page[-1].entry_no if len(entries) > limit else None}

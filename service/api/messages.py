@@ -9,18 +9,52 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Response, json, request
+from flask import Response, request
+from marshmallow import Schema, fields, validate
 
-from ..completions import Call
-from ..open_hold import Receipt
+from .. import strict_json
+from ..gateway.completions import Call
+from ..gateway.live_hold import Receipt
+from ..gateway.sse import Event
+from ..gateway.survey import MAX_OUTPUT_TOKENS
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.body import MEBIBYTE, body, fingerprint
+from ..http.errors import wire_document
+from ..http.fields import MAX_MODEL, REQUIRED, AnyObject, Flag, GenerationHeaders, Text, WholeNumber, bounds, length
+from ..http.request_log import note
+from ..http.services import services
 from ..problems import Problem
 from ..repository import licenses
-from ..sse import Event
-from .access import note
 from .delivery import EVENTS, deliver_stream, deliver_whole, headers
-from .errors import wire_document
-from .requests import MEBIBYTE, SECURITY, Blueprint, body, fingerprint, license_auth, license_key, services
-from .schemas import AnyObject, GenerationHeaders, MessagesRequest, WireError
+
+
+class MessagesRequest(AnyObject):
+    """A request to the Messages API: only what its cost depends on is looked at."""
+
+    model = Text(required=True, validate=length(1, MAX_MODEL), error_messages=REQUIRED)
+    max_tokens = WholeNumber(required=True, validate=bounds(0, MAX_OUTPUT_TOKENS), error_messages=REQUIRED)
+    messages = fields.List(fields.Raw(), required=True, error_messages={**REQUIRED, "invalid": "must be a list"})
+    stream = Flag(allow_none=True)
+
+
+class WireErrorDetails(AnyObject):
+    error_code = fields.String(metadata={"description": "stable; branch on this"})
+
+
+class WireErrorBody(Schema):
+    type = fields.String()
+    message = fields.String()
+    details = fields.Nested(WireErrorDetails)
+
+
+class WireError(Schema):
+    """An error as the Messages API has it."""
+
+    type = fields.String(validate=validate.Equal("error"))
+    error = fields.Nested(WireErrorBody)
+    request_id = fields.String()
+
 
 blueprint = Blueprint("messages", license_auth, body_limit=32 * MEBIBYTE)
 
@@ -28,7 +62,8 @@ _ERROR = {"description": "An error", "content": {"application/json": {"schema": 
 _DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": {"default": _ERROR}}
 
 _HEADERS = ("anthropic-version", "anthropic-beta")
-# Of the receipt; what was held is not among it, so that a replay's end is the same to the byte.
+# What of the receipt stands in the comment at the end of a stream. A replay must end with the same bytes,
+# and it has held nothing: so obol-credits-held is not among these.
 _TOLD_AT_THE_END = ("obol-credits-charged", "obol-credits-balance")
 
 _QUERY = ("beta", "limit", "before_id", "after_id")
@@ -57,7 +92,7 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
     )
     if document.get("stream"):
         stream = services().completions.stream(key, call)
-        return deliver_stream(key, stream, _translator(stream.receipt), _error_data)
+        return deliver_stream(key, stream, translate=_translator(stream.receipt), error_data=_error_data)
     answer = services().completions.answer(key, call)
     note(upstream_ms=answer.upstream_ms)
     return deliver_whole(key, answer, answer.body)
@@ -122,4 +157,4 @@ def _translator(receipt: Receipt) -> Callable[[Event], bytes]:
 def _error_data(problem: Problem, request_id: str) -> bytes:
     if problem.reply is not None:
         return problem.reply.body
-    return json.dumps(wire_document(problem, request_id), separators=(",", ":")).encode()
+    return strict_json.encode(wire_document(problem, request_id))

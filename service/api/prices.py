@@ -3,9 +3,45 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from marshmallow import Schema, fields
+
+from ..http.auth import SECURITY, license_auth, license_key
+from ..http.blueprint import Blueprint
+from ..http.fields import Moment
+from ..http.services import services
 from ..repository import licenses, prices
-from .requests import SECURITY, Blueprint, license_auth, license_key, services
-from .schemas import PricesAnswer
+
+
+def _figure() -> fields.Integer:
+    return fields.Integer(dump_default=None, metadata={"description": "null: not sold from then on"})
+
+
+class PriceTierAnswer(Schema):
+    above_input_tokens = fields.Integer(
+        metadata={"description": "of the prompt, cache reads and writes included; then these are for every token"}
+    )
+    input = fields.Integer()
+    output = fields.Integer()
+    cache_write_5m = fields.Integer()
+    cache_write_1h = fields.Integer()
+    cache_read = fields.Integer()
+
+
+class PriceAnswer(Schema):
+    model = fields.String(metadata={"description": "a model's name, or the beginning of names and `*`"})
+    effective_from = Moment()
+    input = _figure()
+    output = _figure()
+    cache_write_5m = _figure()
+    cache_write_1h = _figure()
+    cache_read = _figure()
+    tiers = fields.List(fields.Nested(PriceTierAnswer), dump_default=[])
+
+
+class PricesAnswer(Schema):
+    unit = fields.String()
+    prices = fields.List(fields.Nested(PriceAnswer))
+
 
 blueprint = Blueprint("prices", license_auth)
 

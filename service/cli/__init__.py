@@ -10,10 +10,10 @@ from typing import NoReturn
 import click
 
 from ..config import ConfigError
-from ..embedded import EmbeddedError
+from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import operator, prices, serving
+from . import ledger, licenses, prices, serving
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, fail
 
 
@@ -23,7 +23,7 @@ def cli() -> None:
     """Obol sells AI answers for prepaid credits, each paid for exactly once."""
 
 
-for command in (*serving.COMMANDS, *operator.COMMANDS, *prices.COMMANDS):
+for command in (*serving.COMMANDS, *licenses.COMMANDS, *ledger.COMMANDS, *prices.COMMANDS):
     cli.add_command(command)
 
 

@@ -107,6 +107,7 @@ class Words(click.ParamType[str]):
         return str(value)
 
 
+CREDITS = click.IntRange(0, 2**63 - 1)
 IDEMPOTENCY_KEY = Words(1, 255)
 NAME = Words(0, 200)
 REFERENCE = Words(0, 500)

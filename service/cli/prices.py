@@ -7,8 +7,9 @@ from typing import Any, TextIO
 import click
 
 from ..pricefile import MAX_FIGURE, NewPrice, PriceFileError, pattern_error, read
-from ..pricing import CLASSES, Price, PriceRow
+from ..pricing import CLASSES, Price
 from ..repository import prices as repository
+from ..repository.prices import PriceRow
 from .common import Expiry, as_json, moment, owner, say
 
 

@@ -4,12 +4,12 @@ import os
 import signal
 import sys
 import threading
-from uuid import uuid4
 
 import click
 
-from .. import keys, migrations, sandbox
+from .. import migrations, operator
 from ..config import Config
+from ..dev import sandbox
 from ..repository import licenses
 from .common import WRONG_USAGE, database, environment, fail
 
@@ -42,10 +42,7 @@ def _demo_license(config: Config) -> None:
         if licenses.overview(opened):
             click.echo("Licenses are there already; `obol license create` makes another key.")
             return
-        license_id = uuid4()
-        key = keys.make(license_id)
-        made = keys.LicenseKey(license_id, keys.digest(key))
-        licenses.create(opened, made, "demo", None, DEMO_CREDITS, keys.digest("demo"))
+        key = operator.create_license(opened, credits=DEMO_CREDITS, name="demo").license_key
     click.echo(
         f"A demo license with {DEMO_CREDITS} credits. This is its key; it is shown only now:\n\n    {key}\n\n"
         "Once the server is up, try:\n\n"

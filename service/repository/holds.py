@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from ..db import Database
-from ..keys import LicenseKey
-from ..pricing import HoldSize, Price, Usage
+from ..keys import KeyDigest
+from ..pricing import Price, Usage
 
 _OPEN = text(
     "SELECT * FROM obol.open_hold(:license_id, :digest, :hold_id, :process_id, :amount, :min_amount, "
@@ -21,35 +21,91 @@ _CHECK = text(
     ":idempotency_key, :fingerprint)"
 )
 _SETTLE = text(
-    "SELECT * FROM obol.settle_within(:license_id, :digest, :hold_id, :process_id, :amount, "
-    "CAST(:usage AS jsonb), :answer, :answer_ttl_s, :limit)"
+    "SELECT * FROM obol.settle_hold(:license_id, :digest, :hold_id, :process_id, :amount, "
+    "CAST(:usage AS jsonb), :answer, :answer_ttl_s, :max_credits)"
 )
 _RELEASE = text("SELECT * FROM obol.release_hold(:license_id, :digest, :hold_id, :process_id)")
-_RELEASE_EXPIRED = text(
-    "SELECT obol.release_expired_holds(:batch_size, CAST(:process_id AS uuid), "
-    "CAST(:live_holds AS uuid[]), CAST(:orphans_before AS timestamptz))"
+_DUE = text(
+    "SELECT * FROM obol.due_holds(CAST(:process_id AS uuid), CAST(:live_holds AS uuid[]), "
+    "CAST(:orphans_before AS timestamptz))"
 )
-_NOTE_DELIVERIES = text("SELECT obol.note_deliveries(CAST(:license_ids AS uuid[]), CAST(:hold_ids AS uuid[]))")
+_EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
+_NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]))")
 _UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
 
-_BATCH_SIZE = 100
+
+class HoldAmounts(NamedTuple):
+    """Credits to set aside for a call, and the least with which it is worth making."""
+
+    amount: int
+    min_amount: int
+
+
+class Admission(NamedTuple):
+    """What admission found. `outcome` is "opened", "checked" or "replayed"; the hold's fields are
+    None where none was opened, and `charge`, `balance` and the sealed `answer` are those of a replay."""
+
+    outcome: str
+    hold_id: UUID | None
+    amount: int | None
+    expires_at: datetime | None
+    available: int | None
+    charge: int | None
+    balance: int | None
+    answer: bytes | None
+
+
+class SettledHold(NamedTuple):
+    """What a hold was charged, the balance after that, and the hold as it was opened."""
+
+    charge: int
+    shortfall: int
+    balance: int
+    amount: int
+    expires_at: datetime | None
+
+
+class ReleasedHold(NamedTuple):
+    """A hold that ended at nothing."""
+
+    amount: int
+    state: str
+    expires_at: datetime | None
+
+
+class DueHolds(NamedTuple):
+    """Holds of one license that are to be given back."""
+
+    license_id: UUID
+    hold_ids: list[UUID]
+
+
+class UndeliveredHold(NamedTuple):
+    """A charge whose answer may not have reached its client."""
+
+    license_id: UUID
+    hold_id: UUID
+    charge: int
+    model: str
+    settled_at: datetime
 
 
 def open_for_client(
     db: Database,
-    key: LicenseKey,
+    key: KeyDigest,
     hold_id: UUID,
+    *,
     amount: int,
     expires_in_s: int,
-    idempotency_key: str | None,
-    fingerprint: bytes,
-    reference: str | None,
-) -> Row[Any]:
-    """Open a client's own hold: hold_id, amount, expires_at, available (as they were, when replayed).
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+    reference: str | None = None,
+) -> Admission:
+    """Open a client's own hold; replayed, its fields are as they were.
 
     Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
     """
-    return db.row(
+    row = db.row(
         _OPEN,
         license_id=key.license_id,
         digest=key.digest,
@@ -64,32 +120,33 @@ def open_for_client(
         fingerprint=fingerprint,
         reference=reference,
     )
+    return Admission._make(row)
 
 
 def open_for_process(
     db: Database,
-    key: LicenseKey,
+    key: KeyDigest,
     hold_id: UUID,
+    *,
     process_id: UUID,
-    size: HoldSize,
+    amounts: HoldAmounts,
     model: str,
     price: Price | None,
-    idempotency_key: str | None,
-    fingerprint: bytes,
-) -> Row[Any]:
-    """Open a hold for a generation: outcome (opened, replayed), hold_id, amount, available and,
-    when replayed, charge, balance and the sealed answer.
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+) -> Admission:
+    """Open a hold for a generation, or find the answer that the idempotency key names.
 
     Raises: Problem license_*, idempotency_*, answer_gone, model_not_priced, insufficient_credits.
     """
-    return db.row(
+    row = db.row(
         _OPEN,
         license_id=key.license_id,
         digest=key.digest,
         hold_id=hold_id,
         process_id=process_id,
-        amount=size.amount,
-        min_amount=size.min_amount,
+        amount=amounts.amount,
+        min_amount=amounts.min_amount,
         expires_in_s=None,
         model=model,
         price=None if price is None else json.dumps(dict(price)),
@@ -97,23 +154,24 @@ def open_for_process(
         fingerprint=fingerprint,
         reference=None,
     )
+    return Admission._make(row)
 
 
 def check_admission(
     db: Database,
-    key: LicenseKey,
+    key: KeyDigest,
     hold_id: UUID,
+    *,
     model: str,
     price: Price | None,
-    idempotency_key: str | None,
-    fingerprint: bytes,
-) -> Row[Any]:
-    """Everything that open_for_process checks but the credits, without a hold: outcome (checked,
-    replayed), available and, when replayed, what open_for_process gives.
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+) -> Admission:
+    """Everything that open_for_process checks but the credits, without a hold.
 
     Raises: Problem license_*, idempotency_*, answer_gone, model_not_priced.
     """
-    return db.row(
+    row = db.row(
         _CHECK,
         license_id=key.license_id,
         digest=key.digest,
@@ -123,28 +181,26 @@ def check_admission(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
     )
+    return Admission._make(row)
 
 
 def settle(
     db: Database,
-    key: LicenseKey,
+    key: KeyDigest,
     hold_id: UUID,
+    *,
     amount: int,
     process_id: UUID | None = None,
     usage: Usage | None = None,
     answer: bytes | None = None,
     answer_ttl_s: int | None = None,
-    limit: int | None = None,
-) -> Row[Any]:
-    """End a hold at `amount`: charge, shortfall, balance, and the hold's amount and expires_at.
-
-    `limit` is what the client pays at most; the rest is shortfall.
-
-    The same again gives the same.
+    max_credits: int | None = None,
+) -> SettledHold:
+    """End a hold at `amount`; what is above `max_credits` is shortfall. The same again gives the same.
 
     Raises: Problem license_invalid, hold_not_found, hold_not_open, settle_exceeds_hold.
     """
-    return db.row(
+    row = db.row(
         _SETTLE,
         license_id=key.license_id,
         digest=key.digest,
@@ -154,45 +210,52 @@ def settle(
         usage=None if usage is None else json.dumps(dict(usage)),
         answer=answer,
         answer_ttl_s=answer_ttl_s,
-        limit=limit,
+        max_credits=max_credits,
     )
+    return SettledHold._make(row)
 
 
-def release(db: Database, key: LicenseKey, hold_id: UUID, process_id: UUID | None = None) -> Row[Any]:
-    """End a hold at nothing: amount, state, expires_at. The same again gives the same.
+def release(db: Database, key: KeyDigest, hold_id: UUID, *, process_id: UUID | None = None) -> ReleasedHold:
+    """End a hold at nothing. The same again gives the same.
 
     Raises: Problem license_invalid, hold_not_found, hold_not_open.
     """
-    return db.row(_RELEASE, license_id=key.license_id, digest=key.digest, hold_id=hold_id, process_id=process_id)
+    row = db.row(_RELEASE, license_id=key.license_id, digest=key.digest, hold_id=hold_id, process_id=process_id)
+    return ReleasedHold._make(row)
 
 
-def release_expired(
+def due(
     db: Database,
     process_id: UUID | None = None,
     live_holds: Sequence[UUID] = (),
+    *,
     orphans_before: datetime | None = None,
-) -> int:
-    """Give back one batch of expired holds, the dead processes' holds and this process's
-    orphans; returns how many. Ask again until it is 0."""
-    (released,) = db.row(
-        _RELEASE_EXPIRED,
-        batch_size=_BATCH_SIZE,
+) -> list[DueHolds]:
+    """Holds to be given back, by license, a thousand at most: clients' whose time has come, dead
+    processes', and this process's orphans, which are not among `live_holds`."""
+    rows = db.rows(
+        _DUE,
         process_id=process_id,
         live_holds=[str(hold_id) for hold_id in live_holds],
         orphans_before=orphans_before,
     )
-    return int(released)
+    return [DueHolds._make(row) for row in rows]
 
 
-def note_deliveries(db: Database, delivered: Sequence[tuple[UUID, UUID]]) -> None:
-    """Note (license id, hold id) pairs whose answers were written to the client to the end."""
-    db.row(
-        _NOTE_DELIVERIES,
-        license_ids=[str(license_id) for license_id, _ in delivered],
-        hold_ids=[str(hold_id) for _, hold_id in delivered],
-    )
+def expire(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> int:
+    """Give holds of a license back that are due; returns how many had not ended before.
+
+    Raises: Problem database_error, when the license is busy for long.
+    """
+    (count,) = db.row(_EXPIRE, license_id=license_id, hold_ids=[str(hold_id) for hold_id in hold_ids])
+    return int(count)
 
 
-def undelivered(db: Database) -> list[Row[Any]]:
-    """Settled, keyless and never noted as delivered: license_id, hold_id, charge, model, settled_at."""
-    return db.rows(_UNDELIVERED)
+def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> None:
+    """Note that the answers of these holds of a license were written to the client to the end."""
+    db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=[str(hold_id) for hold_id in hold_ids])
+
+
+def undelivered(db: Database) -> list[UndeliveredHold]:
+    """Charges that were never noted as delivered and whose answers no retry can get, oldest first."""
+    return [UndeliveredHold._make(row) for row in db.rows(_UNDELIVERED)]

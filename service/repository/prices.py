@@ -3,20 +3,38 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from ..db import Database
-from ..pricing import Price, PriceRow
+from ..pricing import Price
 
-_BOOK = text("SELECT model_pattern, effective_from, price FROM obol.price_book")
+_LIST = text("SELECT * FROM obol.list_prices()")
 _SET = text("SELECT * FROM obol.set_prices(CAST(:rows AS jsonb), :dry_run) ORDER BY model_pattern, effective_from")
 
 
+class PriceRow(NamedTuple):
+    """One line of the price book: `pattern` is a model's name, or its beginning and `*`; without a
+    price, what it names is not sold from then on."""
+
+    pattern: str
+    effective_from: datetime
+    price: Price | None
+
+
+class PriceChange(NamedTuple):
+    """What was in force for a pattern from a time on, and what is now; None: not sold."""
+
+    model_pattern: str
+    effective_from: datetime
+    before: Price | None
+    after: Price | None
+
+
 def book(db: Database) -> list[PriceRow]:
-    """Every row of the price book, in no order. A price of None ends its pattern."""
-    return [PriceRow(row.model_pattern, row.effective_from, row.price) for row in db.rows(_BOOK)]
+    """Every row of the price book, in no order."""
+    return [PriceRow._make(row) for row in db.rows(_LIST)]
 
 
 def current(rows: Iterable[PriceRow], at: datetime) -> list[PriceRow]:
@@ -31,11 +49,10 @@ def current(rows: Iterable[PriceRow], at: datetime) -> list[PriceRow]:
 
 def set_prices(
     db: Database, rows: Iterable[tuple[str, datetime | None, Price | None]], *, dry_run: bool = False
-) -> list[Row[Any]]:
+) -> list[PriceChange]:
     """Write prices, all or none: of a pattern, from a time on (None: now), or None to end the pattern.
 
-    Returns what changes, by pattern: model_pattern, effective_from, before, after. What the book
-    says already is not among it.
+    Returns what changes, by pattern. What the book says already is not among it.
 
     Raises: Problem amount_invalid, for a time that is past.
     """
@@ -47,4 +64,4 @@ def set_prices(
         }
         for pattern, effective_from, price in rows
     ]
-    return db.rows(_SET, rows=json.dumps(documents), dry_run=dry_run)
+    return [PriceChange._make(row) for row in db.rows(_SET, rows=json.dumps(documents), dry_run=dry_run)]

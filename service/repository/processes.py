@@ -1,4 +1,4 @@
-"""Leases of serving processes, and the state of the database as a whole."""
+"""Lease of serving processes, and the state of the database as a whole."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from ..db import Database
 
-_HEARTBEAT = text("SELECT obol.heartbeat(:process_id, :lease_s)")
-_PURGE = text("SELECT obol.purge_expired()")
-_REVISION = text("SELECT version_num FROM obol.schema_revision")
+_HEARTBEAT = text("SELECT * FROM obol.heartbeat(:process_id, :lease_s)")
+_PURGE = text("SELECT * FROM obol.purge_expired()")
+_REVISION = text("SELECT * FROM obol.current_revision()")
 _EXCESS = text(
     "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls "
     "OR EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'obol' "
@@ -32,10 +32,9 @@ def purge(db: Database) -> int:
 
 
 def revision(db: Database) -> str | None:
-    """The migration that the database is at."""
-    for (version,) in db.rows(_REVISION):
-        return str(version)
-    return None
+    """The migration that the database is at; None before the first one has ended."""
+    (version,) = db.row(_REVISION)
+    return None if version is None else str(version)
 
 
 def login_can_do_too_much(db: Database) -> bool:

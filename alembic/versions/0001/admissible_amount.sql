@@ -1,0 +1,42 @@
+-- The order in which admission refuses a license, once its key is good and there is nothing to
+-- replay: INACTIVE_LICENSE, EXPIRED_LICENSE, MODEL_NOT_PRICED, INSUFFICIENT_CREDITS. It runs
+-- after a guarded write has failed, to find out why.
+-- Returns what is available, when that is at least p_min_amount. Raises 40001 when even p_amount
+-- is available (null: any amount is welcome): then another call moved the row between the two
+-- statements, and the caller asks again with the same id.
+CREATE OR REPLACE FUNCTION obol.admissible_amount(
+    p_license_id uuid,
+    p_min_amount bigint,
+    p_amount bigint,
+    p_model text,
+    p_is_priced boolean
+) RETURNS bigint
+LANGUAGE plpgsql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_available bigint;
+BEGIN
+    PERFORM obol.check_active(p_license_id);
+    IF NOT p_is_priced THEN
+        RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+            USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+    END IF;
+    SELECT l.balance - l.held INTO v_available
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_available < p_min_amount THEN
+        RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are needed and % are available',
+                p_min_amount, v_available
+            USING ERRCODE = 'OB402',
+                  DETAIL = json_build_object('required', p_min_amount, 'available', v_available),
+                  HINT = 'Have credits granted, or ask for less.';
+    END IF;
+    IF v_available >= p_amount THEN
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+    RETURN v_available;
+END
+$$;
+
+REVOKE ALL ON FUNCTION obol.admissible_amount(uuid, bigint, bigint, text, boolean) FROM PUBLIC;

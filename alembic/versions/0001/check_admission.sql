@@ -1,0 +1,33 @@
+-- Everything that open_hold checks but the credits, and nothing is set aside: for a call whose
+-- size has to be found out first, at the upstream. outcome: 'replayed' as in open_hold, or
+-- 'checked' with what is available.
+-- Errors: those of open_hold, in its order, but INSUFFICIENT_CREDITS.
+CREATE OR REPLACE FUNCTION obol.check_admission(
+    p_license_id uuid,
+    p_key_digest bytea,
+    p_hold_id uuid,
+    p_model text,
+    p_price jsonb,
+    p_idempotency_key text,
+    p_fingerprint bytea
+) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
+                 available bigint, charge bigint, balance bigint, answer bytea)
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id, p_idempotency_key, p_fingerprint) r;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
+                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL),
+                        NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+REVOKE ALL ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea) TO obol_service;

@@ -1,0 +1,21 @@
+-- What the holds say of their charges: see verify.
+CREATE OR REPLACE FUNCTION obol.verify_holds()
+RETURNS TABLE (license_id uuid, rule text, detail text)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has %s', h.hold_id, h.state, count(e.entry_no))
+      FROM obol.holds h
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = h.license_id AND e.cause_id = h.hold_id AND e.kind = 'charge'
+     GROUP BY h.license_id, h.hold_id, h.state
+    HAVING count(e.entry_no) <> (h.state = 'settled')::integer
+    UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+$$;
+
+REVOKE ALL ON FUNCTION obol.verify_holds() FROM PUBLIC;

@@ -1,0 +1,122 @@
+"""The commands for licenses and their keys."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import click
+
+from .. import operator
+from ..repository import licenses
+from ..repository.licenses import License
+from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, Id, as_json, moment, owner, say
+
+
+@click.group()
+def license() -> None:
+    """Licenses and their keys."""
+
+
+@license.command()
+@click.option("--credits", "amount", required=True, type=CREDITS, help="The opening grant.")
+@click.option("--name", default="", type=NAME, help="For you to know it by.")
+@click.option("--expires", type=Expiry(), help="When it ends, e.g. 2027-01-31T00:00:00Z. Default: never.")
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
+@as_json
+def create(*, amount: int, name: str, expires: datetime | None, idempotency_key: str | None, as_json: bool) -> None:
+    """Make a license and print its key, which is shown only this once."""
+    with owner() as database:
+        new = operator.create_license(
+            database, credits=amount, name=name, expires_at=expires, idempotency_key=idempotency_key
+        )
+    text = (
+        f"License {new.license_id} was made by this idempotency key before, and its key was shown then.\n"
+        f"If it is lost: obol license rotate {new.license_id}"
+        if new.license_key is None
+        else f"License {new.license_id} with {new.balance} credits. Its key, shown only now:\n\n    {new.license_key}\n"
+    )
+    document = {"license_id": str(new.license_id), "license_key": new.license_key, "balance": new.balance}
+    say(document, text, as_json)
+
+
+def _license_document(row: License) -> dict[str, Any]:
+    return {
+        "license_id": str(row.license_id),
+        "name": row.name,
+        "status": row.status,
+        "expires_at": moment(row.expires_at),
+        "balance": row.balance,
+        "held": row.held,
+        "available": row.available,
+    }
+
+
+def _license_line(row: License) -> str:
+    expires = f", until {moment(row.expires_at)}" if row.expires_at else ""
+    return f"{row.license_id}  {row.status}{expires}, balance {row.balance}, held {row.held}  {row.name}"
+
+
+@license.command(name="list")
+@as_json
+def list_licenses(as_json: bool) -> None:
+    """All licenses, oldest first."""
+    with owner() as database:
+        rows = licenses.overview(database)
+    text = "\n".join(map(_license_line, rows)) or "No licenses yet: obol license create --credits 1000"
+    say([_license_document(row) for row in rows], text, as_json)
+
+
+@license.command()
+@click.argument("license_id", type=Id())
+@as_json
+def show(license_id: UUID, as_json: bool) -> None:
+    """One license."""
+    with owner() as database:
+        row = licenses.show(database, license_id)
+    say(_license_document(row), _license_line(row), as_json)
+
+
+def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
+    with owner() as database:
+        licenses.set_status(database, license_id, status)
+        row = licenses.show(database, license_id)
+    say(_license_document(row), _license_line(row), as_json)
+
+
+@license.command()
+@click.argument("license_id", type=Id())
+@as_json
+def suspend(license_id: UUID, as_json: bool) -> None:
+    """Refuse the license from the next call on; calls that run are finished and paid for."""
+    _set_status(license_id, "suspended", as_json)
+
+
+@license.command()
+@click.argument("license_id", type=Id())
+@as_json
+def resume(license_id: UUID, as_json: bool) -> None:
+    """Let a suspended license be used again."""
+    _set_status(license_id, "active", as_json)
+
+
+@license.command()
+@click.argument("license_id", type=Id())
+@click.option(
+    "--overlap-s",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="How long older keys stay good.",
+)
+@as_json
+def rotate(license_id: UUID, overlap_s: int, as_json: bool) -> None:
+    """Make a new key and let the older ones end."""
+    with owner() as database:
+        new = operator.rotate_key(database, license_id, overlap_s)
+    ends_at = moment(new.older_keys_end_at)
+    text = f"The new key, shown only now:\n\n    {new.license_key}\n\nKeys before it end at {ends_at}."
+    document = {"license_id": str(license_id), "license_key": new.license_key, "older_keys_end_at": ends_at}
+    say(document, text, as_json)
+
+
+COMMANDS = (license,)

@@ -1,0 +1,157 @@
+"""A hold of this process while a call is in flight, and its two ends.
+
+    held --settle--> settled        the answer's end leaves only after this commit
+      '---release--> released       the model gave no answer: nothing is charged
+
+On every line between the two, this process may die: the hold then ends with its lease, and nobody
+is charged.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from .. import pricing
+from ..db import Database
+from ..keys import KeyDigest
+from ..lease import Lease
+from ..problems import Problem
+from ..repository import holds
+from .message import Message, unreadable
+from .transcript import ANSWER_TTL_S, Transcript
+from .usage import count_unpriced, read_usage
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass
+class Receipt:
+    """What a call cost: `charged` and `balance` once its hold has ended (no balance when nothing
+    was charged); `max_tokens` and `held` of the call that was made, None for a replay."""
+
+    hold_id: UUID
+    charged: int | None = None
+    balance: int | None = None
+    max_tokens: int | None = None
+    held: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveHold:
+    """Credits set aside for one call.
+
+    Args:
+        receipt: filled in when the hold is settled.
+        price: frozen when the hold was opened; usage is charged at it whatever the book says since.
+        models: the one that was asked for, and those that may answer in its place.
+        max_credits: what the client will pay at most; None: whatever it costs.
+        transcript: keeps the answer for a retry; it keeps nothing for a call without a key.
+    """
+
+    database: Database
+    lease: Lease
+    key: KeyDigest
+    receipt: Receipt
+    price: pricing.Price
+    models: Sequence[str]
+    max_credits: int | None
+    transcript: Transcript
+
+    def settle(self, message: Message) -> None:
+        """Charge what an answer used that came whole. An empty refusal is delivered and costs nothing.
+
+        Raises:
+            Problem: the answer must not be delivered. Nothing was charged, or it is given back.
+        """
+        if message.is_empty_refusal():
+            # The upstream shows tokens for these and charges nothing; nor do we.
+            self._release("refusal", None)
+            self.receipt.charged = 0
+            return
+        usage = read_usage(message.usage, answered_by=message.model, models=self.models, price=self.price)
+        if usage is None:
+            log.error("usage_missing", hold_id=str(self.receipt.hold_id))
+            self._release("usage_missing", message.usage)
+            raise unreadable()
+        if unpriced := count_unpriced(message.usage):
+            log.error("usage_unpriced", hold_id=str(self.receipt.hold_id), requests=unpriced)
+        amount = pricing.charge(self.price, usage)
+        if amount > (self.receipt.held or 0):
+            # The hold was meant to be an upper bound. Something costs more than survey.py knows.
+            log.error("hold_exceeded", hold_id=str(self.receipt.hold_id), held=self.receipt.held, amount=amount)
+        self._charge(amount, usage)
+
+    def _charge(self, amount: int, usage: pricing.Usage) -> None:
+        sealed = self.transcript.seal(self.key.license_id, self.receipt.hold_id)
+        try:
+            settled = self._repeat_while_alive(
+                lambda: holds.settle(
+                    self.database,
+                    self.key,
+                    self.receipt.hold_id,
+                    amount=amount,
+                    process_id=self.lease.process_id,
+                    usage=usage,
+                    answer=sealed,
+                    answer_ttl_s=ANSWER_TTL_S,
+                    max_credits=self.max_credits,
+                )
+            )
+        except Problem as problem:
+            # Charged or not, the answer stays here; the heartbeat undoes what there is to undo.
+            self.lease.withhold(self.key, self.receipt.hold_id)
+            log.error("answer_withheld", hold_id=str(self.receipt.hold_id), problem=str(problem), upstream_usage=usage)
+            raise Problem(
+                "database_error",
+                "The answer could not be paid for and was withheld. Ask again: with the same Idempotency-Key you get "
+                "it if it was charged after all; without one, such a charge is given back.",
+                retry_after_s=1,
+            ) from problem
+        if settled.shortfall:
+            log.error("shortfall", hold_id=str(self.receipt.hold_id), credits=settled.shortfall)
+        self.receipt.charged, self.receipt.balance = settled.charge, settled.balance
+
+    def fail(self, error: Exception, usage: dict[str, Any] | None = None) -> None:
+        """Release the hold because there will be no answer.
+
+        Args:
+            error: why.
+            usage: what the upstream said so far that it has used; it may charge us for it.
+        """
+        self._release(error.code if isinstance(error, Problem) else type(error).__name__, usage)
+
+    def _release(self, reason: str, usage: dict[str, Any] | None) -> None:
+        counts = {name: count for name, count in (usage or {}).items() if type(count) is int}
+        if counts:
+            log.warning("operator_loss", hold_id=str(self.receipt.hold_id), reason=reason, upstream_usage=counts)
+        try:
+            self._repeat_while_alive(
+                lambda: holds.release(self.database, self.key, self.receipt.hold_id, process_id=self.lease.process_id)
+            )
+        except Problem as problem:
+            log.error("release_left_to_heartbeat", hold_id=str(self.receipt.hold_id), problem=str(problem))
+            self.lease.withhold(self.key, self.receipt.hold_id)
+
+    def let_go(self) -> None:
+        """Nothing more will be done with the hold here."""
+        self.lease.let_go(self.receipt.hold_id)
+
+    def _repeat_while_alive(self, call: Callable[[], T]) -> T:
+        """Ask until the database answers, for as long as the lease lives: unlike admission, an
+        end must not give up because the pool is busy or the server restarts."""
+        pause_s = 0.05
+        while True:
+            try:
+                return call()
+            except Problem as problem:
+                # Retry-After is on the problems that time can mend; a missing right is not one.
+                if problem.retry_after is None or not self.lease.is_alive():
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 1.0)

@@ -1,0 +1,49 @@
+"""Who asks: the credentials of a request."""
+
+from collections.abc import Callable
+
+from flask import g, request
+
+from .. import keys
+from ..keys import KeyDigest
+from ..problems import Problem
+from .request_log import note
+
+
+def license_auth() -> None:
+    """Requires a license key: `Authorization: Bearer KEY` or `x-api-key: KEY`.
+
+    Whether it is a good one is found out later, by `license_key`: the shape of a request is
+    judged before the license is.
+    """
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not presented:
+        presented = request.headers.get("x-api-key", "")
+    if not presented.strip():
+        raise Problem(
+            "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
+        )
+    g.presented_key = presented.strip()
+
+
+def no_auth() -> None:
+    """Open to everybody."""
+
+
+SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {
+    license_auth: [{"license_key": []}, {"x_api_key": []}],
+    no_auth: [],
+}
+
+
+def license_key() -> KeyDigest:
+    """What the database is asked with for the license key of this request.
+
+    Raises:
+        Problem: license_invalid, with the very words of the database for an unknown key.
+    """
+    key = keys.parse(g.presented_key)
+    if key is None:
+        raise Problem("license_invalid", "The license key is not valid.")
+    note(license_id=str(key.license_id))
+    return key

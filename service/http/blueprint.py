@@ -1,0 +1,47 @@
+"""A blueprint: who may use it, how large a body it takes, and how its requests are read."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import flask_smorest
+from marshmallow import ValidationError
+from webargs.flaskparser import FlaskParser
+
+from ..problems import Problem
+from .body import MEBIBYTE, json_object, limit_body
+
+
+class _Parser(FlaskParser):
+    """Reads requests as `body` does, and says which field is wrong, why, and what is right."""
+
+    def load_json(self, req: Any, schema: Any) -> Any:
+        return json_object()
+
+    def handle_error(
+        self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
+    ) -> NoReturn:
+        errors = []
+        for fields in error.normalized_messages().values():
+            for name, messages in fields.items():
+                errors.append({"field": str(name), "message": str(messages[0])})
+        detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+        raise Problem("validation_failed", detail, {"errors": errors})
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint that says who may use it, and how large a body it takes.
+
+    Args:
+        auth: of `http.auth`; runs before every view.
+        body_limit: bytes.
+    """
+
+    # webargs would ignore unknown query parameters; each schema here says what it does with them.
+    ARGUMENTS_PARSER = _Parser(unknown=None)
+
+    def __init__(self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE) -> None:
+        super().__init__(name, __name__)
+        self.auth = auth
+        self.before_request(auth)
+        self.before_request(partial(limit_body, body_limit))

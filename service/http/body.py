@@ -1,0 +1,151 @@
+"""The body of a request: received at a pace, bounded, and read strictly as JSON."""
+
+import hashlib
+import json
+import math
+import threading
+import time
+from typing import Any
+
+from flask import g, request
+
+from .. import strict_json
+from ..problems import Problem
+from ..repository import licenses
+from .auth import license_key
+from .services import services
+
+MEBIBYTE = 1024 * 1024
+_CHUNK = 64 * 1024
+
+# A body may take this long to begin and between two pieces, and then has to keep this pace: a
+# client that sends a byte now and then would hold a thread for good.
+BODY_GRACE_S = 10
+LEAST_BYTES_PER_S = 32 * 1024
+
+# Parsed JSON can take thirty times its bytes, so large bodies are parsed two at a time.
+_LARGE_BODIES = threading.BoundedSemaphore(2)
+
+
+def limit_body(limit: int) -> None:
+    """How many bytes the body of the current request may have."""
+    g.body_limit = limit
+
+
+def body() -> bytes:
+    """The body of the current request, read once.
+
+    Raises:
+        Problem: payload_too_large; malformed_request when it did not come whole, or too slowly.
+    """
+    if "body" not in g:
+        connection = request.environ.get("gunicorn.socket")
+        try:
+            if connection is not None:
+                connection.settimeout(BODY_GRACE_S)
+            received = _receive(g.body_limit)
+        except Problem:
+            raise
+        except Exception as error:
+            g.body_broken = True
+            # A time-out, a connection that broke, a chunk of the wrong size: the server has many
+            # words for what a client did not send.
+            raise _malformed("The body did not arrive whole and in time.") from error
+        finally:
+            if connection is not None:
+                connection.settimeout(None)
+        if len(received) > g.body_limit:
+            raise Problem(
+                "payload_too_large",
+                f"The body may have {g.body_limit} bytes at most.",
+                {"limit_bytes": g.body_limit},
+            )
+        if request.content_length is not None and len(received) < request.content_length:
+            raise _malformed(f"The body ends after {len(received)} of {request.content_length} bytes.")
+        g.body = received
+    result: bytes = g.body
+    return result
+
+
+def fingerprint() -> bytes:
+    """What an idempotency key stands for: method, path, version and beta headers, and body."""
+    parts = (
+        request.method,
+        request.path,
+        request.headers.get("anthropic-version", ""),
+        request.headers.get("anthropic-beta", ""),
+    )
+    return hashlib.sha256("\n".join(parts).encode() + b"\n" + body()).digest()
+
+
+def json_object() -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        Problem: unsupported_media_type; malformed_request, which says where it is wrong.
+    """
+    if request.mimetype != "application/json":
+        raise Problem(
+            "unsupported_media_type", "Send the body as JSON, with the header `Content-Type: application/json`."
+        )
+    try:
+        document = _decode(body())
+    except UnicodeDecodeError as error:
+        raise _malformed(f"The body is not valid UTF-8 (byte {error.start}).") from error
+    except json.JSONDecodeError as error:
+        raise _malformed(f"The body is not valid JSON (character {error.pos}: {error.msg}).") from error
+    except (ValueError, RecursionError) as error:
+        raise _malformed("The body is not JSON that can be read here (a number or the nesting is too big).") from error
+    if not isinstance(document, dict):
+        raise _malformed("The body must be a JSON object.")
+    return document
+
+
+def _receive(limit: int) -> bytes:
+    """What the client sends, up to one byte more than the limit: errors.py drains what is left.
+
+    Raises:
+        Problem: license_invalid, for a body of over 64 KiB: nobody else's 32 MiB are kept and parsed.
+        TimeoutError: it comes too slowly.
+    """
+    pieces: list[bytes] = []
+    length = 0
+    give_up_at = time.monotonic() + BODY_GRACE_S
+    is_known = limit <= MEBIBYTE
+    while length <= limit and (piece := request.stream.read(min(_CHUNK, limit + 1 - length))):
+        pieces.append(piece)
+        length += len(piece)
+        if length > _CHUNK and not is_known:
+            licenses.find(services().database, license_key())
+            is_known = True
+        if time.monotonic() > give_up_at + length / LEAST_BYTES_PER_S:
+            raise TimeoutError
+    return b"".join(pieces)
+
+
+def _decode(received: bytes) -> Any:
+    if len(received) <= MEBIBYTE:
+        return strict_json.decode(received, parse_float=_finite, object_pairs_hook=_refuse_duplicates)
+    with _LARGE_BODIES:
+        return strict_json.decode(received, parse_float=_finite, object_pairs_hook=_refuse_duplicates)
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two amounts in one request: which one was meant is not for us to guess."""
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise _malformed(f"The field {json.dumps(name)} stands in the body twice.")
+        document[name] = value
+    return document
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number} is too big")
+    return value
+
+
+def _malformed(detail: str) -> Problem:
+    return Problem("malformed_request", detail, {"errors": [{"field": "body", "message": detail}]})

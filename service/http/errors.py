@@ -1,0 +1,139 @@
+"""The one place that renders an error: RFC 9457 problem documents, and on /v1 the shape that
+clients of the Messages API read."""
+
+import time
+from typing import Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from .. import strict_json
+from ..logs import log
+from ..problems import Problem
+from .request_log import note, request_id
+
+# Bodies that nobody read are drained before an error leaves, this far and this long. Closing the
+# connection on a client that is still sending would reset it before the client has read why.
+DRAIN_LIMIT = 64 * 1024 * 1024
+DRAIN_S = 10
+_CHUNK = 64 * 1024
+
+_HTTP_CODES = {
+    400: ("malformed_request", "The request cannot be read."),
+    404: ("not_found", "There is nothing at this path; /openapi.json lists what there is."),
+    405: ("method_not_allowed", "This path does not take this method; the Allow header says which it takes."),
+}
+
+
+# The words of the Messages API for an HTTP status; any other 4xx is about the request.
+_WIRE_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def init(app: Flask) -> None:
+    """Render every error of the application."""
+    app.register_error_handler(Problem, render)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _internal_error)
+    app.after_request(_drain)
+
+
+def render(problem: Problem) -> Response:
+    """A Problem as an HTTP response."""
+    note(code=problem.code)
+    if request.path.startswith("/v1/"):
+        return _render_on_the_wire(problem)
+    body = strict_json.encode(problem.document(request_id())) + b"\n"
+    response = Response(body, status=problem.type.status, content_type="application/problem+json")
+    _add_headers(response, problem)
+    return response
+
+
+def wire_document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """A Problem as the Messages API has its errors."""
+    return {
+        "type": "error",
+        "error": {
+            "type": _WIRE_TYPES.get(problem.type.status, "invalid_request_error"),
+            "message": problem.detail,
+            "details": {"error_code": problem.code, **problem.extra},
+        },
+        "request_id": request_id,
+    }
+
+
+def _render_on_the_wire(problem: Problem) -> Response:
+    body = strict_json.encode(wire_document(problem, request_id())) + b"\n"
+    reply = problem.reply
+    if reply is not None:
+        response = Response(reply.body or body, status=reply.status)
+        response.headers.extend(reply.headers)
+    else:
+        response = Response(body, status=problem.type.status)
+        _add_headers(response, problem)
+        # The SDKs would ask again after any 409 and 5xx, also where it cannot help.
+        response.headers["x-should-retry"] = "false" if problem.retry_after is None else "true"
+    response.content_type = "application/json"
+    return response
+
+
+def _add_headers(response: Response, problem: Problem) -> None:
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    if problem.type.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+
+
+def _http_error(error: HTTPException) -> Response:
+    if error.code not in _HTTP_CODES:
+        return _internal_error(error)
+    response = render(Problem(*_HTTP_CODES[error.code]))
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers["Allow"] = value
+    return response
+
+
+def _internal_error(error: Exception) -> Response:
+    return render(unexpected(error))
+
+
+def unexpected(error: Exception) -> Problem:
+    """Log an error that nobody foresaw, and say nothing of it to the client."""
+    # Where it happened, not what it said: the message of an unexpected error can hold anything.
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("internal_error", error=type(error).__name__, frames=frames[-8:])
+    return Problem("internal_error", "Something went wrong; the log has it under this request id.")
+
+
+def _drain(response: Response) -> Response:
+    if response.status_code >= 400 and "body_broken" not in g:
+        drained = 0
+        give_up_at = time.monotonic() + DRAIN_S
+        connection = request.environ.get("gunicorn.socket")
+        try:
+            if connection is not None:
+                connection.settimeout(DRAIN_S)
+            while drained < DRAIN_LIMIT and time.monotonic() < give_up_at and (chunk := request.stream.read(_CHUNK)):
+                drained += len(chunk)
+        except Exception as error:
+            # The client stopped sending, or sends what is no body. It has its error all the same.
+            log.info("body_not_drained", error=type(error).__name__, drained=drained)
+        finally:
+            if connection is not None:
+                connection.settimeout(None)
+    return response

@@ -1,0 +1,123 @@
+"""Fields of requests and answers, and what several resources say in the same way."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validate
+
+from ..problems import Problem
+
+# Longest reference, name of a model and idempotency key that is taken.
+MAX_REFERENCE = 500
+MAX_MODEL = 200
+MAX_IDEMPOTENCY_KEY = 255
+
+MAX_CREDITS = 2**63 - 1
+
+REQUIRED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
+
+
+class WholeNumber(fields.Integer):
+    """A JSON integer and nothing that could be taken for one: not 1.0, "1" or true."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if type(value) is not int:
+            raise ValidationError("must be a whole number, written without quotes, fraction or exponent")
+        return value
+
+
+class Text(fields.String):
+    """A JSON string that is Unicode text. PostgreSQL takes no NUL, and a lone surrogate has no
+    UTF-8."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str):
+            raise ValidationError("must be a string")
+        if "\0" in value or re.search("[\ud800-\udfff]", value):
+            raise ValidationError("must be Unicode text without NUL and lone surrogates")
+        return value
+
+
+class Moment(fields.DateTime):
+    """A time in UTC, as 2026-01-31T23:59:59.123456Z."""
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class HeaderNumber(fields.Integer):
+    """A whole number as a header has it: digits and nothing else."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not re.fullmatch("[0-9]{1,20}", value):
+            raise ValidationError("must be a whole number, written in digits")
+        return int(value)
+
+
+class Flag(fields.Boolean):
+    """true or false, and no other word for them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
+
+
+def length(least: int, most: int) -> validate.Length:
+    """Characters that a text may have."""
+    return validate.Length(least, most, error="must have {min} to {max} characters")
+
+
+def bounds(least: int, most: int) -> validate.Range:
+    """What a number may be."""
+    return validate.Range(least, most, error="must be from {min} to {max}")
+
+
+class Request(Schema):
+    """Unknown fields are refused by name: a misspelt one would silently do nothing."""
+
+    error_messages = {"unknown": "is not a field of this request"}
+
+
+class AnyObject(Schema):
+    """A JSON object, none of whose fields is our business."""
+
+    class Meta:
+        unknown = INCLUDE
+
+
+class IdempotencyHeaders(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    idempotency_key = fields.String(
+        data_key="Idempotency-Key",
+        load_default=None,
+        validate=validate.Regexp(
+            f"^[!-~]{{1,{MAX_IDEMPOTENCY_KEY}}}$",
+            error=f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without spaces",
+        ),
+        metadata={"description": "Makes the call safe to repeat: the same key and body give the first answer again."},
+    )
+
+
+class GenerationHeaders(IdempotencyHeaders):
+    max_credits = HeaderNumber(
+        data_key="obol-max-credits",
+        load_default=None,
+        validate=bounds(0, MAX_CREDITS),
+        metadata={"description": "The most that this request may cost; max_tokens is lowered to fit."},
+    )
+
+
+def check_amount(amount: int) -> int:
+    """Credits to move.
+
+    Raises:
+        Problem: amount_invalid.
+    """
+    if not 1 <= amount <= MAX_CREDITS:
+        message = f"must be a whole number of credits from 1 to {MAX_CREDITS}"
+        raise Problem("amount_invalid", f"amount {message}.", {"errors": [{"field": "amount", "message": message}]})
+    return amount

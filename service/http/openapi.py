@@ -1,0 +1,53 @@
+"""/openapi.json, made from the blueprints."""
+
+from flask import Flask
+from flask_smorest import Api
+from marshmallow import Schema, fields
+
+VERSION = "0.1.0"
+
+
+class FieldError(Schema):
+    field = fields.String()
+    message = fields.String()
+
+
+class ProblemSchema(Schema):
+    """RFC 9457."""
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    instance = fields.String()
+    code = fields.String(metadata={"description": "stable; branch on this"})
+    errors = fields.List(fields.Nested(FieldError))
+    available = fields.Integer()
+    required = fields.Integer()
+
+
+class _Api(Api):
+    ERROR_SCHEMA = ProblemSchema
+
+
+def init(app: Flask) -> Api:
+    """Serve the document; blueprints are registered with what this returns."""
+    app.config.update(
+        API_TITLE="Obol",
+        API_VERSION=VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+        API_SPEC_OPTIONS={
+            "info": {
+                "description": "AI answers for prepaid credits: every delivered answer is paid for exactly once. "
+                "Errors are application/problem+json with a stable `code`; on /v1, which is the wire of the Anthropic "
+                "API, they have its shape, with the code in `error.details.error_code`. Every response carries "
+                "`request-id`; answers carry `obol-max-tokens` and `obol-credits-held`, `-charged` and `-balance`."
+            }
+        },
+    )
+    api = _Api(app)
+    api.spec.components.security_scheme("license_key", {"type": "http", "scheme": "bearer"})
+    api.spec.components.security_scheme("x_api_key", {"type": "apiKey", "in": "header", "name": "x-api-key"})
+    return api

@@ -1,0 +1,40 @@
+"""What the views work with."""
+
+from dataclasses import dataclass
+
+from flask import Flask, current_app
+
+from ..db import Database
+from ..gateway.completions import Completions
+from ..gateway.upstream import Upstream
+from ..lease import Lease
+
+_EXTENSION = "obol"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What `create_app` wires together, once a process."""
+
+    database: Database
+    lease: Lease
+    completions: Completions
+    upstream: Upstream
+    default_model: str
+    default_max_tokens: int
+
+
+def provide(app: Flask, services: Services) -> None:
+    """Give an application its services."""
+    app.extensions[_EXTENSION] = services
+
+
+def services_of(app: Flask) -> Services:
+    """The services of an application, where no request runs."""
+    services: Services = app.extensions[_EXTENSION]
+    return services
+
+
+def services() -> Services:
+    """The services of the application that handles the current request."""
+    return services_of(current_app)

@@ -1,0 +1,288 @@
+"""A process's lease, the holds that it has in hand, and the heartbeat that tells both.
+
+The promise rests on three sets of holds:
+
+- *live*: a thread of this process has it in hand. An id is live before the database hears of it,
+  and until its end is certain.
+- *withheld*: its end is not certain, and its answer was not delivered. The heartbeat undoes it.
+- *delivered*: its answer was written to the client to the end. The heartbeat notes it.
+
+A process that dies takes all three with it. Its lease lapses, and any living process gives its
+open holds back.
+"""
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple, TypeVar
+from uuid import UUID, uuid4
+
+import structlog
+
+from .db import Database
+from .keys import KeyDigest
+from .problems import Problem
+from .repository import holds, ledger, processes
+
+log = structlog.get_logger()
+
+# Beats per lease: two may fail before the lease lapses, and a dead process's holds are back
+# after one lease and one beat (40 s with the default lease of 30 s).
+BEATS_PER_LEASE = 3
+
+# Old answers and keys are looked for this often; they live for hours and days.
+PURGE_EVERY_S = 600
+
+# How long a beat may wait for another one that hangs in the database.
+TURN_WAIT_S = 3
+
+# Licenses that one beat sees to at once: the database commits for several in the time of one.
+LICENSES_AT_ONCE = 4
+
+# The heartbeat's own connections: a busy pool of the calls must not let the lease lapse.
+CONNECTIONS = LICENSES_AT_ONCE
+
+T = TypeVar("T")
+
+
+class WithheldHold(NamedTuple):
+    """A hold to be undone, with the key that it was opened with."""
+
+    key: KeyDigest
+    hold_id: UUID
+
+
+class Lease:
+    """The lease of this process.
+
+    Args:
+        database: of `CONNECTIONS` connections, the heartbeat's own.
+        lease_s: how long after its last heartbeat the process counts as alive.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, database: Database, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = database
+        self._lease_s = lease_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._beating = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self.process_id = uuid4()
+        self._live: set[UUID] = set()
+        self._withheld: list[WithheldHold] = []
+        self._delivered: list[tuple[UUID, UUID]] = []
+        self._last_beat: datetime | None = None
+        self._renewed_at = float("-inf")
+        self._purged_at = float("-inf")
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin the heartbeat, once in each process: a forked one gets an identity of its own."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._reset()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat and the lease: tell what is left to tell, and give open holds back."""
+        if self._thread is None or self._pid != os.getpid():
+            return
+        self._stop.set()
+        self._thread.join(timeout=TURN_WAIT_S)
+        try:
+            self.beat()
+            processes.heartbeat(self._db, self.process_id, 0)
+            self._expire_due(partial(holds.due, self._db))
+        except Problem as problem:
+            log.warning("lease_not_ended", problem=str(problem), hint="it lapses by itself")
+
+    def new_hold(self) -> UUID:
+        """An id for a hold, live from now on.
+
+        Raises:
+            Problem: there is no lease (the process has just started, or was stopped for long)
+                and the database gives none now.
+        """
+        self.start()
+        if not self.is_alive():
+            with self._turn():
+                # Fifty calls may wake up at once; one of them renews for all.
+                if not self.is_alive():
+                    self._renew()
+        hold_id = uuid4()
+        with self._lock:
+            self._live.add(hold_id)
+        return hold_id
+
+    def let_go(self, hold_id: UUID) -> None:
+        """The hold is live no more: its end is certain, or it is for the heartbeat to find out."""
+        with self._lock:
+            self._live.discard(hold_id)
+
+    def withhold(self, key: KeyDigest, hold_id: UUID) -> None:
+        """Have the hold undone: it may have been settled, and its answer was not delivered."""
+        with self._lock:
+            self._withheld.append(WithheldHold(key, hold_id))
+
+    def note_delivered(self, license_id: UUID, hold_id: UUID) -> None:
+        """Have it noted that the end of the answer was written to the client."""
+        with self._lock:
+            self._delivered.append((license_id, hold_id))
+
+    def is_alive(self) -> bool:
+        """Whether the lease still holds, by this process's own clock."""
+        return self._clock() < self._renewed_at + self._lease_s
+
+    def beat(self) -> None:
+        """One heartbeat: renew the lease, release, note, undo.
+
+        Raises:
+            Problem: the database could not be reached; what was to be told is kept.
+        """
+        with self._turn():
+            now = self._renew()
+
+            # Who opens a hold makes its id live first. So a hold that was opened before the beat
+            # before this one, and is not live by now, is nobody's. A younger one waits for the next beat.
+            with self._lock:
+                live, orphans_before, self._last_beat = list(self._live), self._last_beat, now
+            due = partial(holds.due, self._db, self.process_id, live, orphans_before=orphans_before)
+            steps: tuple[Callable[[], None], ...] = (
+                partial(self._expire_due, due),
+                self._note_delivered,
+                self._undo_withheld,
+                self._purge,
+            )
+            # One step that fails (a row that somebody has locked) must not keep the others from going on.
+            self._try_each(lambda step: step(), steps)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One beat at a time; who cannot get a turn must not wait for a stuck one for good."""
+        if not self._beating.acquire(timeout=TURN_WAIT_S):
+            raise Problem("over_capacity", "The heartbeat waits for the database. Ask again.")
+        try:
+            yield
+        finally:
+            self._beating.release()
+
+    def _renew(self) -> datetime:
+        """Renew the lease; returns the database's time."""
+        asked_at = self._clock()
+        now = processes.heartbeat(self._db, self.process_id, self._lease_s)
+        # Counted from before the question: so our clock ends the lease before the database's does.
+        self._renewed_at = asked_at
+        return now
+
+    def _renew_in_time(self) -> None:
+        """Renew the lease when a beat has taken long: it must not lapse over the work of the beat."""
+        if self._clock() > self._renewed_at + self._lease_s / BEATS_PER_LEASE:
+            self._renew()
+
+    def _try_each(self, act: Callable[[T], object], items: Iterable[T]) -> None:
+        """Act on one after the other, those too that come after one that fails.
+
+        Raises:
+            Problem: the first one, once all have been tried.
+        """
+        failed: Problem | None = None
+        for item in items:
+            try:
+                self._renew_in_time()
+                act(item)
+            except Problem as problem:
+                failed = failed or problem
+        if failed is not None:
+            raise failed
+
+    def _for_licenses(self, act: Callable[[T], object], items: Iterable[T]) -> None:
+        """As `_try_each`, but a few at once."""
+
+        def attempt(item: T) -> Problem | None:
+            try:
+                act(item)
+            except Problem as problem:
+                return problem
+            return None
+
+        with ThreadPoolExecutor(LICENSES_AT_ONCE, "heartbeat") as pool:
+            failed = [problem for problem in pool.map(attempt, items) if problem is not None]
+        if failed:
+            raise failed[0]
+
+    def _expire_due(self, due: Callable[[], list[holds.DueHolds]]) -> None:
+        """Give back what is due, but not past the next beat: a dead process may have left thousands
+        of holds, and the lease of a living one must not lapse over them."""
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        failed: Problem | None = None
+        before: list[holds.DueHolds] = []
+        # The same again means that what is left is busy.
+        while (found := due()) and found != before and self._clock() < give_up_at:
+            before = found
+            try:
+                self._for_licenses(lambda item: holds.expire(self._db, item.license_id, item.hold_ids), found)
+            except Problem as problem:
+                failed = failed or problem
+        if failed is not None:
+            raise failed
+
+    def _note_delivered(self) -> None:
+        with self._lock:
+            delivered = list(self._delivered)
+        by_license: dict[UUID, list[UUID]] = defaultdict(list)
+        for license_id, hold_id in delivered:
+            by_license[license_id].append(hold_id)
+        self._for_licenses(lambda item: holds.note_deliveries(self._db, *item), by_license.items())
+        with self._lock:
+            del self._delivered[: len(delivered)]
+
+    def _undo_withheld(self) -> None:
+        with self._lock:
+            withheld = list(self._withheld)
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        self._try_each(self._undo, (item for item in withheld if self._clock() <= give_up_at))
+
+    def _undo(self, item: WithheldHold) -> None:
+        """Release the hold, or refund its charge. One that fails is tried again with the next beat."""
+        try:
+            holds.release(self._db, item.key, item.hold_id, process_id=self.process_id)
+        except Problem as problem:
+            if problem.code in ("over_capacity", "database_error"):
+                raise
+            refund = ledger.refund_withheld(self._db, item.key.license_id, item.hold_id, process_id=self.process_id)
+            if refund is not None:
+                log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refund.amount)
+        with self._lock:
+            self._withheld.remove(item)
+
+    def _purge(self) -> None:
+        if self._clock() < self._purged_at + PURGE_EVERY_S:
+            return
+        self._purged_at = self._clock()
+        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        while processes.purge(self._db) and self._clock() < give_up_at:
+            pass
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.beat()
+            except Exception as error:
+                # Whatever it was, the next beat tries again: a heartbeat that ends would
+                # have every hold of a healthy process taken away.
+                log.error("heartbeat_failed", error=str(error))
+            if self._stop.wait(self._lease_s / BEATS_PER_LEASE):
+                return

@@ -1,0 +1,87 @@
+"""Acts of an operator, each safe to repeat with an idempotency key, whatever face asks for them."""
+
+import hashlib
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4, uuid5
+
+from . import keys, strict_json
+from .db import Database
+from .repository import ledger, licenses
+from .repository.ledger import Grant
+
+# With an idempotency key, a license's id is made from it: the same key can only make one.
+_LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
+
+
+class NewLicense(NamedTuple):
+    """A license that was made. `license_key` is None when an earlier call made it: the key was shown
+    then, and is nowhere stored."""
+
+    license_id: UUID
+    license_key: str | None
+    balance: int
+
+
+class RotatedKey(NamedTuple):
+    """A key that was added to a license, and when the ones before it end."""
+
+    license_key: str
+    older_keys_end_at: datetime
+
+
+def create_license(
+    db: Database,
+    *,
+    credits: int,
+    name: str = "",
+    expires_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> NewLicense:
+    """Make a license with a key and a first grant.
+
+    Raises: Problem amount_invalid, idempotency_key_reused.
+    """
+    license_id = uuid4() if idempotency_key is None else uuid5(_LICENSE_IDS, idempotency_key)
+    new = keys.make(license_id)
+    made = licenses.create(
+        db,
+        new.digest,
+        name=name,
+        expires_at=expires_at,
+        credits=credits,
+        fingerprint=_fingerprint(credits, name, None if expires_at is None else expires_at.isoformat()),
+    )
+    return NewLicense(license_id, new.license_key if made.created else None, made.balance)
+
+
+def rotate_key(db: Database, license_id: UUID, overlap_s: int) -> RotatedKey:
+    """Add a key to a license, and let the ones before it end after `overlap_s`.
+
+    Raises: Problem license_invalid.
+    """
+    new = keys.make(license_id)
+    return RotatedKey(new.license_key, licenses.rotate_key(db, new.digest, overlap_s))
+
+
+def grant_credits(
+    db: Database, license_id: UUID, amount: int, *, reference: str | None = None, idempotency_key: str | None = None
+) -> Grant:
+    """Give credits to a license.
+
+    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
+    """
+    return ledger.grant(
+        db,
+        license_id,
+        uuid4(),
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint(amount, reference),
+        reference=reference,
+    )
+
+
+def _fingerprint(*values: str | int | None) -> bytes:
+    """What an idempotency key of the operator stands for."""
+    return hashlib.sha256(strict_json.encode(values)).digest()

@@ -1,0 +1,125 @@
+"""Changes of a balance outside holds, and the check of all of them."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from ..db import Database
+from ..keys import KeyDigest
+
+_DEDUCT = text(
+    "SELECT * FROM obol.deduct(:license_id, :digest, :deduction_id, :amount, "
+    ":idempotency_key, :fingerprint, :reference)"
+)
+_GRANT = text(
+    "SELECT * FROM obol.grant_credits(:license_id, :grant_id, :amount, :idempotency_key, :fingerprint, :reference)"
+)
+_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference)")
+_REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
+_VERIFY = text("SELECT * FROM obol.verify()")
+
+
+class Deduction(NamedTuple):
+    """Credits that were taken; `balance` is the one after that."""
+
+    deduction_id: UUID
+    amount: int
+    balance: int
+
+
+class Grant(NamedTuple):
+    """Credits that were given; `balance` is the one after that."""
+
+    grant_id: UUID
+    amount: int
+    balance: int
+
+
+class Refund(NamedTuple):
+    """Credits that were given back; `balance` is the one after that."""
+
+    amount: int
+    balance: int
+
+
+class Finding(NamedTuple):
+    """Something in the ledger that disagrees with a rule."""
+
+    license_id: UUID
+    rule: str
+    detail: str
+
+
+def deduct(
+    db: Database,
+    key: KeyDigest,
+    deduction_id: UUID,
+    *,
+    amount: int,
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+    reference: str | None = None,
+) -> Deduction:
+    """Take `amount` credits; the same call again gives the first one's result.
+
+    Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
+    """
+    row = db.row(
+        _DEDUCT,
+        license_id=key.license_id,
+        digest=key.digest,
+        deduction_id=deduction_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+    )
+    return Deduction._make(row)
+
+
+def grant(
+    db: Database,
+    license_id: UUID,
+    grant_id: UUID,
+    *,
+    amount: int,
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+    reference: str | None = None,
+) -> Grant:
+    """Give `amount` credits; the same call again gives the first one's result.
+
+    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
+    """
+    row = db.row(
+        _GRANT,
+        license_id=license_id,
+        grant_id=grant_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+    )
+    return Grant._make(row)
+
+
+def refund(db: Database, license_id: UUID, cause_id: UUID, *, reference: str) -> Refund:
+    """Give back what the hold or deduction `cause_id` took, whole and once.
+
+    Raises: Problem hold_not_found.
+    """
+    return Refund._make(db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference))
+
+
+def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id: UUID) -> Refund | None:
+    """Give back the charge for an answer that a process withheld, unless it is stored for a retry;
+    None when there was nothing to give back."""
+    for row in db.rows(_REFUND_WITHHELD, license_id=license_id, hold_id=hold_id, process_id=process_id):
+        return Refund._make(row)
+    return None
+
+
+def verify(db: Database) -> list[Finding]:
+    """Everything in the ledger that disagrees; nothing when all is well."""
+    return [Finding._make(row) for row in db.rows(_VERIFY)]

@@ -1,0 +1,179 @@
+"""gunicorn's hooks: the lease of a worker, the server's parts in development, and what gunicorn refuses.
+
+The master imports this, and must stay light: what the workers need is imported in them, so that they get
+the new code after a reload.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import uuid4
+
+from gunicorn.glogging import Logger
+
+from . import dev, strict_json
+from .config import Config, ConfigError, load
+from .dev.embedded import EmbeddedError
+from .logs import log
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from .http.services import Services
+
+# A license key, or the beginning of one: what a client mistypes around it is logged as it is.
+_KEY = re.compile(r"obol_\w+")
+
+_environment = dev.environment(os.environ)
+
+# Ctrl-C comes to a worker twice: from the terminal, and from the master, as SIGQUIT.
+_QUIT = (signal.SIGINT, signal.SIGQUIT)
+_ending = threading.Lock()
+
+
+def load_settings() -> Config:
+    """The configuration. Missing variables end the master here, by name, and not each worker in turn."""
+    try:
+        settings = load(os.environ)
+        if not settings.dev:
+            settings.require_database_url()
+            settings.require_anthropic_api_key()
+    except ConfigError as error:
+        _give_up(error)
+    return settings
+
+
+def on_starting(server: Any) -> None:
+    """In development: start the embedded PostgreSQL, which the workers then inherit."""
+    try:
+        os.environ.update(_environment.__enter__())
+    except (ConfigError, EmbeddedError) as error:
+        _give_up(error)
+    # A master that cannot listen, say, ends without on_exit; where both run, the second does nothing.
+    atexit.register(on_exit, server)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Have SIGINT and SIGQUIT waited for, and not handled.
+
+    gunicorn's handler raises SystemExit wherever the main thread is. The second signal's would cut short
+    what the first one's began, before the lease is ended, and Python then waits for the running answers.
+    It also takes the lock of the thread pool, for ever if the main thread has it.
+    """
+    # All other threads begin after this one, and inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _QUIT)
+    threading.Thread(target=_wait_for_quit, args=(worker,), name="quit", daemon=True).start()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin the heartbeat in the worker: threads do not survive a fork."""
+    services = _services(worker)
+    services.lease.start()
+    if worker.age == 1:
+        _warn_of_excess(services)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """End a worker whose main loop has ended."""
+    # One that did not boot tells the master by its own exit code not to try again. The master calls
+    # this, too, for a worker that it finds gone.
+    if worker.booted:
+        _end(worker)
+
+
+def on_exit(server: Any) -> None:
+    """Stop the embedded PostgreSQL, unless another process uses it."""
+    _environment.__exit__(None, None, None)
+
+
+class MaskingLogger(Logger):  # type: ignore[misc]
+    """gunicorn's logger, for `logger_class`: it logs no key."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.addFilter(_mask)
+
+
+def write_problem(connection: socket.socket, status: int, reason: str, _message: str) -> None:
+    """Say what gunicorn itself refuses as the application would say it.
+
+    In place of `gunicorn.util.write_error`, which answers in HTML and repeats the request."""
+    if status >= 500:
+        problem = Problem("internal_error", "Something went wrong before the request was read.")
+    else:
+        problem = Problem("malformed_request", f"The request is no HTTP that can be read here ({reason}).")
+    request_id = f"req_{uuid4().hex}"
+    body = strict_json.encode(problem.document(request_id)) + b"\n"
+    head = (
+        f"HTTP/1.1 {problem.type.status} {problem.type.title}\r\nConnection: close\r\n"
+        f"request-id: {request_id}\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    # The connection is closed next; a client that does not read must not keep the thread.
+    connection.settimeout(1)
+    connection.sendall(head.encode() + body)
+
+
+def _wait_for_quit(worker: Any) -> None:
+    signal.sigwait(_QUIT)
+    # The main thread takes no new calls meanwhile.
+    worker.alive = False
+    _end(worker)
+
+
+def _end(worker: Any) -> NoReturn:
+    """End the lease, so that nothing this worker held has to wait for it to lapse; and the process."""
+    # Who comes second waits here for the end of the process.
+    with _ending:
+        try:
+            # Before it has booted it has no holds.
+            if worker.booted:
+                _services(worker).lease.stop()
+        except Exception:
+            worker.log.exception("The lease was not ended. It lapses by itself.")
+        finally:
+            # A thread that still runs has outlived the grace time, or Ctrl-C was quicker. Its hold is
+            # given back, so it must not go on; and waiting for it would keep the terminal for minutes.
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(0)
+
+
+def _services(worker: Any) -> Services:
+    from .http.services import services_of
+
+    return services_of(worker.wsgi)
+
+
+def _warn_of_excess(services: Services) -> None:
+    """Log a warning when the database login can do more than the service needs."""
+    from .repository import processes
+
+    try:
+        if processes.login_can_do_too_much(services.database):
+            log.warning(
+                "login_can_do_too_much",
+                hint="give DATABASE_URL a login that is only IN ROLE obol_service; the owner is for OBOL_MIGRATE_URL",
+            )
+    except Problem as problem:
+        log.warning("login_not_checked", problem=str(problem))
+
+
+def _mask(record: logging.LogRecord) -> bool:
+    """gunicorn quotes the line that it could not read, and a key may be in it."""
+    record.msg, record.args = _KEY.sub("obol_[masked]", record.getMessage()), None
+    return True
+
+
+def _give_up(error: Exception) -> NoReturn:
+    """End with the exit code that `obol` gives to a wrong configuration."""
+    sys.stderr.write(f"obol: {error}\n")
+    sys.exit(2)
