@@ -5,7 +5,7 @@ RUN useradd --system --no-create-home --shell /usr/sbin/nologin obol
 WORKDIR /app
 
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 
 COPY . .
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index --editable .

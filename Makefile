@@ -4,7 +4,7 @@
 .PHONY: run test lint bench format lock schema snapshot clean
 
 BIN = .venv/bin
-PYTEST_ARGS = --cov
+PYTEST_ARGS =
 
 run:
 	@scripts/install.sh requirements.lock
@@ -18,8 +18,9 @@ lint:
 	@scripts/install.sh requirements-dev.lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/lint_sql.py
+	$(BIN)/mypy
 	@# Each migration by itself: next to the CREATE TABLE, squawk takes any change of a table for harmless.
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && from=base && \
 	for file in alembic/versions/*.py; do \
@@ -49,12 +50,13 @@ lock:
 schema:
 	$(BIN)/python scripts/dump_schema.py alembic/schema.sql
 
-# Copy every current.sql that changed to the snapshot of a new migration: make snapshot REVISION=0002
+# Copy every function and view that changed to the folder of a new migration: make snapshot REVISION=0002
 snapshot:
-	@for folder in alembic/functions/*/; do \
-		newest=$$(ls "$$folder" | grep -v current.sql | sort | tail -n 1); \
-		if [ -z "$$newest" ] || ! cmp -s "$$folder/current.sql" "$$folder/$$newest"; then \
-			cp "$$folder/current.sql" "$$folder/$(REVISION).sql" && echo "$${folder}$(REVISION).sql"; fi; done
+	@mkdir -p alembic/versions/$(REVISION) && for file in alembic/functions/*/*.sql alembic/views/*.sql; do \
+		name=$$(basename "$$file"); \
+		newest=$$(ls -d alembic/versions/*/"$$name" 2>/dev/null | sort | tail -n 1); \
+		if [ -z "$$newest" ] || ! cmp -s "$$file" "$$newest"; then \
+			cp "$$file" "alembic/versions/$(REVISION)/$$name" && echo "alembic/versions/$(REVISION)/$$name"; fi; done
 
 clean:
 	rm -rf .venv tests/clients/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
