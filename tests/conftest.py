@@ -20,13 +20,16 @@ from flask.testing import FlaskClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from databases import Databases, copy_cluster, named, start_server
 from factories import License, Served, make_license, run
 
-from service import create_app, leases_of, migrations, sandbox
+from service import create_app, migrations
 from service.config import Config, load
 from service.db import Database
-from service.embedded import EmbeddedPostgres, Urls
-from service.repository import credits
+from service.dev import sandbox
+from service.dev.embedded import EmbeddedPostgres, Urls
+from service.http.services import services_of
+from service.repository import ledger
 
 TEMPLATE = "obol_template"
 
@@ -36,23 +39,24 @@ for name in list(os.environ):
         del os.environ[name]
 
 
+# The folders whose tests take longest begin, or a worker would end alone with one of them.
+LONGEST_FIRST = ("faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The controller starts one server for all workers; they find it in the environment."""
     if hasattr(config, "workerinput"):
         return
     folder = Path(tempfile.mkdtemp(prefix="obol-tests-"))
-    # The server runs as another user when the tests run as root.
-    folder.chmod(0o755)
-    binaries = os.environ.get("TEST_POSTGRES_BIN")
-    server = EmbeddedPostgres(folder, Path(binaries) if binaries else None)
-    urls = server.acquire()
+    server, urls = start_server(folder, _binaries())
     config.stash[_SERVER] = (server, folder)
     os.environ["TEST_OWNER_URL"], os.environ["TEST_SERVICE_URL"] = urls.owner, urls.service
     os.environ["TEST_FOLDER"] = str(folder)
-    # What a test commits need not survive the machine.
-    for statement in ("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 300"):
-        run(urls.owner, statement)
-    run(urls.owner, "SELECT pg_reload_conf()")
+
+
+def _binaries() -> Path | None:
+    named = os.environ.get("TEST_POSTGRES_BIN")
+    return Path(named) if named else None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -62,11 +66,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
+
+
 _SERVER: pytest.StashKey[tuple[EmbeddedPostgres, Path]] = pytest.StashKey()
-
-
-def _named(url: str, database: str) -> str:
-    return url.rpartition("/")[0] + "/" + database
 
 
 @pytest.fixture(scope="session")
@@ -80,32 +88,41 @@ def empty_database(server_urls: Urls) -> Iterator[Urls]:
     """A database without a migration."""
     name = f"test_{uuid4().hex}"
     run(server_urls.owner, f"CREATE DATABASE {name}")
-    yield Urls(_named(server_urls.owner, name), _named(server_urls.service, name))
+    yield named(server_urls, name)
     run(server_urls.owner, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
-def template(server_urls: Urls) -> str:
-    """A database at the newest migration, made once for all workers."""
+def databases(server_urls: Urls) -> Databases:
+    """The migrated databases of this worker, made from one that all workers share."""
     with (Path(os.environ["TEST_FOLDER"]) / "template.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not run(server_urls.owner, "SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)):
             run(server_urls.owner, f"CREATE DATABASE {TEMPLATE}")
-            migrations.upgrade(_named(server_urls.owner, TEMPLATE))
-    return TEMPLATE
+            migrations.upgrade(named(server_urls, TEMPLATE).owner)
+        # Nobody may be in a database while another is made from it.
+        return Databases(server_urls, TEMPLATE)
 
 
 @pytest.fixture
-def urls(request: pytest.FixtureRequest, server_urls: Urls, template: str) -> Iterator[Urls]:
+def urls(request: pytest.FixtureRequest, server_urls: Urls, databases: Databases) -> Iterator[Urls]:
     """A migrated database of the test's own. Whatever the test did, the ledger must verify
     afterwards, unless the test is marked `tampers`."""
-    name = f"test_{uuid4().hex}"
-    run(server_urls.owner, f"CREATE DATABASE {name} TEMPLATE {template}")
-    urls = Urls(_named(server_urls.owner, name), _named(server_urls.service, name))
-    yield urls
-    findings = [] if request.node.get_closest_marker("tampers") else run(urls.owner, "SELECT * FROM obol.verify()")
-    run(server_urls.owner, f"DROP DATABASE {name} WITH (FORCE)")
-    assert findings == [], "obol verify"
+    name = databases.take()
+    yield named(server_urls, name)
+    tampers = request.node.get_closest_marker("tampers") is not None
+    assert databases.give_back(name, keep=not tampers, verify=not tampers) == [], "obol verify"
+
+
+@pytest.fixture
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of the test's own, to be killed."""
+    folder = Path(tempfile.mkdtemp(prefix="obol-tests-"))
+    folder.chmod(0o755)
+    server = copy_cluster(Path(os.environ["TEST_FOLDER"]), folder, _binaries())
+    yield server
+    server.release()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -141,15 +158,15 @@ def verified(owner: Database) -> Callable[[], None]:
     """`verified()`: assert in the middle of a test that the ledger agrees."""
 
     def check() -> None:
-        assert credits.verify(owner) == []
+        assert ledger.verify(owner) == []
 
     return check
 
 
 @pytest.fixture
 def upstream() -> Iterator[sandbox.Sandbox]:
-    """A sandbox upstream of the test's own; `upstream.calls` counts what reached it."""
-    server = sandbox.start()
+    """A sandbox upstream of the test's own; it keeps what reaches it."""
+    server = sandbox.start(record=True)
     yield server
     server.shutdown()
     server.server_close()
@@ -177,7 +194,7 @@ def config(environ: dict[str, str]) -> Config:
 def app(config: Config) -> Iterator[Flask]:
     app = create_app(config)
     yield app
-    leases_of(app).stop()
+    services_of(app).lease.stop()
 
 
 @pytest.fixture

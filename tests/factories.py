@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -18,7 +19,7 @@ import psycopg2
 
 from service import keys
 from service.db import Database
-from service.keys import LicenseKey
+from service.keys import KeyDigest
 from service.repository import licenses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,7 +31,7 @@ class License:
 
     id: UUID
     raw_key: str
-    key: LicenseKey
+    key: KeyDigest
 
     @property
     def headers(self) -> dict[str, str]:
@@ -51,10 +52,9 @@ def run(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...
 
 def make_license(owner: Database, credits: int = 1000, name: str = "", expires_at: datetime | None = None) -> License:
     license_id = uuid4()
-    raw_key = keys.make(license_id)
-    key = LicenseKey(license_id, keys.digest(raw_key))
-    licenses.create(owner, key, name, expires_at, credits, b"test")
-    return License(license_id, raw_key, key)
+    new = keys.make(license_id)
+    licenses.create(owner, new.digest, name=name, expires_at=expires_at, credits=credits, fingerprint=b"test")
+    return License(license_id, new.license_key, new.digest)
 
 
 def free_port() -> int:
@@ -105,13 +105,20 @@ class Served:
             except (URLError, ConnectionError):
                 return False
 
-        wait_until(ready, 30, f"{self.url}/readyz")
+        wait_until(ready, 60, f"{self.url}/readyz")
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         return self.request("GET", path, None, headers or {})
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         return self.request("POST", path, body, {"Content-Type": "application/json", **headers})
+
+    def try_post(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes] | None:
+        """As `post`; None when the connection broke."""
+        try:
+            return self.post(path, body, headers)
+        except (URLError, ConnectionError, HTTPException):
+            return None
 
     def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
         request = Request(self.url + path, data=body, headers=headers, method=method)

@@ -1,6 +1,7 @@
-"""Lets the tests of this folder import `migrating`."""
+"""Lets the tests of this folder import `migrating` and the project's scripts."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "scripts")]

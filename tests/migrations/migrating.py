@@ -4,20 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 from alembic.script import Script, ScriptDirectory
+from dump_schema import connection, dump
+from factories import ROOT, run
+from lint_sql import present
 
 from service import migrations
-from service.embedded import wheel_binaries
+from service.dev.embedded import wheel_binaries
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from dump_schema import connection, dump  # noqa: E402
-
-__all__ = ["ROOT", "alembic", "current_files", "dump", "finish", "psql", "revisions", "run", "start_alembic"]
+__all__ = ["ROOT", "alembic", "dump", "finish", "present_files", "psql", "revisions", "run", "start_alembic"]
 
 
 def start_alembic(*arguments: str, **environ: str) -> "subprocess.Popen[str]":
@@ -59,24 +55,12 @@ def psql(url: str, script: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def run(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """Statements on a connection of their own, committed; the rows of the last one."""
-    connection = psycopg2.connect(url)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
-
-
 def revisions() -> list[Script]:
     """The migrations, oldest first."""
     scripts = ScriptDirectory.from_config(migrations.alembic_config()).walk_revisions()
     return list(scripts)[::-1]
 
 
-def current_files() -> list[Path]:
-    """current.sql of every function, in the order of their names."""
-    return sorted(migrations.FUNCTIONS.glob("*/current.sql"))
+def present_files() -> list[Path]:
+    """What is in force, views before the functions that read them."""
+    return sorted(present(ROOT / "alembic"), key=lambda file: file.parent.name != "views")

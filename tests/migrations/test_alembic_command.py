@@ -13,13 +13,13 @@ def test_takes_the_url_of_the_environment(empty_database, name, scheme):
 
     alembic("upgrade", "head", **{name: url})
 
-    assert run(empty_database.owner, "SELECT version_num FROM obol.schema_revision") == [(migrations.head(),)]
+    assert run(empty_database.owner, "SELECT obol.current_revision()") == [(migrations.head(),)]
 
 
 def test_the_owner_s_url_goes_before_the_service_s(empty_database):
     alembic("upgrade", "head", DATABASE_URL=empty_database.service, OBOL_MIGRATE_URL=empty_database.owner)
 
-    assert run(empty_database.owner, "SELECT version_num FROM obol.schema_revision") == [(migrations.head(),)]
+    assert run(empty_database.owner, "SELECT obol.current_revision()") == [(migrations.head(),)]
 
 
 def test_without_a_url_says_so_in_one_line():

@@ -1,7 +1,7 @@
 """`alembic upgrade head --sql`: a script for those who let no program migrate."""
 
 import pytest
-from migrating import alembic, current_files, dump, psql, run
+from migrating import alembic, dump, present_files, psql, run
 
 ROWS = ("SELECT * FROM obol.prices", "SELECT * FROM obol.alembic_version")
 
@@ -17,8 +17,8 @@ def test_psql_makes_the_same_database_from_the_script(empty_database, urls, sql)
 def test_functions_are_in_the_script_to_the_letter():
     script = alembic("upgrade", "head", "--sql")
 
-    for file in current_files():
-        assert file.read_text().strip().removesuffix(";") in script, file.parent.name
+    for file in present_files():
+        assert file.read_text().strip().removesuffix(";") in script, file.name
 
 
 def test_a_script_that_fails_leaves_nothing(empty_database):

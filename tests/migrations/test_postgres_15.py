@@ -11,8 +11,8 @@ from migrating import alembic, dump, psql, run
 
 from service import migrations
 from service.db import Database
-from service.embedded import EmbeddedPostgres
-from service.repository import credits, holds
+from service.dev.embedded import EmbeddedPostgres
+from service.repository import holds, ledger
 
 INSTALLED = sorted(
     folder
@@ -43,10 +43,10 @@ def test_money_moves(installed):
     license = make_license(owner, credits=100)
     hold_id = uuid4()
 
-    assert credits.deduct(db, license.key, uuid4(), 10, None, b"", None).balance == 90
-    assert holds.open_for_client(db, license.key, hold_id, 40, 60, None, b"", None).available == 50
-    assert holds.settle(db, license.key, hold_id, 30).balance == 60
-    assert credits.verify(db) == []
+    assert ledger.deduct(db, license.key, uuid4(), amount=10).balance == 90
+    assert holds.open_for_client(db, license.key, hold_id, amount=40, expires_in_s=60).available == 50
+    assert holds.settle(db, license.key, hold_id, amount=30).balance == 60
+    assert ledger.verify(db) == []
     owner.close()
     db.close()
 

@@ -184,6 +184,9 @@ def test_the_service_s_login_touches_no_table(urls):
     assert allowed(urls.service, touches) == []
 
 
-def test_the_service_s_login_reads_the_views(urls):
-    for view in ("license_overview", "undelivered_holds", "price_book", "schema_revision"):
-        run(urls.service, f"SELECT * FROM obol.{view}")
+def test_the_service_s_login_reads_no_view_but_what_the_functions_give(urls):
+    for view in ("license_key_validity", "license_overview", "price_book", "undelivered_holds"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            run(urls.service, f"SELECT * FROM obol.{view}")
+    assert run(urls.service, "SELECT obol.current_revision()") == [(migrations.head(),)]
+    assert len(run(urls.service, "SELECT * FROM obol.list_prices()")) == 1

@@ -1,54 +1,57 @@
-"""The definition in force is one file a function, history never changes, and the two agree."""
+"""A migration is the files of its own folder, and every room is found in the same places."""
 
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from migrating import ROOT, alembic, current_files, revisions
+from migrating import ROOT, alembic, present_files, revisions
 
-FOLDERS = [file.parent for file in current_files()]
-ORDER = [script.revision for script in revisions()]
+from service import repository
 
-each_function = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+FUNCTIONS = ROOT / "alembic" / "functions"
 
-
-def snapshots(folder: Path) -> set[str]:
-    return {file.stem for file in folder.iterdir()} - {"current"}
+# Rooms without a module of the repository: only other functions call what is in them.
+INNER = {"idempotency"}
 
 
-def test_every_folder_has_a_current_definition():
-    assert {file.name for file in (ROOT / "alembic" / "functions").iterdir()} == {folder.name for folder in FOLDERS}
+@pytest.mark.parametrize("script", revisions(), ids=lambda script: script.revision)
+def test_a_migration_names_each_file_of_its_folder_once(script):
+    files = sorted(file.stem for file in (ROOT / "alembic" / "versions" / script.revision).glob("*.sql"))
+
+    assert sorted([*script.module.UPGRADE, *script.module.DOWNGRADE]) == files
 
 
-@each_function
-def test_current_is_the_newest_snapshot(folder):
-    newest = max(snapshots(folder), key=ORDER.index)
+@pytest.mark.parametrize("script", revisions(), ids=lambda script: script.revision)
+def test_a_migration_does_nothing_but_run_its_files(script):
+    _, _, body = Path(script.path).read_text().partition("\n\n\n")
 
-    assert (folder / "current.sql").read_text() == (folder / f"{newest}.sql").read_text(), (
-        f"copy {folder.name}/current.sql to the snapshot of a new migration: make snapshot REVISION=…"
+    assert body == (
+        "def upgrade() -> None:\n    run_scripts(revision, UPGRADE)\n\n\n"
+        "def downgrade() -> None:\n    run_scripts(revision, DOWNGRADE)\n"
     )
 
 
-@each_function
-def test_a_migration_names_exactly_the_functions_that_it_has_snapshots_of(folder):
-    named = {script.revision for script in revisions() if folder.name in getattr(script.module, "FUNCTIONS", ())}
+def test_no_two_files_in_force_have_the_same_name():
+    names = [file.name for file in present_files()]
 
-    assert named == snapshots(folder)
-
-
-def test_a_migration_names_each_function_once_and_only_existing_ones():
-    for script in revisions():
-        names = getattr(script.module, "FUNCTIONS", [])
-        assert len(names) == len(set(names))
-        assert set(names) <= {folder.name for folder in FOLDERS}
+    assert len(names) == len(set(names))
 
 
-def test_migrations_do_without_current_definitions(tmp_path):
+def test_a_room_is_found_in_functions_repository_and_tests():
+    rooms = {folder.name for folder in FUNCTIONS.iterdir()}
+    modules = {file.stem for file in Path(repository.__file__).parent.glob("*.py")} - {"__init__"}
+    tests = {folder.name for folder in (ROOT / "tests" / "sql").iterdir() if list(folder.glob("test_*.py"))}
+
+    assert modules == rooms - INNER
+    assert tests == rooms
+
+
+def test_migrations_do_without_what_is_in_force(tmp_path):
+    present = shutil.ignore_patterns("functions", "views", "__pycache__")
     for name in ("alembic", "service"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("current.sql", "__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=present)
     shutil.copy(ROOT / "alembic.ini", tmp_path)
 
     without = subprocess.run(
@@ -62,16 +65,3 @@ def test_migrations_do_without_current_definitions(tmp_path):
 
     assert without.returncode == 0, without.stderr
     assert without.stdout == alembic("upgrade", "head", "--sql")
-
-
-@each_function
-def test_a_file_defines_its_function_and_revokes_it_from_everybody(folder):
-    text = (folder / "current.sql").read_text()
-
-    assert re.findall(r"^CREATE .*?(\w+)\(", text, re.MULTILINE) == [folder.name]
-    assert re.search(rf"^REVOKE ALL ON FUNCTION obol\.{folder.name}\([^)]*\) FROM PUBLIC;$", text, re.MULTILINE)
-
-
-@each_function
-def test_a_file_is_120_lines_at_most(folder):
-    assert len((folder / "current.sql").read_text().splitlines()) <= 120
