@@ -1,100 +1,56 @@
-"""What the tests of the functions share: holds to begin with, time that has passed, and the
-check that a refusal changes nothing."""
+"""What the tests of the functions share: their holds, a license with one of each thing, and the checks
+that what is refused changes nothing."""
 
+import re
+import sys
 from contextlib import contextmanager
-from uuid import uuid4
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 
-from service.pricing import CLASSES, HoldSize
+from service.keys import KeyDigest
 from service.problems import Problem
-from service.repository import holds, processes
+from service.repository import holds, ledger, licenses
 
-# One credit a token.
-PRICE = dict.fromkeys(CLASSES, 1_000_000)
+sys.path.insert(0, str(Path(__file__).parent))
 
-
-@pytest.fixture
-def process_id(db):
-    """A serving process with a lease."""
-    process_id = uuid4()
-    processes.heartbeat(db, process_id, 30)
-    return process_id
+from hold_fixtures import *  # noqa: F403 - all of its fixtures
 
 
 @pytest.fixture
-def client_hold(db):
-    """`client_hold(license, amount=100, key=None)`: a hold that a client opens for itself."""
+def grant(owner):
+    """`grant(license, amount=100, key=None)`: credits that an operator gives."""
 
-    def open_hold(license, amount=100, *, key=None, hold_id=None, fingerprint=b"one", expires_in_s=60, reference=None):
-        return holds.open_for_client(
-            db, license.key, hold_id or uuid4(), amount, expires_in_s, key, fingerprint, reference
+    def give(license, amount=100, *, key=None, grant_id=None, fingerprint=b"a grant", reference=None):
+        return ledger.grant(
+            owner,
+            license.id,
+            grant_id or uuid4(),
+            amount=amount,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+            reference=reference,
         )
 
-    return open_hold
-
-
-@pytest.fixture
-def process_hold(db, process_id):
-    """`process_hold(license, amount=100, key=None)`: a hold for a generation of `process_id`."""
-
-    def open_hold(license, amount=100, *, key=None, hold_id=None, fingerprint=b"one", least=None, price=PRICE):
-        size = HoldSize(amount, amount if least is None else least)
-        return holds.open_for_process(
-            db, license.key, hold_id or uuid4(), process_id, size, "a-model", price, key, fingerprint
-        )
-
-    return open_hold
-
-
-@pytest.fixture
-def settle(db, process_id):
-    """`settle(license, hold, amount)`: end a generation's hold at `amount` tokens."""
-
-    def settle_hold(license, hold, amount, *, answer=None, answer_ttl_s=3600):
-        return holds.settle(db, license.key, hold.hold_id, amount, process_id, {"output": amount}, answer, answer_ttl_s)
-
-    return settle_hold
-
-
-@pytest.fixture
-def state_of(sql):
-    """`state_of(hold)`: held, settled, released or expired."""
-    return lambda hold: sql("SELECT state FROM obol.holds WHERE hold_id = %s", (str(hold.hold_id),))[0][0]
-
-
-@pytest.fixture
-def overdue(sql):
-    """`overdue(hold)`: the time of a client's hold is up, and nobody has noticed yet."""
-
-    def move(hold):
-        sql(
-            "UPDATE obol.holds SET opened_at = opened_at - interval '1 day', expires_at = expires_at - interval '1 day'"
-            " WHERE hold_id = %s",
-            (str(hold.hold_id),),
-        )
-
-    return move
-
-
-@pytest.fixture
-def lapse(db, process_id):
-    """`lapse()`: the lease of `process_id` ends and another process gives its holds back."""
-
-    def end():
-        processes.heartbeat(db, process_id, 0)
-        while holds.release_expired(db):
-            pass
-
-    return end
+    return give
 
 
 @pytest.fixture
 def contents(sql):
-    """`contents()`: every row of the tables that hold money, keys and answers."""
+    """`contents()`: every row of the tables that hold money, keys and answers; as a transaction sees
+    them, when its cursor is given."""
     tables = ("licenses", "license_keys", "holds", "ledger_entries", "idempotency_keys")
     query = " UNION ALL ".join(f"SELECT '{name}', to_jsonb(t)::text FROM obol.{name} t" for name in tables)
-    return lambda: sorted(sql(query))
+
+    def read(cursor=None):
+        if cursor is None:
+            return sorted(sql(query))
+        cursor.execute(query)
+        return sorted(cursor.fetchall())
+
+    return read
 
 
 @pytest.fixture
@@ -110,3 +66,119 @@ def refused(contents):
         assert contents() == before
 
     return check
+
+
+@pytest.fixture
+def overtaken(at_once, waiting, contents):
+    """`overtaken(license, call, statement)`: what becomes of a call that waits for the row of the license
+    while the statement is done, and that nothing but the statement has changed anything."""
+
+    def check(license, call, statement):
+        changed = []
+
+        def meanwhile(cursor):
+            assert waiting() == 1
+            cursor.execute(statement)
+            changed.extend(contents(cursor))
+
+        (outcome,) = at_once(license, [call], meanwhile)
+        assert contents() == changed
+        return outcome
+
+    return check
+
+
+@pytest.fixture(params=["suspended", "expired", "rotated"])
+def cut_off(request, owner, sql):
+    """`cut_off(license)`: from now on nothing is opened with the license or its key, for each of the reasons."""
+
+    def end(license):
+        if request.param == "suspended":
+            licenses.set_status(owner, license.id, "suspended")
+        elif request.param == "expired":
+            sql("UPDATE obol.licenses SET expires_at = clock_timestamp() WHERE license_id = %s", (str(license.id),))
+        else:
+            licenses.rotate_key(owner, KeyDigest(license.id, b"n" * 32), 0)
+
+    return end
+
+
+# What verify finds
+
+
+@dataclass
+class OneOfEach:
+    """A license with one of each thing, and the ids of what was done."""
+
+    license_id: UUID
+    grant: UUID
+    deduction: UUID
+    refunded: UUID
+    charged: UUID
+    client_charged: UUID
+    client_open: UUID
+    process_open: UUID
+    released: UUID
+
+
+@pytest.fixture
+def one_of_each(db, owner, process_id, new_license, client_hold, process_hold, settle, deduct, grant):
+    """Entries: 1 grant 1000, 2 grant 7, 3 deduction 100, 4 charge 50, 5 refund of entry 3, 6 deduction 3,
+    7 charge 25 of a client's hold of 40, so that the balance is 929; open holds of 30 and 20; and beside
+    it another license, which is in order."""
+    license, other = new_license(credits=1000), new_license(credits=1000)
+    granted = grant(license, 7, key="g")
+    refunded = deduct(license, 100, key="d")
+    charged = process_hold(license, 60, key="c")
+    settle(license, charged, 50, answer=b"sealed")
+    settle(other, process_hold(other), 50)
+    ledger.refund(owner, license.id, refunded.deduction_id, reference="sorry")
+    deduction = deduct(license, 3, key="e")
+    client_charged = client_hold(license, 40, key="i")
+    holds.settle(db, license.key, client_charged.hold_id, amount=25)
+    client_open, process_open = client_hold(license, 30, key="h"), process_hold(license, 20, key="p")
+    released = process_hold(license, 10, key="r")
+    holds.release(db, license.key, released.hold_id, process_id=process_id)
+    return OneOfEach(
+        license.id,
+        granted.grant_id,
+        deduction.deduction_id,
+        refunded.deduction_id,
+        charged.hold_id,
+        client_charged.hold_id,
+        client_open.hold_id,
+        process_open.hold_id,
+        released.hold_id,
+    )
+
+
+@pytest.fixture
+def tamper(db, sql, one_of_each):
+    """`tamper(statements, {rule: detail})`: once these are done, verify finds these rules broken and no
+    others, of this license and no other, and says this of them."""
+
+    def check(statements, expected):
+        ids = {name: str(value) for name, value in vars(one_of_each).items()}
+        sql(statements, ids)
+
+        findings = ledger.verify(db)
+
+        assert {finding.license_id for finding in findings} == {one_of_each.license_id}
+        assert {finding.rule for finding in findings} == set(expected)
+        for rule, detail in expected.items():
+            assert any(detail % ids in finding.detail for finding in findings if finding.rule == rule)
+
+    return check
+
+
+@pytest.fixture
+def rules_of(sql):
+    """`rules_of(function)`: the rules that a function of verify looks at."""
+
+    def read(function):
+        ((source,),) = sql("SELECT prosrc FROM pg_proc WHERE oid = %s::regproc", (f"obol.{function}",))
+        rules = re.findall(r"SELECT \w+\.license_id, '([^']+)'", source)
+        assert len(rules) == source.count("UNION ALL") + 1
+        return set(rules)
+
+    return read

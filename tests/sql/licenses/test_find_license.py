@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.keys import LicenseKey
+from service.keys import KeyDigest
 from service.repository import licenses
 
 PAST = datetime.now(UTC) - timedelta(days=1)
@@ -48,11 +48,11 @@ def test_each_key_opens_its_own(db, new_license):
 
 def test_every_reason_is_told_in_the_same_words(db, owner, new_license, refused):
     license, other = new_license(), new_license()
-    licenses.rotate_key(owner, LicenseKey(other.id, b"n" * 32), 0)
+    licenses.rotate_key(owner, KeyDigest(other.id, b"n" * 32), 0)
     reasons = [
-        LicenseKey(uuid4(), license.key.digest),
-        LicenseKey(license.id, b"\0" * 32),
-        LicenseKey(license.id, other.key.digest),
+        KeyDigest(uuid4(), license.key.digest),
+        KeyDigest(license.id, b"\0" * 32),
+        KeyDigest(license.id, other.key.digest),
         other.key,
     ]
 

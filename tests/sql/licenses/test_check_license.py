@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.keys import LicenseKey
+from service.keys import KeyDigest
 from service.repository import licenses
 
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def test_a_wrong_key_learns_nothing_of_the_license(db, owner, new_license, refus
     license = new_license(expires_at=PAST)
     licenses.set_status(owner, license.id, "suspended")
 
-    for key in (LicenseKey(license.id, bytes(32)), LicenseKey(uuid4(), license.key.digest)):
+    for key in (KeyDigest(license.id, bytes(32)), KeyDigest(uuid4(), license.key.digest)):
         with refused("license_invalid") as problem:
             licenses.check(db, key)
         assert problem.value.detail == "The license key is not valid."

@@ -5,19 +5,19 @@ from uuid import uuid4
 
 import pytest
 
-from service.keys import LicenseKey
-from service.repository import credits, licenses
+from service.keys import KeyDigest
+from service.repository import licenses
 
 
-def deduct(db, license, amount=1, reference=None):
-    return credits.deduct(db, license.key, uuid4(), amount, None, b"one", reference)
+def entries_of(db, license, before=None, limit=10):
+    return licenses.list_entries(db, license.key, before=before, limit=limit)
 
 
-def test_an_entry_says_what_changed_and_why(db, new_license):
+def test_an_entry_says_what_changed_and_why(db, new_license, deduct):
     license = new_license(credits=1000)
-    deduction = deduct(db, license, 300, "job 7")
+    deduction = deduct(license, 300, reference="job 7")
 
-    entry = licenses.list_entries(db, license.key, None, 10)[0]
+    entry = entries_of(db, license)[0]
 
     assert (entry.entry_no, entry.kind, entry.amount, entry.balance_after) == (2, "deduction", -300, 700)
     assert (entry.cause_id, entry.reference, entry.model, entry.usage) == (
@@ -34,7 +34,7 @@ def test_a_charge_shows_model_and_usage(db, new_license, process_hold, settle):
     hold = process_hold(license)
     settle(license, hold, 7)
 
-    entry = licenses.list_entries(db, license.key, None, 1)[0]
+    entry = entries_of(db, license, limit=1)[0]
 
     assert (entry.kind, entry.amount, entry.cause_id) == ("charge", -7, hold.hold_id)
     assert (entry.model, entry.usage) == ("a-model", {"output": 7})
@@ -52,35 +52,35 @@ def test_a_charge_shows_model_and_usage(db, new_license, process_hold, settle):
         (None, 0, []),
     ],
 )
-def test_newest_first_page_by_page(db, new_license, before, limit, numbers):
+def test_newest_first_page_by_page(db, new_license, deduct, before, limit, numbers):
     license = new_license()
     for _ in range(4):
-        deduct(db, license)
+        deduct(license)
 
-    entries = licenses.list_entries(db, license.key, before, limit)
+    entries = entries_of(db, license, before, limit)
 
     assert [entry.entry_no for entry in entries] == numbers
 
 
-def test_only_the_license_s_own(db, new_license):
+def test_only_the_license_s_own(db, new_license, deduct):
     one, other = new_license(), new_license()
-    deduct(db, other)
+    deduct(other)
 
-    assert len(licenses.list_entries(db, one.key, None, 10)) == 1
-    assert len(licenses.list_entries(db, other.key, None, 10)) == 2
+    assert len(entries_of(db, one)) == 1
+    assert len(entries_of(db, other)) == 2
 
 
 def test_a_suspended_and_expired_license_may_still_read_it(db, owner, new_license):
     license = new_license(expires_at=datetime.now(UTC) - timedelta(days=1))
     licenses.set_status(owner, license.id, "suspended")
 
-    assert len(licenses.list_entries(db, license.key, None, 10)) == 1
+    assert len(entries_of(db, license)) == 1
 
 
 def test_a_key_of_another_license_reads_nothing(db, new_license, refused):
     license, other = new_license(), new_license()
 
     with refused("license_invalid"):
-        licenses.list_entries(db, LicenseKey(license.id, other.key.digest), None, 10)
+        licenses.list_entries(db, KeyDigest(license.id, other.key.digest), before=None, limit=10)
     with refused("license_invalid"):
-        licenses.list_entries(db, LicenseKey(uuid4(), license.key.digest), None, 10)
+        licenses.list_entries(db, KeyDigest(uuid4(), license.key.digest), before=None, limit=10)

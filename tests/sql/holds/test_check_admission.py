@@ -1,10 +1,12 @@
 """obol.check_admission: what open_hold checks but for the credits, in its order, and no hold."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
+from service.keys import KeyDigest
 from service.pricing import CLASSES
 from service.repository import holds, licenses
 
@@ -17,7 +19,9 @@ def check(db):
     """`check(license, key=None, fingerprint=b"one", price=PRICE)`: the row that comes back."""
 
     def ask(license, *, key=None, fingerprint=b"one", price=PRICE):
-        return holds.check_admission(db, license.key, uuid4(), "a-model", price, key, fingerprint)
+        return holds.check_admission(
+            db, license.key, uuid4(), model="a-model", price=price, idempotency_key=key, fingerprint=fingerprint
+        )
 
     return ask
 
@@ -83,7 +87,7 @@ def test_an_answer_that_is_not_stored_is_gone(new_license, process_hold, settle,
 
 def test_the_first_of_several_refusals_is_told(new_license, owner, check, refused):
     unknown = new_license(credits=1000)
-    unknown = unknown.__class__(unknown.id, "", unknown.key._replace(digest=b"\0" * 32))
+    unknown = replace(unknown, key=KeyDigest(unknown.id, b"\0" * 32))
     inactive = new_license(credits=1000, expires_at=PAST)
     licenses.set_status(owner, inactive.id, "suspended")
     expired, good = new_license(credits=1000, expires_at=PAST), new_license(credits=1000)

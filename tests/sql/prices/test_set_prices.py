@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 
-from service.pricing import CLASSES, PriceRow
+from service.pricing import CLASSES
 from service.problems import Problem
 from service.repository import prices
+from service.repository.prices import PriceRow
 
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 LATER = SOON + timedelta(days=1)

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.repository import credits, processes
+from service.repository import processes
 
 KEYS = "SELECT idempotency_key, answer IS NOT NULL FROM obol.idempotency_keys ORDER BY 1"
 
@@ -34,11 +34,11 @@ def test_an_answer_goes_at_the_end_of_its_time_and_its_key_stays(db, new_license
     assert sql(KEYS) == [("old", False), ("young", True)]
 
 
-def test_a_key_goes_after_thirty_days(db, owner, new_license, process_hold, settle, age, sql):
+def test_a_key_goes_after_thirty_days(db, new_license, process_hold, settle, deduct, grant, age, sql):
     license = new_license()
     settle(license, process_hold(license, key="answered"), 1, answer=b"sealed")
-    credits.deduct(db, license.key, uuid4(), 1, "deduction", b"one", None)
-    credits.grant(owner, license.id, uuid4(), 1, "grant", b"one", None)
+    deduct(license, key="deduction")
+    grant(license, key="grant")
     age("29 days 23 hours")
     assert processes.purge(db) == 0
 
@@ -48,13 +48,13 @@ def test_a_key_goes_after_thirty_days(db, owner, new_license, process_hold, sett
     assert sql(KEYS) == []
 
 
-def test_a_forgotten_key_is_a_new_one(db, new_license, age):
+def test_a_forgotten_key_is_a_new_one(db, new_license, deduct, age):
     license = new_license(credits=100)
-    credits.deduct(db, license.key, uuid4(), 1, "k", b"one", None)
+    deduct(license, key="k")
     age("31 days")
     processes.purge(db)
 
-    assert credits.deduct(db, license.key, uuid4(), 1, "k", b"another", None).balance == 98
+    assert deduct(license, key="k", fingerprint=b"another").balance == 98
 
 
 @pytest.mark.parametrize("kind", ["client_hold", "process_hold"])
@@ -89,17 +89,17 @@ def test_a_lease_goes_a_day_after_it_lapsed(db, sql):
     assert {row[0] for row in sql("SELECT process_id::text FROM obol.processes")} == {str(lapsed), str(alive)}
 
 
-def test_one_batch_at_a_time(db, new_license, age, sql):
+def test_one_batch_at_a_time(new_license, deduct, age, sql):
     license = new_license()
     for key in "abc":
-        credits.deduct(db, license.key, uuid4(), 1, key, b"one", None)
+        deduct(license, key=key)
     age("31 days")
 
     assert [sql("SELECT obol.purge_expired(2)")[0][0] for _ in range(3)] == [2, 1, 0]
 
 
-def test_the_age_can_be_chosen(db, new_license, age, sql):
-    credits.deduct(db, new_license().key, uuid4(), 1, "k", b"one", None)
+def test_the_age_can_be_chosen(new_license, deduct, age, sql):
+    deduct(new_license(), key="k")
     age("8 days")
 
     assert sql("SELECT obol.purge_expired(p_key_days => 9)") == [(0,)]

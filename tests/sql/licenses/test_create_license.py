@@ -5,18 +5,19 @@ from uuid import uuid4
 
 import pytest
 
-from service.keys import LicenseKey
+from service.keys import KeyDigest
 from service.repository import licenses
 
 PAST = datetime.now(UTC) - timedelta(days=1)
 
 
 def create(owner, key=None, *, name="Ada", expires_at=None, credits=100, fingerprint=b"one"):
-    return licenses.create(owner, key or LicenseKey(uuid4(), b"k" * 32), name, expires_at, credits, fingerprint)
+    key = key or KeyDigest(uuid4(), b"k" * 32)
+    return licenses.create(owner, key, name=name, expires_at=expires_at, credits=credits, fingerprint=fingerprint)
 
 
 def test_makes_a_license_that_its_key_opens(db, owner):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
 
     result = create(owner, key)
 
@@ -39,7 +40,7 @@ def test_without_credits_nothing_is_booked(owner, sql):
 
 
 def test_an_expiry_in_the_past_is_allowed(db, owner):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
     create(owner, key, expires_at=PAST)
 
     found = licenses.find(db, key)
@@ -47,7 +48,7 @@ def test_an_expiry_in_the_past_is_allowed(db, owner):
 
 
 def test_the_same_again_gives_the_same(owner, contents):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
     first = create(owner, key)
     before = contents()
 
@@ -56,7 +57,7 @@ def test_the_same_again_gives_the_same(owner, contents):
 
 
 def test_the_same_again_with_another_key_says_that_this_one_does_not_open_it(db, owner, contents):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
     create(owner, key)
     before = contents()
 
@@ -67,7 +68,7 @@ def test_the_same_again_with_another_key_says_that_this_one_does_not_open_it(db,
 
 
 def test_the_same_id_with_other_values_is_refused(owner, refused):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
     create(owner, key)
 
     with refused("idempotency_key_reused"):
@@ -76,7 +77,7 @@ def test_the_same_id_with_other_values_is_refused(owner, refused):
 
 @pytest.mark.parametrize("credits", [-1, None])
 def test_the_amount_goes_first(owner, refused, credits):
-    key = LicenseKey(uuid4(), b"k" * 32)
+    key = KeyDigest(uuid4(), b"k" * 32)
     create(owner, key)
 
     with refused("amount_invalid"):

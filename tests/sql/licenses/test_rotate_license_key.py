@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from service.keys import LicenseKey
+from service.keys import KeyDigest
 from service.repository import licenses
 
 
 def next_key(license, letter=b"n"):
-    return LicenseKey(license.id, letter * 32)
+    return KeyDigest(license.id, letter * 32)
 
 
 def opens(db, key):
@@ -106,7 +106,7 @@ def test_an_unknown_license(owner, new_license, refused):
     new_license()
 
     with refused("license_invalid"):
-        licenses.rotate_key(owner, LicenseKey(uuid4(), b"n" * 32), 0)
+        licenses.rotate_key(owner, KeyDigest(uuid4(), b"n" * 32), 0)
 
 
 def test_the_service_s_login_cannot_add_a_key(db, new_license, refused):

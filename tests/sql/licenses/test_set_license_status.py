@@ -4,19 +4,19 @@ from uuid import uuid4
 
 import pytest
 
-from service.repository import credits, holds, licenses
+from service.repository import holds, licenses
 
 
-def test_suspends_and_resumes(db, owner, new_license, refused):
+def test_suspends_and_resumes(db, owner, new_license, deduct, refused):
     license = new_license(credits=10)
 
     licenses.set_status(owner, license.id, "suspended")
     assert licenses.find(db, license.key).status == "suspended"
     with refused("license_inactive"):
-        credits.deduct(db, license.key, uuid4(), 1, None, b"one", None)
+        deduct(license)
 
     licenses.set_status(owner, license.id, "active")
-    assert credits.deduct(db, license.key, uuid4(), 1, None, b"one", None).balance == 9
+    assert deduct(license).balance == 9
 
 
 @pytest.mark.parametrize("status", ["suspended", "active"])
@@ -36,7 +36,7 @@ def test_open_holds_stay_open(db, owner, new_license, client_hold, state_of):
     licenses.set_status(owner, license.id, "suspended")
 
     assert state_of(hold) == "held"
-    assert holds.settle(db, license.key, hold.hold_id, 5).balance == 5
+    assert holds.settle(db, license.key, hold.hold_id, amount=5).balance == 5
 
 
 def test_other_licenses_stay_as_they_are(db, owner, new_license):

@@ -1,0 +1,33 @@
+"""obol.verify: all of the verify_… functions, and nothing found where nothing is wrong.
+
+What each of them finds is tested in its room, by tampering."""
+
+import re
+
+import pytest
+
+from service.repository import ledger
+
+
+def test_a_ledger_in_order_has_no_findings(db, one_of_each):
+    assert ledger.verify(db) == []
+
+
+def test_an_empty_ledger_has_no_findings(db):
+    assert ledger.verify(db) == []
+
+
+@pytest.mark.tampers
+def test_each_of_two_licenses_is_named(db, new_license, sql):
+    two = {new_license().id, new_license().id}
+    sql("UPDATE obol.licenses SET balance = balance + 1")
+
+    assert {finding.license_id for finding in ledger.verify(db)} == two
+
+
+def test_every_function_that_verifies_is_asked(sql):
+    ((source,),) = sql("SELECT prosrc FROM pg_proc WHERE oid = 'obol.verify'::regproc")
+    there = sql("SELECT proname FROM pg_proc WHERE pronamespace = 'obol'::regnamespace AND proname LIKE 'verify\\_%'")
+
+    assert sorted(re.findall(r"FROM obol\.(\w+)\(\)", source)) == sorted(name for (name,) in there)
+    assert {"verify_holds", "verify_idempotency", "verify_ledger", "verify_licenses"} <= {name for (name,) in there}

@@ -1,0 +1,28 @@
+"""The words that verify has for what is wrong, and how the tests find the rows that they change."""
+
+# Licenses
+BALANCE_IS_SUM = "balance is the sum of the entries"
+HELD_IS_SUM = "held is the sum of the open holds"
+HELD_IN_BALANCE = "0 <= held <= balance"
+COUNTER = "the entry counter is the last entry number"
+
+# Ledger
+GAPS = "entry numbers have no gaps"
+CHAIN = "balances chain"
+CHARGE_NAMES_HOLD = "a charge names its hold and carries its price"
+PRICE_TIMES_USAGE = "a charge is its price times its usage"
+CLIENT_CHARGE = "a client is charged what it held at most"
+REFUND = "a refund gives back what its entry took"
+
+# Holds
+ONE_CHARGE = "a settled hold has exactly one charge, no other hold has one"
+DELIVERED = "a delivered answer is paid for"
+
+# Idempotency
+KEY_NAMES = "an idempotency key in force names what it did"
+KEY_FREED = "a freed idempotency key names nothing that was charged"
+
+LICENSE = "WHERE license_id = %(license_id)s"
+HOLD = f"{LICENSE} AND hold_id = "
+ENTRY = f"{LICENSE} AND entry_no = "
+KEY = f"{LICENSE} AND idempotency_key = "

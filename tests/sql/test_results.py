@@ -1,0 +1,103 @@
+"""What the repository returns has the names that the database has, in its order: a NamedTuple is filled
+by position, so one column moved would be one credit booked as another."""
+
+import inspect
+import re
+from importlib import import_module
+from pkgutil import iter_modules
+
+import pytest
+from sqlalchemy import TextClause
+
+from service import repository
+from service.repository import holds, ledger, licenses, prices
+
+# Each function and view whose rows the repository names, and what it names them with.
+RESULTS = {
+    "check_admission": holds.Admission,
+    "create_license": licenses.CreatedLicense,
+    "deduct": ledger.Deduction,
+    "due_holds": holds.DueHolds,
+    "find_license": licenses.License,
+    "grant_credits": ledger.Grant,
+    "license_overview": licenses.License,
+    "list_entries": licenses.Entry,
+    "list_prices": prices.PriceRow,
+    "open_hold": holds.Admission,
+    "refund": ledger.Refund,
+    "refund_withheld": ledger.Refund,
+    "release_hold": holds.ReleasedHold,
+    "set_prices": prices.PriceChange,
+    "settle_hold": holds.SettledHold,
+    "undelivered_holds": holds.UndeliveredHold,
+    "verify": ledger.Finding,
+}
+
+# What is asked with, and no result.
+ARGUMENTS = {holds.HoldAmounts}
+
+# Named otherwise than its column.
+RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}
+
+COLUMNS = """
+    SELECT array_agg(name ORDER BY position)::text[]
+      FROM (SELECT a.name, a.position
+              FROM pg_proc p, unnest(p.proargnames, p.proargmodes) WITH ORDINALITY AS a (name, mode, position)
+             WHERE p.pronamespace = 'obol'::regnamespace AND p.proname = %(name)s AND a.mode IN ('t', 'o')
+            UNION ALL
+            SELECT a.attname, a.attnum
+              FROM pg_attribute a
+             WHERE a.attrelid = to_regclass('obol.' || %(name)s) AND a.attnum > 0) c
+"""
+
+
+def modules():
+    return [import_module(f"{repository.__name__}.{module.name}") for module in iter_modules(repository.__path__)]
+
+
+def statements():
+    """(columns, name) of each `SELECT columns FROM obol.name` of the repository."""
+    for module in modules():
+        for value in vars(module).values():
+            if isinstance(value, TextClause) and "obol." in str(value):
+                # The one that asks for a right names the schema as a string.
+                yield from re.findall(r"^SELECT (.+?) FROM obol\.(\w+)", str(value))
+
+
+def columns(sql, selected, name):
+    """The columns that a statement gives, in their order."""
+    ((found,),) = sql(COLUMNS, {"name": name})
+    # A function that returns one value has no columns.
+    found = found or []
+    return found if selected == "*" else [column for column in selected.split(", ") if column in found]
+
+
+@pytest.mark.parametrize(("selected", "name"), sorted(set(statements())))
+def test_fields_are_columns(sql, selected, name):
+    found = columns(sql, selected, name)
+    result = RESULTS.get(name)
+
+    if result is None:
+        assert found == [], f"who names the columns of {name}?"
+    else:
+        assert [RENAMED.get((result, column), column) for column in found] == list(result._fields)
+
+
+def test_every_statement_is_looked_at():
+    texts = [value for module in modules() for value in vars(module).values() if isinstance(value, TextClause)]
+    looked_at = [name for _, name in statements()]
+
+    assert len(looked_at) == sum("FROM obol." in str(text) for text in texts)
+    assert set(RESULTS) <= set(looked_at)
+
+
+def test_every_named_tuple_is_the_result_of_something():
+    named = {
+        value
+        for module in modules()
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, tuple) and value.__module__ == module.__name__
+    }
+
+    assert len(named) > 10
+    assert named == set(RESULTS.values()) | ARGUMENTS
