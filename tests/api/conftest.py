@@ -4,20 +4,28 @@ the ledger's state, the log, and upstreams that say what they are told to."""
 import json
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 
+import psycopg2
 import pytest
 from factories import License
 from flask.testing import FlaskClient
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from service import create_app, leases_of, sandbox
+from service import create_app
 from service.config import load
+from service.dev import sandbox
+from service.dev.embedded import Urls
+from service.http.services import services_of
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 # The contract's table once more, so that a change of problems.py does not pass unseen.
 STATUS = {
@@ -52,16 +60,6 @@ STATUS = {
 
 
 @pytest.fixture
-def upstream() -> Iterator[sandbox.Sandbox]:
-    """As everywhere, but stopped within a blink and not within half a second: there are many tests here."""
-    server = sandbox.Sandbox(record=True)
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def make_client(environ: dict[str, str]) -> Iterator[Callable[..., FlaskClient]]:
     """`make_client(OBOL_POOL_SIZE="1", OBOL_REPLAY_KEYS=None)`: a client of another configuration."""
     apps = []
@@ -73,7 +71,7 @@ def make_client(environ: dict[str, str]) -> Iterator[Callable[..., FlaskClient]]
 
     yield make
     for app in apps:
-        leases_of(app).stop()
+        services_of(app).lease.stop()
 
 
 @pytest.fixture
@@ -167,6 +165,28 @@ def send(client: FlaskClient) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def ask(client: FlaskClient) -> Callable[..., Any]:
+    """`ask(license, "Hello", headers={}, client=…, **fields)`: the response of /api/v1/generate, read to its end."""
+    default = client
+
+    def post(
+        license: License,
+        prompt: str = "Hello",
+        headers: dict[str, str] | None = None,
+        client: FlaskClient | None = None,
+        **fields: Any,
+    ) -> Any:
+        return (client or default).post(
+            "/api/v1/generate",
+            json={"prompt": prompt, **fields},
+            headers={**license.headers, **(headers or {})},
+            buffered=True,
+        )
+
+    return post
+
+
+@pytest.fixture
 def upstream_s_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes]]:
     """`upstream_s_own(raw, path="/v1/messages")`: what a sandbox answers without Obol before it. While
     a test uses this, the sandbox gives every answer the same id."""
@@ -209,6 +229,21 @@ def state(sql: Callable[..., Any]) -> Callable[..., tuple[int, int, int]]:
         return balance, held, entries
 
     return read
+
+
+@pytest.fixture
+def lock(urls: Urls) -> Iterator[Callable[[], Any]]:
+    """`lock()`: somebody else locks the rows of all licenses, until what this returns is closed."""
+    connections = []
+
+    def take() -> Any:
+        connections.append(psycopg2.connect(urls.owner))
+        connections[-1].cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+        return connections[-1]
+
+    yield take
+    for connection in connections:
+        connection.close()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Who may ask: the two headers, keys that are none, and that no blueprint forgets to say."""
 
+import re
 import string
+from uuid import UUID
 
 import flask
 import pytest
@@ -8,7 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import keys
-from service.api.requests import SECURITY, Blueprint, license_auth, no_auth
+from service.http.auth import SECURITY, license_auth, license_key, no_auth
+from service.http.blueprint import Blueprint
+from service.http.body import json_object
+from service.http.services import services
+from service.repository import licenses
 
 LICENSE = "/api/v1/license"
 # Made by flask-smorest; it serves /openapi.json and nothing else.
@@ -55,33 +61,127 @@ def test_only_health_is_open(app):
     ]
 
 
-def test_every_api_route_needs_a_key_before_anything_else(app, client, problem):
-    asked = 0
-    for rule in app.url_map.iter_rules():
-        if not str(rule).startswith("/api"):
-            continue
-        path = str(rule).replace("<uuid:hold_id>", "00000000-0000-0000-0000-000000000000")
-        for method in rule.methods - {"HEAD"}:
-            response = client.open(path, method=method, data=b"{not JSON", content_type="text/plain")
-            problem(response, "credentials_missing")
-            assert response.headers["WWW-Authenticate"] == "Bearer"
-            asked += 1
-    assert asked >= 7
+# One value for each parameter of a path. A new parameter needs one here.
+PARAMETERS = {"hold_id": "00000000-0000-0000-0000-000000000000", "model_id": "claude-haiku-5-5"}
+
+MESSAGE = {"model": "m", "max_tokens": 1, "messages": []}
+# Requests that would be answered if the key were a good one: the shape of a request is judged before
+# the license is. A route that is not here is asked without a body.
+BODIES = {
+    "/api/v1/deductions": [{"amount": 1}],
+    "/api/v1/holds": [{"amount": 1}],
+    "/api/v1/holds/<uuid:hold_id>/settle": [{"amount": 1}],
+    "/api/v1/generate": [{"prompt": "a"}, {"prompt": "a", "stream": True}],
+    "/v1/messages": [MESSAGE, MESSAGE | {"stream": True}],
+    "/v1/messages/count_tokens": [MESSAGE],
+}
 
 
-def test_every_route_of_the_wire_needs_a_key_before_anything_else(app, client, wire_error, upstream):
-    asked = 0
+def guarded(app):
+    """(method, rule, path) for everything that only licenses may ask for, HEAD left out: it is GET."""
+    asked = []
     for rule in app.url_map.iter_rules():
-        if not str(rule).startswith("/v1"):
-            continue
-        for method in rule.methods - {"HEAD"}:
-            path = str(rule).replace("<model_id>", "claude-haiku-5-5")
-            response = client.open(path, method=method, data=b"{not JSON", content_type="text/plain")
-            wire_error(response, "credentials_missing")
-            assert response.headers["WWW-Authenticate"] == "Bearer"
-            asked += 1
-    assert asked >= 8
+        blueprint = app.blueprints[rule.endpoint.rpartition(".")[0]]
+        if str(rule).startswith(("/api", "/v1")) or getattr(blueprint, "auth", None) is license_auth:
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: PARAMETERS[match[1]], str(rule))
+            asked += [(method, str(rule), path) for method in sorted(rule.methods - {"HEAD"})]
+    return asked
+
+
+def code_of(response):
+    """The code of an error in either of the two shapes; None: it is no error."""
+    document = response.get_json(silent=True) or {}
+    return document["error"]["details"]["error_code"] if "error" in document else document.get("code")
+
+
+def taking(app, key):
+    """What is not refused for the sake of the key. OPTIONS shows nobody's things, and needs none that is good."""
+    client, took = app.test_client(), []
+    for method, rule, path in guarded(app):
+        for body in BODIES.get(rule, [None]) if method != "OPTIONS" else []:
+            response = client.open(path, method=method, json=body, headers={"x-api-key": key})
+            if (response.status_code, code_of(response)) != (403, "license_invalid"):
+                took.append(f"{method} {rule}")
+    return took
+
+
+@pytest.fixture
+def stranger(new_license):
+    """A key of the right form for a license that there is, and whose key it is not."""
+    return keys.make(new_license().id).license_key
+
+
+MALFORMED = "obol_bad"
+
+
+def test_every_route_needs_a_key_before_anything_else(app, client, problem, wire_error, upstream):
+    asked = guarded(app)
+    assert len(asked) >= 20
+    for method, _, path in asked:
+        response = client.open(path, method=method, data=b"{not JSON", content_type="text/plain")
+        (wire_error if path.startswith("/v1") else problem)(response, "credentials_missing")
+        assert response.headers["WWW-Authenticate"] == "Bearer"
     assert upstream.received == []
+
+
+def test_a_bad_key_is_refused_everywhere(app, stranger, upstream):
+    assert set(BODIES) <= {rule for _, rule, _ in guarded(app)}
+    for key in (stranger, MALFORMED):
+        assert taking(app, key) == []
+    assert upstream.received == []
+
+
+def test_a_good_key_is_refused_nowhere(app, new_license):
+    """Or what is refused above might be refused for something else."""
+    calls = [(method, rule) for method, rule, _ in guarded(app) if method != "OPTIONS"]
+
+    took = taking(app, new_license(credits=10_000).raw_key)
+    assert took == [f"{method} {rule}" for method, rule in calls for _ in BODIES.get(rule, [None])]
+
+
+def test_a_route_that_forgets_to_check_the_key_is_found(app, stranger):
+    careless = Blueprint("careless", license_auth)
+
+    @careless.get("/api/v1/forgotten")
+    def forgotten():
+        return {"balance": 5}
+
+    @careless.post("/v1/only-parsed")
+    def only_parsed():
+        return {"license_id": license_key().license_id}
+
+    @careless.get("/elsewhere/<uuid:hold_id>")
+    def elsewhere(hold_id):
+        return "a page"
+
+    @careless.post("/api/v1/careful")
+    def careful():
+        licenses.check(services().database, license_key())
+        return {}
+
+    app.register_blueprint(careless)
+
+    # A key that is none is found out when it is parsed; one of another license only by the database.
+    assert sorted(taking(app, MALFORMED)) == ["GET /api/v1/forgotten", "GET /elsewhere/<uuid:hold_id>"]
+    assert sorted(taking(app, stranger)) == [
+        "GET /api/v1/forgotten",
+        "GET /elsewhere/<uuid:hold_id>",
+        "POST /v1/only-parsed",
+    ]
+
+
+def test_a_route_whose_body_is_in_no_table_here_is_found(app, stranger):
+    unlisted = Blueprint("unlisted", license_auth)
+
+    @unlisted.post("/api/v1/unlisted")
+    def view():
+        json_object()
+        licenses.check(services().database, license_key())
+        return {}
+
+    app.register_blueprint(unlisted)
+
+    assert taking(app, stranger) == taking(app, MALFORMED) == ["POST /api/v1/unlisted"]
 
 
 NO_KEY = [
@@ -118,8 +218,9 @@ def test_a_key_in_either_header(client, new_license):
 
 def test_nothing_tells_one_bad_key_from_another(client, new_license, problem):
     license = new_license()
-    stranger, other_key_of_mine = keys.make(new_license().id), keys.make(license.id)
-    unknown = keys.make(type(license.id)(int=5))
+    stranger, other_key_of_mine, unknown = (
+        keys.make(license_id).license_key for license_id in (new_license().id, license.id, UUID(int=5))
+    )
     mistyped = license.raw_key[:-1] + ("0" if license.raw_key[-1] != "0" else "1")
 
     details = set()
@@ -127,34 +228,6 @@ def test_nothing_tells_one_bad_key_from_another(client, new_license, problem):
         document = problem(client.get(LICENSE, headers={"x-api-key": bad}), "license_invalid")
         details.add((document["title"], document["detail"], frozenset(document)))
     assert len(details) == 1
-
-
-def test_a_bad_key_is_refused_everywhere(client, new_license, problem):
-    hold = "/api/v1/holds/00000000-0000-0000-0000-000000000000"
-    for bad in (keys.make(new_license().id), "obol_bad"):
-        for path, body in (
-            ("/api/v1/deductions", {"amount": 1}),
-            ("/api/v1/holds", {"amount": 1}),
-            (f"{hold}/settle", {"amount": 1}),
-            (f"{hold}/release", None),
-            ("/api/v1/generate", {"prompt": "a"}),
-        ):
-            problem(client.post(path, json=body, headers={"x-api-key": bad}), "license_invalid")
-
-
-def test_a_bad_key_is_refused_everywhere_on_the_wire(client, new_license, wire_error, upstream):
-    message = {"model": "m", "max_tokens": 1, "messages": []}
-    for bad in (keys.make(new_license().id), "obol_bad"):
-        for method, path, body in (
-            ("POST", "/v1/messages", message),
-            ("POST", "/v1/messages", message | {"stream": True}),
-            ("POST", "/v1/messages/count_tokens", message),
-            ("GET", "/v1/models", None),
-            ("GET", "/v1/models/claude-haiku-5-5", None),
-        ):
-            response = client.open(path, method=method, json=body, headers={"x-api-key": bad})
-            wire_error(response, "license_invalid")
-    assert upstream.received == []
 
 
 @settings(max_examples=50, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

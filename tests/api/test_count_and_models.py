@@ -1,14 +1,13 @@
 """/v1/messages/count_tokens and /v1/models: free, for licenses that may be used, and the upstream's bytes."""
 
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
+from calls import PAST
 
 from service.repository import licenses
 
 COUNT, MODELS = "/v1/messages/count_tokens", "/v1/models"
-PAST = datetime.now(UTC) - timedelta(days=1)
 RAW = b'{ "model": "m", "messages": [{"role":"user","content":"[sandbox input_tokens=77]"}], "future": 1.50 }'
 
 

@@ -1,17 +1,16 @@
 """POST /api/v1/deductions: what is taken, what is refused and why, and that nothing else moves."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from calls import PAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.repository import licenses
 
 PATH = "/api/v1/deductions"
-PAST = datetime.now(UTC) - timedelta(days=1)
 NO_KEY = "obol_" + "0" * 32 + "_" + "a" * 38
 
 # Examples share the test's license, which is the point: nothing but a 200 may move it.

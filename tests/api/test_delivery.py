@@ -1,15 +1,17 @@
 """Whether the end of an answer was written to its client, and how long it is waited for."""
 
 import fcntl
-import json
+import resource
 import socket
 import struct
 import time
 
 import pytest
+from calls import USAGE, event, message, requests_in
 from factories import wait_until
 
 from service.api import delivery
+from service.http.services import services_of
 
 PATH = "/api/v1/generate"
 
@@ -44,9 +46,30 @@ def test_a_client_that_broke_the_connection_has_hung_up():
             wait_until(lambda: delivery._has_hung_up(ours), what="the reset")
 
 
-def test_a_client_that_has_hung_up_is_noticed_among_thousands():
+# select() cannot be asked about a descriptor of 1024 or more.
+HIGH = 1100
+
+
+@pytest.fixture
+def many_descriptors():
+    """Descriptors above `HIGH` can be had, also where a process has 1024 at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = HIGH + 64
+
+    def allows(limit):
+        return limit == resource.RLIM_INFINITY or limit >= needed
+
+    if not allows(hard):
+        pytest.skip(f"a process may have {hard} descriptors on this machine (ulimit -Hn), and this needs {needed}")
+    # No more than needed: not every system takes a hard limit without end for a soft one.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft if allows(soft) else needed, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_client_that_has_hung_up_is_noticed_among_thousands(many_descriptors):
     ours, theirs = socket.socketpair()
-    with ours, theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD, 1100)) as high:
+    with ours, theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD, HIGH)) as high:
         assert not delivery._has_hung_up(high)
         theirs.close()
         assert delivery._has_hung_up(high)
@@ -56,10 +79,10 @@ def test_a_client_that_is_there_is_not_waited_for():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         # As it is set while an answer is written.
-        ours.settimeout(5)
+        ours.settimeout(delivery.WRITE_STALL_S)
         began_at = time.monotonic()
         assert not delivery._has_hung_up(ours)
-        assert time.monotonic() - began_at < 1
+        assert time.monotonic() - began_at < delivery.WRITE_STALL_S / 2
         theirs.close()
         assert delivery._has_hung_up(ours)
 
@@ -92,7 +115,7 @@ def test_an_answer_to_a_client_that_has_hung_up_is_not_noted(app, new_license, s
             environ_overrides={"gunicorn.socket": ours},
             buffered=True,
         )
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
 
     assert len(sql("SELECT 1 FROM obol.undelivered_holds")) == undelivered
 
@@ -104,9 +127,8 @@ KIB_64 = 65536
 def test_no_write_is_longer_than_a_slow_client_can_take(make_client, new_license, upstream_saying, length):
     license = new_license(credits=10_000_000)
     body = {"model": "m", "max_tokens": 9, "messages": []}
-    end = {"model": "m", "content": [], "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
     # White space is JSON too, and goes as it came.
-    answer = json.dumps(end).encode().ljust(length)
+    answer = message().ljust(length)
     client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, answer))
     response = client.post("/v1/messages", json=body, headers=license.headers)
 
@@ -120,16 +142,13 @@ def test_no_write_is_longer_than_a_slow_client_can_take(make_client, new_license
 
 def test_a_long_answer_of_generate_and_a_long_event_go_in_pieces_too(make_client, new_license, upstream_saying):
     license, text = new_license(), "a" * (2 * KIB_64)
-    usage = {"input_tokens": 1, "output_tokens": 1}
-    whole = {"model": "m", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": usage}
-    events = [
-        {"type": "message_start", "message": {"model": "m", "usage": usage}},
-        {"type": "content_block_delta", "delta": {"text": text}},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
-        {"type": "message_stop"},
+    stream = [
+        event("message_start", message={"model": "m", "usage": USAGE}),
+        event("content_block_delta", delta={"text": text}),
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage=USAGE),
+        event("message_stop"),
     ]
-    stream = [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]
-    for said in (json.dumps(whole).encode(), stream):
+    for said in (message(content=[{"type": "text", "text": text}]), stream):
         client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, said))
         request = {"prompt": "a", "stream": said is stream}
         response = client.post(PATH, json=request, headers=license.headers)
@@ -143,9 +162,7 @@ def test_a_long_answer_of_generate_and_a_long_event_go_in_pieces_too(make_client
 def test_an_answer_of_many_pieces_is_delivered_with_its_last(
     make_client, new_license, upstream_saying, logged, monkeypatch, hangs_up_after
 ):
-    usage = {"input_tokens": 1, "output_tokens": 1}
-    whole = {"model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
-    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, json.dumps(whole).encode().ljust(3 * KIB_64)))
+    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, message().ljust(3 * KIB_64)))
     ours, theirs = socket.socketpair()
     asked = iter(range(1, 10))
     monkeypatch.setattr(delivery, "_has_hung_up", lambda connection: next(asked) > hangs_up_after)
@@ -158,5 +175,5 @@ def test_an_answer_of_many_pieces_is_delivered_with_its_last(
             buffered=True,
         )
 
-    (line,) = [line for line in logged if line["event"] == "request"]
-    assert (line["credits"], line["delivered"]) == (2, hangs_up_after == 3)
+    (line,) = requests_in(logged)
+    assert (line["credits"], line["delivered"]) == (7, hangs_up_after == 3)

@@ -5,14 +5,13 @@ import io
 import json
 import threading
 
-import psycopg2
 import pytest
 from factories import wait_until
 from werkzeug.exceptions import BadRequest, ImATeapot
 
 import service
 from service import keys
-from service.api import errors
+from service.http import errors
 from service.problems import BY_CODE
 
 DEDUCTIONS, GENERATE = "/api/v1/deductions", "/api/v1/generate"
@@ -129,7 +128,7 @@ def test_a_body_that_ends_before_its_length_is_not_taken(client, new_license, pr
     ],
 )
 def test_nobody_else_s_large_body_is_parsed(client, new_license, path, length, code):
-    unknown = keys.make(new_license().id)
+    unknown = keys.make(new_license().id).license_key
 
     for key in (unknown, "obol_bad"):
         response = client.post(path, data=b"[" * length, content_type=JSON, headers={"x-api-key": key})
@@ -157,10 +156,10 @@ def test_a_method_that_is_not_taken(client, problem, method, path, allow):
 
 
 def test_what_nobody_thought_of_is_opaque(app, client, new_license, problem, logged, monkeypatch):
-    def explode(*args):
+    def explode(*args, **kwargs):
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(service.api.deductions.credits, "deduct", explode)
+    monkeypatch.setattr("service.repository.ledger.deduct", explode)
     response = client.post(DEDUCTIONS, json={"amount": 1}, headers=new_license().headers)
 
     problem(response, "internal_error")
@@ -187,30 +186,21 @@ def test_a_bad_request_of_the_server_s_own_is_a_problem(app, problem):
     assert problem(app.test_client().get("/bad"), "malformed_request")["detail"] == "The request cannot be read."
 
 
-@pytest.fixture
-def locked(urls):
-    """The rows of all licenses, locked by somebody else until `locked.rollback()`."""
-    connection = psycopg2.connect(urls.owner)
-    connection.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
-    yield connection
-    connection.close()
-
-
-def test_a_row_that_stays_locked_is_worth_another_try(client, new_license, problem, sql, state, request):
+def test_a_row_that_stays_locked_is_worth_another_try(client, new_license, problem, sql, state, lock):
     license = new_license()
     sql("ALTER FUNCTION obol.deduct SET lock_timeout = '100ms'")
-    locked = request.getfixturevalue("locked")
+    locked = lock()
 
     response = client.post(DEDUCTIONS, json={"amount": 1}, headers=license.headers)
     problem(response, "database_error", retry_after="1")
-    locked.rollback()
+    locked.close()
     assert state(license) == (1000, 0, 1)
 
 
-def test_no_connection_in_time_is_over_capacity(make_client, new_license, problem, sql, state, monkeypatch, request):
+def test_no_connection_in_time_is_over_capacity(make_client, new_license, problem, sql, state, monkeypatch, lock):
     monkeypatch.setattr(service, "POOL_WAIT_S", 0.2)
     client, license = make_client(OBOL_POOL_SIZE="1"), new_license()
-    locked = request.getfixturevalue("locked")
+    locked = lock()
 
     def deduct():
         return client.application.test_client().post(DEDUCTIONS, json={"amount": 1}, headers=license.headers)
@@ -218,10 +208,11 @@ def test_no_connection_in_time_is_over_capacity(make_client, new_license, proble
     first = threading.Thread(target=deduct)
     first.start()
     wait_until(
-        lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), what="the first call's wait"
+        lambda: sql("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"),
+        what="the first call's wait",
     )
     problem(deduct(), "over_capacity", retry_after="1")
-    locked.rollback()
+    locked.close()
     first.join()
     assert state(license) == (999, 0, 2)
 
@@ -247,8 +238,8 @@ def test_an_error_of_the_database_that_has_no_code_here_is_opaque(client, new_li
 
 
 def test_a_body_that_comes_too_slowly_is_given_up(client, new_license, problem, monkeypatch):
-    monkeypatch.setattr("service.api.requests.BODY_GRACE_S", -1)
-    monkeypatch.setattr("service.api.requests.LEAST_BYTES_PER_S", 1e12)
+    monkeypatch.setattr("service.http.body.BODY_GRACE_S", -1)
+    monkeypatch.setattr("service.http.body.LEAST_BYTES_PER_S", 1e12)
 
     response = client.post(DEDUCTIONS, json={"amount": 1}, headers=new_license().headers)
 

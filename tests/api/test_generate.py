@@ -1,32 +1,19 @@
 """POST /api/v1/generate: what an answer costs, and that nothing is charged when there is none."""
 
-import json
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from calls import PAST, message
 
 from service.repository import licenses
 
 PATH = "/api/v1/generate"
-PAST = datetime.now(UTC) - timedelta(days=1)
-GOOD_USAGE = {"input_tokens": 3, "output_tokens": 4}
 
 
-def ask(client, license, prompt="Hello", headers=None, **more):
-    return client.post(PATH, json={"prompt": prompt, **more}, headers={**license.headers, **(headers or {})})
-
-
-def message(**more):
-    block = {"type": "text", "text": "Hi."}
-    whole = {"model": "m", "content": [block], "stop_reason": "end_turn", "usage": GOOD_USAGE, **more}
-    return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
-
-
-def test_an_answer_is_charged_at_its_usage(client, config, new_license, state, upstream):
+def test_an_answer_is_charged_at_its_usage(ask, config, new_license, state, upstream):
     license = new_license(credits=1000)
 
-    response = ask(client, license, "Hello [sandbox input_tokens=30]", system="Be short.")
+    response = ask(license, "Hello [sandbox input_tokens=30]", system="Be short.")
 
     assert response.status_code == 200
     assert response.content_type == "application/json"
@@ -45,29 +32,29 @@ def test_an_answer_is_charged_at_its_usage(client, config, new_license, state, u
     assert upstream.calls == 1
 
 
-def test_the_hold_bounds_what_can_be_charged(client, new_license, sql):
-    response = ask(client, new_license(credits=1000), "é" * 10, system="abc", max_tokens=100)
+def test_the_hold_bounds_what_can_be_charged(ask, new_license, sql):
+    response = ask(new_license(credits=1000), "é" * 10, system="abc", max_tokens=100)
 
     # 20 bytes and 3, 32 for the framing, and all of max_tokens.
     assert response.headers["obol-credits-held"] == "155"
     assert sql("SELECT amount, state FROM obol.holds") == [(155, "settled")]
 
 
-def test_the_model_and_its_limits_are_passed_on(make_client, new_license):
+def test_the_model_and_its_limits_are_passed_on(make_client, ask, new_license):
     client = make_client(OBOL_DEFAULT_MODEL="house-model", OBOL_DEFAULT_MAX_TOKENS="3")
     license = new_license()
 
-    assert ask(client, license).get_json()["model"] == "sandbox/house-model"
-    answer = ask(client, license).get_json()
+    assert ask(license, client=client).get_json()["model"] == "sandbox/house-model"
+    answer = ask(license, client=client).get_json()
     assert (answer["stop_reason"], answer["usage"]["output_tokens"]) == ("max_tokens", 3)
-    assert ask(client, license, model="other", max_tokens=2).get_json()["model"] == "sandbox/other"
+    assert ask(license, model="other", max_tokens=2, client=client).get_json()["model"] == "sandbox/other"
 
 
-def test_max_tokens_is_lowered_to_what_the_balance_affords(client, new_license, state):
+def test_max_tokens_is_lowered_to_what_the_balance_affords(ask, new_license, state):
     license = new_license(credits=400)
     prompt = "[sandbox output_tokens=1000]"
 
-    response = ask(client, license, prompt, max_tokens=1000)
+    response = ask(license, prompt, max_tokens=1000)
 
     affordable = 400 - len(prompt) - 32
     assert response.headers["obol-max-tokens"] == str(affordable)
@@ -76,29 +63,29 @@ def test_max_tokens_is_lowered_to_what_the_balance_affords(client, new_license, 
     assert state(license)[1] == 0
 
 
-def test_too_little_for_an_answer_worth_having(client, new_license, problem, state, upstream):
+def test_too_little_for_an_answer_worth_having(ask, new_license, problem, state, upstream):
     license = new_license(credits=292)
 
-    document = problem(ask(client, license, "Hello", max_tokens=1000), "insufficient_credits")
+    document = problem(ask(license, "Hello", max_tokens=1000), "insufficient_credits")
 
     assert (document["required"], document["available"]) == (5 + 32 + 256, 292)
     assert upstream.calls == 0
     assert state(license) == (292, 0, 1)
 
 
-def test_a_small_max_tokens_is_not_lowered(client, new_license, problem, upstream):
+def test_a_small_max_tokens_is_not_lowered(ask, new_license, problem, upstream):
     license = new_license(credits=46)
 
-    assert problem(ask(client, license, "Hello", max_tokens=10), "insufficient_credits")["required"] == 47
-    assert ask(client, license, "Hello", max_tokens=9).status_code == 200
+    assert problem(ask(license, "Hello", max_tokens=10), "insufficient_credits")["required"] == 47
+    assert ask(license, "Hello", max_tokens=9).status_code == 200
     assert upstream.calls == 1
 
 
-def test_a_free_model_needs_no_credits(client, new_license, sql, state):
+def test_a_free_model_needs_no_credits(ask, new_license, sql, state):
     sql("UPDATE obol.prices SET input = 0, output = 0, cache_read = 0")
     license = new_license(credits=0)
 
-    response = ask(client, license)
+    response = ask(license)
 
     assert response.get_json()["credits"] == {"charged": 0, "balance": 0}
     assert response.headers["obol-max-tokens"] == "512"
@@ -106,23 +93,23 @@ def test_a_free_model_needs_no_credits(client, new_license, sql, state):
     assert state(license) == (0, 0, 1)
 
 
-def test_a_model_without_a_price_is_refused_before_the_call(client, new_license, problem, sql, state, upstream):
+def test_a_model_without_a_price_is_refused_before_the_call(ask, new_license, problem, sql, state, upstream):
     sql("DELETE FROM obol.prices")
     license = new_license()
 
-    assert "unheard-of" in problem(ask(client, license, model="unheard-of"), "model_not_priced")["detail"]
+    assert "unheard-of" in problem(ask(license, model="unheard-of"), "model_not_priced")["detail"]
     assert upstream.calls == 0
     assert state(license) == (1000, 0, 1)
 
 
-def test_text_blocks_are_joined_and_others_left_out(make_client, new_license, upstream_saying):
+def test_text_blocks_are_joined_and_others_left_out(make_client, ask, new_license, upstream_saying):
     blocks = [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": "?"}, {"type": "text", "text": "b"}]
     client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, message(content=blocks)))
 
-    assert ask(client, new_license()).get_json()["text"] == "ab"
+    assert ask(new_license(), client=client).get_json()["text"] == "ab"
 
 
-def test_every_class_of_tokens_is_charged_at_its_price(make_client, new_license, sql, upstream_saying):
+def test_every_class_of_tokens_is_charged_at_its_price(make_client, ask, new_license, sql, upstream_saying):
     usage = {
         "input_tokens": 1,
         "output_tokens": 2,
@@ -135,36 +122,36 @@ def test_every_class_of_tokens_is_charged_at_its_price(make_client, new_license,
     sql(f"UPDATE obol.prices SET {columns}")
     client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, message(usage=usage)))
 
-    answer = ask(client, new_license(credits=1_000_000)).get_json()
+    answer = ask(new_license(credits=1_000_000), client=client).get_json()
     assert answer["credits"]["charged"] == 1 + 20 + 400 + 8000 + 160_000
     assert answer["usage"] == usage
 
 
-def test_usage_above_the_hold_comes_out_of_what_is_available(client, new_license, state, logged):
+def test_usage_above_the_hold_comes_out_of_what_is_available(ask, new_license, state, logged):
     license = new_license(credits=10_000)
 
-    answer = ask(client, license, "[sandbox input_tokens=5000]").get_json()
+    answer = ask(license, "[sandbox input_tokens=5000]").get_json()
 
     assert answer["credits"] == {"charged": 5010, "balance": 4990}
     assert state(license) == (4990, 0, 2)
     assert not [line for line in logged if line["event"] == "shortfall"]
 
 
-def test_usage_above_all_that_is_available_is_a_visible_shortfall(client, new_license, sql, state, logged):
+def test_usage_above_all_that_is_available_is_a_visible_shortfall(ask, new_license, sql, state, logged):
     license = new_license(credits=1000)
 
-    answer = ask(client, license, "[sandbox input_tokens=5000]").get_json()
+    answer = ask(license, "[sandbox input_tokens=5000]").get_json()
 
     assert answer["credits"] == {"charged": 1000, "balance": 0}
     assert sql("SELECT amount, shortfall FROM obol.ledger_entries WHERE kind = 'charge'") == [(-1000, 4010)]
     assert [line["credits"] for line in logged if line["event"] == "shortfall"] == [4010]
 
 
-def test_credits_that_others_hold_do_not_pay_for_usage_above_the_hold(client, new_license, state):
+def test_credits_that_others_hold_do_not_pay_for_usage_above_the_hold(client, ask, new_license, state):
     license = new_license(credits=2000)
     client.post("/api/v1/holds", json={"amount": 800}, headers=license.headers)
 
-    assert ask(client, license, "[sandbox input_tokens=5000]").get_json()["credits"]["charged"] == 1200
+    assert ask(license, "[sandbox input_tokens=5000]").get_json()["credits"]["charged"] == 1200
     assert state(license)[:2] == (800, 800)
 
 
@@ -202,16 +189,16 @@ def test_a_request_of_the_wrong_shape(client, new_license, problem, upstream):
     assert upstream.calls == 0
 
 
-def test_a_null_system_is_none(client, new_license):
-    assert ask(client, new_license(), system=None).status_code == 200
+def test_a_null_system_is_none(ask, new_license):
+    assert ask(new_license(), system=None).status_code == 200
 
 
 @pytest.mark.parametrize(("suspended", "code"), [(True, "license_inactive"), (False, "license_expired")])
-def test_a_license_that_is_not_good_gets_no_answer(client, owner, new_license, problem, sql, upstream, suspended, code):
+def test_a_license_that_is_not_good_gets_no_answer(ask, owner, new_license, problem, sql, upstream, suspended, code):
     license = new_license(credits=0, expires_at=PAST)
     sql("DELETE FROM obol.prices")
     if suspended:
         licenses.set_status(owner, license.id, "suspended")
 
-    problem(ask(client, license), code)
+    problem(ask(license), code)
     assert upstream.calls == 0

@@ -2,29 +2,24 @@
 charged again."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from calls import PAST
 from factories import wait_until
 
-from service.repository import credits, licenses
+from service.repository import ledger, licenses
 
 PATH = "/api/v1/generate"
-PAST = datetime.now(UTC) - timedelta(days=1)
 
 
-def ask(client, license, prompt="Hello", headers=None, **more):
-    return client.post(PATH, json={"prompt": prompt, **more}, headers={**license.headers, **(headers or {})})
-
-
-def test_a_keyed_answer_comes_again_byte_for_byte(client, new_license, state, upstream):
+def test_a_keyed_answer_comes_again_byte_for_byte(client, ask, new_license, state, upstream):
     license = new_license()
     key = {"Idempotency-Key": "once"}
-    first = ask(client, license, headers=key)
+    first = ask(license, headers=key)
     client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
 
-    again = ask(client, license, headers=key)
+    again = ask(license, headers=key)
 
     assert (again.status_code, again.data) == (200, first.data)
     assert again.headers["obol-credits-charged"] == first.headers["obol-credits-charged"]
@@ -34,46 +29,46 @@ def test_a_keyed_answer_comes_again_byte_for_byte(client, new_license, state, up
 
 
 def test_an_answer_that_was_paid_for_comes_again_whatever_became_of_the_license(
-    client, owner, new_license, sql, upstream
+    client, ask, owner, new_license, sql, upstream
 ):
     license = new_license(credits=600)
     key = {"Idempotency-Key": "once"}
-    first = ask(client, license, headers=key)
+    first = ask(license, headers=key)
     balance = first.get_json()["credits"]["balance"]
     client.post("/api/v1/deductions", json={"amount": balance}, headers=license.headers)
     licenses.set_status(owner, license.id, "suspended")
     sql("UPDATE obol.licenses SET expires_at = %s", (PAST,))
     sql("DELETE FROM obol.prices")
 
-    assert ask(client, license, headers=key).data == first.data
+    assert ask(license, headers=key).data == first.data
     assert upstream.calls == 1
 
 
-def test_without_a_key_every_call_is_a_new_one(client, new_license, upstream):
+def test_without_a_key_every_call_is_a_new_one(ask, new_license, upstream):
     license = new_license()
-    assert ask(client, license).get_json()["id"] != ask(client, license).get_json()["id"]
+    assert ask(license).get_json()["id"] != ask(license).get_json()["id"]
     assert upstream.calls == 2
 
 
-def test_a_key_with_another_payload_is_refused(client, new_license, problem, upstream):
+def test_a_key_with_another_payload_is_refused(ask, new_license, problem, upstream):
     license = new_license()
-    ask(client, license, headers={"Idempotency-Key": "k"})
+    ask(license, headers={"Idempotency-Key": "k"})
 
-    problem(ask(client, license, "Other", headers={"Idempotency-Key": "k"}), "idempotency_key_reused")
+    problem(ask(license, "Other", headers={"Idempotency-Key": "k"}), "idempotency_key_reused")
     assert upstream.calls == 1
 
 
-def test_a_key_that_cannot_be_one(client, new_license, problem, upstream):
-    document = problem(ask(client, new_license(), headers={"Idempotency-Key": "a b"}), "validation_failed")
+def test_a_key_that_cannot_be_one(ask, new_license, problem, upstream):
+    document = problem(ask(new_license(), headers={"Idempotency-Key": "a b"}), "validation_failed")
     assert document["errors"][0]["field"] == "Idempotency-Key"
     assert upstream.calls == 0
 
 
-def test_while_the_first_call_runs_its_key_is_in_progress(app, new_license, problem, upstream):
+def test_while_the_first_call_runs_its_key_is_in_progress(app, ask, new_license, problem, upstream):
     license = new_license()
 
     def call():
-        return ask(app.test_client(), license, "[sandbox delay_ms=700]", headers={"Idempotency-Key": "k"})
+        return ask(license, "[sandbox delay_ms=700]", headers={"Idempotency-Key": "k"}, client=app.test_client())
 
     with ThreadPoolExecutor() as threads:
         first = threads.submit(call)
@@ -83,38 +78,38 @@ def test_while_the_first_call_runs_its_key_is_in_progress(app, new_license, prob
     assert upstream.calls == 1
 
 
-def test_a_failed_call_leaves_its_key_free(make_client, environ, new_license, problem, refusing_url):
+def test_a_failed_call_leaves_its_key_free(make_client, ask, environ, new_license, problem, refusing_url):
     license = new_license()
     key = {"Idempotency-Key": "k"}
-    problem(ask(make_client(ANTHROPIC_BASE_URL=refusing_url), license, headers=key), "upstream_error", "1")
+    problem(ask(license, headers=key, client=make_client(ANTHROPIC_BASE_URL=refusing_url)), "upstream_error", "1")
 
-    assert ask(make_client(), license, headers=key).status_code == 200
+    assert ask(license, headers=key, client=make_client()).status_code == 200
 
 
 @pytest.mark.parametrize("gone", ["not stored", "out of time", "refunded", "other key"])
 def test_an_answer_that_is_gone_is_never_charged_again(
-    make_client, owner, new_license, problem, sql, state, upstream, gone
+    make_client, ask, owner, new_license, problem, sql, state, upstream, gone
 ):
     license = new_license()
     key = {"Idempotency-Key": "k"}
-    first = ask(make_client(**{"OBOL_REPLAY_KEYS": None} if gone == "not stored" else {}), license, headers=key)
+    first = ask(license, headers=key, client=make_client(**{"OBOL_REPLAY_KEYS": None} if gone == "not stored" else {}))
     assert first.status_code == 200
     if gone == "out of time":
         sql("UPDATE obol.idempotency_keys SET answer_expires_at = clock_timestamp()")
     if gone == "refunded":
-        credits.refund(owner, license.id, UUID(first.get_json()["id"]), "by hand")
+        ledger.refund(owner, license.id, UUID(first.get_json()["id"]), reference="by hand")
     before = state(license)
 
     client = make_client(**{"OBOL_REPLAY_KEYS": "B" * 43} if gone == "other key" else {})
-    problem(ask(client, license, headers=key), "answer_gone")
+    problem(ask(license, headers=key, client=client), "answer_gone")
     assert state(license) == before
     assert upstream.calls == 1
 
 
-def test_an_older_replay_key_still_opens_its_answers(make_client, new_license):
+def test_an_older_replay_key_still_opens_its_answers(make_client, ask, new_license):
     license = new_license()
     key = {"Idempotency-Key": "k"}
-    first = ask(make_client(), license, headers=key)
+    first = ask(license, headers=key, client=make_client())
 
     newer = make_client(OBOL_REPLAY_KEYS=f"{'B' * 43},{'A' * 43}")
-    assert ask(newer, license, headers=key).data == first.data
+    assert ask(license, headers=key, client=newer).data == first.data

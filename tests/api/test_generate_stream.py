@@ -3,38 +3,24 @@
 import json
 
 import pytest
+from calls import event, requests_in
 
-from service import sse
+from service.gateway import sse
+from service.http.services import services_of
 
-PATH = "/api/v1/generate"
 KEY = {"Idempotency-Key": "k"}
-START = b"""event: message_start
-data: {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 3}}}
-
-"""
-END = b"""event: message_delta
-data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}}
-
-event: message_stop
-data: {"type": "message_stop"}
-
-"""
+START = event("message_start", message={"model": "m", "usage": {"input_tokens": 3}})
+END = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 4}) + event("message_stop")
 PROMPT = "[sandbox input_tokens=30]"
 WORDS = ["This", " answer", " comes", " from", " the", " sandbox,", " not", " from", " a", " model."]
 
 
 @pytest.fixture
-def ask(client):
-    """`ask(license, "prompt", headers={}, client=…, **fields)`: the response, read to its end."""
-    default = client
+def ask(ask):
+    """`ask(license, …)`, for a stream unless a test says otherwise."""
 
-    def post(license, prompt=PROMPT, headers=None, client=None, **more):
-        return (client or default).post(
-            PATH,
-            json={"prompt": prompt, "stream": True, **more},
-            headers={**license.headers, **(headers or {})},
-            buffered=True,
-        )
+    def post(license, prompt=PROMPT, *more, stream=True, **fields):
+        return ask(license, prompt, *more, stream=stream, **fields)
 
     return post
 
@@ -111,7 +97,7 @@ def test_a_stream_tells_the_same_as_a_whole_answer(ask, new_license):
 
 def test_text_of_any_kind_is_told(make_client, ask, new_license, upstream_saying):
     def text(value):
-        return f"event: content_block_delta\ndata: {json.dumps({'delta': value})}\n\n".encode()
+        return event("content_block_delta", delta=value)
 
     pieces = [
         START,
@@ -170,7 +156,7 @@ def test_an_answer_that_breaks_off_costs_nothing(ask, new_license, state, sql, l
     assert b"The prompt asked" not in json.dumps(document).encode()
     assert sql("SELECT state FROM obol.holds") == [("released",)]
     assert state(license) == (1000, 0, 1)
-    (line,) = [line for line in logged if line["event"] == "request"]
+    (line,) = requests_in(logged)
     assert (line["code"], line["credits"], line["status"]) == ("upstream_error", 0, 200)
     # The key is free again.
     assert events(ask(license, headers=KEY))[-1][0] == "done"
@@ -217,7 +203,7 @@ def test_what_cannot_be_paid_for_is_withheld(app, ask, new_license, state, sql):
 
     texts, document = error(ask(license), "database_error")
     assert (len(texts), "withheld" in document["detail"]) == (10, True)
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
     assert state(license) == (1000, 0, 1)
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from calls import PAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from service import keys
 from service.repository import holds, licenses
 
 PATH = "/api/v1/holds"
-PAST = datetime.now(UTC) - timedelta(days=1)
 
 
 def open_hold(client, license, body=None, **headers):
@@ -138,7 +138,8 @@ def test_an_expired_hold_is_over(client, db, new_license, problem, sql, state, r
     hold_id = open_hold(client, license).get_json()["id"]
     expire(sql, hold_id)
     if reaped:
-        assert holds.release_expired(db) == 1
+        (due,) = holds.due(db)
+        assert holds.expire(db, due.license_id, due.hold_ids) == 1
 
     assert "expired" in problem(end(client, license, hold_id), "hold_not_open")["detail"]
     assert state(license) == (1000, 0 if reaped else 400, 1)
@@ -165,7 +166,7 @@ def test_a_service_already_given_can_be_ended_by_a_license_that_no_longer_is_goo
     hold_id = open_hold(client, license).get_json()["id"]
     licenses.set_status(owner, license.id, "suspended")
     sql("UPDATE obol.licenses SET expires_at = %s", (PAST,))
-    licenses.rotate_key(owner, keys.LicenseKey(license.id, b"n" * 32), 0)
+    licenses.rotate_key(owner, keys.KeyDigest(license.id, b"n" * 32), 0)
 
     assert end(client, license, hold_id).status_code == 200
 
@@ -258,7 +259,13 @@ def test_a_license_that_is_not_good_opens_nothing(client, owner, new_license, pr
 def test_the_hold_of_a_generation_in_flight_is_no_client_s(client, db, new_license, problem, state, path):
     license, hold_id = new_license(), uuid4()
     holds.open_for_process(
-        db, license.key, hold_id, uuid4(), holds.HoldSize(5, 5), "m", {"input": 1, "output": 1}, None, b""
+        db,
+        license.key,
+        hold_id,
+        process_id=uuid4(),
+        amounts=holds.HoldAmounts(5, 5),
+        model="m",
+        price={"input": 1, "output": 1},
     )
 
     problem(client.post(f"{PATH}/{hold_id}/{path}", json={"amount": 1}, headers=license.headers), "hold_not_found")

@@ -4,17 +4,14 @@ import json
 import re
 import threading
 
-import psycopg2
 import pytest
+from calls import event, message, requests_in
 from factories import wait_until
 
-from service import keys, warn_of_excess
+from service import keys, server
+from service.http.services import services_of
 
 GENERATE, DEDUCTIONS, MESSAGES = "/api/v1/generate", "/api/v1/deductions", "/v1/messages"
-
-
-def requests_in(logged):
-    return [line for line in logged if line["event"] == "request"]
 
 
 def test_one_line_a_request(client, new_license, logged):
@@ -119,14 +116,12 @@ def test_the_lines_of_a_stream_that_breaks_off(make_client, new_license, logged,
 @pytest.mark.parametrize("stream", [False, True])
 def test_usage_that_cannot_be_charged_is_logged(make_client, new_license, send, logged, upstream_saying, stream):
     usage = {"input_tokens": 3, "output_tokens": -1, "service_tier": "canary", "more": {"input_tokens": 5}}
-    message = {"model": "m", "content": [], "stop_reason": "end_turn", "usage": usage}
     events = [
-        f"event: message_start\ndata: {json.dumps({'type': 'message_start', 'message': message})}\n\n".encode(),
-        b'event: message_delta\ndata: {"type": "message_delta", "delta": {"stop_reason": "end_turn"},'
-        b' "usage": {"output_tokens": -1}}\n\n',
-        b'event: message_stop\ndata: {"type": "message_stop"}\n\n',
+        event("message_start", message={"model": "m", "usage": usage}),
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": -1}),
+        event("message_stop"),
     ]
-    url = upstream_saying(200, events if stream else json.dumps(message).encode())
+    url = upstream_saying(200, events if stream else message(usage=usage))
     send(new_license(), client=make_client(ANTHROPIC_BASE_URL=url), stream=stream)
 
     told = [(line["event"], line.get("upstream_usage")) for line in logged if line["event"] != "request"]
@@ -186,24 +181,24 @@ def test_two_requests_have_two_ids(client):
 
 
 def test_a_login_that_can_do_too_much_is_warned_of(client, make_client, urls, refusing_url, logged):
-    warn_of_excess(client.application)
+    server._warn_of_excess(services_of(client.application))
     assert logged == []
 
-    warn_of_excess(make_client(DATABASE_URL=urls.owner).application)
+    server._warn_of_excess(services_of(make_client(DATABASE_URL=urls.owner).application))
     nowhere = refusing_url.replace("http://", "postgresql://nobody:a-password@") + "/none"
-    warn_of_excess(make_client(DATABASE_URL=nowhere).application)
+    server._warn_of_excess(services_of(make_client(DATABASE_URL=nowhere).application))
     assert [line["event"] for line in logged] == ["login_can_do_too_much", "login_not_checked"]
     assert "a-password" not in json.dumps(logged)
 
 
 def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license):
     license, canary = new_license(), "canary-in-the-prompt"
-    bad_key, keyed = keys.make(license.id), {**license.headers, "Idempotency-Key": "k"}
+    bad_key, keyed = keys.make(license.id).license_key, {**license.headers, "Idempotency-Key": "k"}
     rich = new_license(credits=100_000)
     keyed_too = {**rich.headers, "Idempotency-Key": "l"}
     served = serve(OBOL_UPSTREAM_TIMEOUT_S="1")
 
-    def message(content, **more):
+    def request(content, **more):
         return {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": content}], **more}
 
     calls = [
@@ -221,18 +216,18 @@ def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license)
         (DEDUCTIONS, {"amount": 1}, {"x-api-key": license.raw_key + "x"}, 403),
         (GENERATE, {"prompt": canary, "stream": True}, rich.headers, 200),
         (GENERATE, {"prompt": f"{canary} [sandbox cut_after=5]", "stream": True}, rich.headers, 200),
-        (MESSAGES, message(canary), keyed_too, 200),
-        (MESSAGES, message(canary), keyed_too, 200),
-        (MESSAGES, message(canary, stream=True), rich.headers, 200),
-        (MESSAGES, message(f"{canary} [sandbox error_after=5]", stream=True), rich.headers, 200),
-        (MESSAGES, message(f"{canary} [sandbox no_usage]"), rich.headers, 502),
-        (MESSAGES, message(f"{canary} [sandbox status=400]"), rich.headers, 400),
-        (MESSAGES, message(canary * 1000), license.headers, 402),
-        (MESSAGES, message(canary, container=canary), rich.headers, 422),
-        (MESSAGES, message(canary, stream=canary), rich.headers, 422),
-        (MESSAGES, message(canary, tools=[{"type": "web_search", "name": canary}]), rich.headers, 422),
-        (MESSAGES + "/count_tokens", message(canary), rich.headers, 200),
-        (MESSAGES, message(canary), {"x-api-key": bad_key}, 403),
+        (MESSAGES, request(canary), keyed_too, 200),
+        (MESSAGES, request(canary), keyed_too, 200),
+        (MESSAGES, request(canary, stream=True), rich.headers, 200),
+        (MESSAGES, request(f"{canary} [sandbox error_after=5]", stream=True), rich.headers, 200),
+        (MESSAGES, request(f"{canary} [sandbox no_usage]"), rich.headers, 502),
+        (MESSAGES, request(f"{canary} [sandbox status=400]"), rich.headers, 400),
+        (MESSAGES, request(canary * 1000), license.headers, 402),
+        (MESSAGES, request(canary, container=canary), rich.headers, 422),
+        (MESSAGES, request(canary, stream=canary), rich.headers, 422),
+        (MESSAGES, request(canary, tools=[{"type": "web_search", "name": canary}]), rich.headers, 422),
+        (MESSAGES + "/count_tokens", request(canary), rich.headers, 200),
+        (MESSAGES, request(canary), {"x-api-key": bad_key}, 403),
     ]
     for path, body, headers, expected in calls:
         status, answer = served.post(path, json.dumps(body).encode(), headers)
@@ -256,20 +251,19 @@ def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license)
     [
         (DEDUCTIONS, {"amount": 1}, "obol.deduct("),
         (GENERATE, {"prompt": "canary", "system": "canary"}, "obol.open_hold("),
-        (GENERATE, {"prompt": "canary [sandbox delay_ms=600]"}, "obol.settle_within("),
+        (GENERATE, {"prompt": "canary [sandbox delay_ms=600]"}, "obol.settle_hold("),
         (MESSAGES, {"model": "m", "max_tokens": 9, "messages": [{"content": "canary"}]}, "obol.open_hold("),
         (
             MESSAGES,
             {"model": "m", "max_tokens": 9, "messages": [{"content": "canary [sandbox delay_ms=600]"}]},
-            "obol.settle_within(",
+            "obol.settle_hold(",
         ),
     ],
 )
 def test_keys_prompts_and_answers_are_not_in_pg_stat_activity(
-    app, urls, new_license, sql, upstream, path, body, function
+    app, new_license, sql, upstream, lock, path, body, function
 ):
-    license, locked = new_license(), psycopg2.connect(urls.owner)
-    responses = []
+    license, responses = new_license(), []
 
     def call():
         headers = {**license.headers, "Idempotency-Key": "k"}
@@ -282,12 +276,12 @@ def test_keys_prompts_and_answers_are_not_in_pg_stat_activity(
         return [query for (query,) in sql(statements) if function in query]
 
     if "settle" not in function:
-        locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+        locked = lock()
     thread = threading.Thread(target=call)
     thread.start()
     if "settle" in function:
         wait_until(lambda: upstream.calls, what="the call upstream")
-        locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
+        locked = lock()
     (query,) = wait_until(running, what=f"{function} to wait")
     locked.close()
     thread.join()

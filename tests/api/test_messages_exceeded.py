@@ -1,15 +1,12 @@
 """Answers that used more than their hold are charged all the same, as far as the client has said that it
 will pay; and which model's price is charged when there are fallbacks."""
 
-import json
-
 import pytest
+from calls import both, event, message, requests_in
 
 # In tokens and in credits; what is held for it is far less.
 DEAR, USED = "[sandbox input_tokens=700]", 710
 KEY = {"Idempotency-Key": "k"}
-
-both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 
 def cap(credits):
@@ -37,7 +34,7 @@ def test_what_was_used_above_the_hold_is_charged_within_the_cap(
     assert first.status_code == 200
     assert exceeded(logged) == [(int(first.headers["obol-credits-held"]), USED)]
     assert shortfalls(logged) == [USED - charged] * (charged < USED)
-    assert [line["credits"] for line in logged if line["event"] == "request"] == [charged]
+    assert [line["credits"] for line in requests_in(logged)] == [charged]
     told = f"obol-credits-charged: {charged}\n: obol-credits-balance: {1000 - charged}\n\n".encode()
     assert first.data.endswith(told) or first.headers["obol-credits-charged"] == str(charged)
     assert sql("SELECT -amount, shortfall FROM obol.ledger_entries WHERE kind = 'charge'") == [
@@ -65,16 +62,12 @@ def test_generate_keeps_to_the_cap_as_well(client, new_license, state, logged, s
 def said_by(model, stream):
     usage = {"input_tokens": 30, "output_tokens": 10}
     if not stream:
-        block = {"type": "text", "text": "Hi"}
-        return json.dumps({"model": model, "content": [block], "stop_reason": "end_turn", "usage": usage}).encode()
+        return message(model=model, usage=usage)
     return [
-        f"event: {name}\ndata: {json.dumps({'type': name, **document})}\n\n".encode()
-        for name, document in (
-            ("message_start", {"message": {"model": model, "usage": usage}}),
-            ("content_block_delta", {"delta": {"text": "Hi"}}),
-            ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": usage}),
-            ("message_stop", {}),
-        )
+        event("message_start", message={"model": model, "usage": usage}),
+        event("content_block_delta", delta={"text": "Hi"}),
+        event("message_delta", delta={"stop_reason": "end_turn"}, usage=usage),
+        event("message_stop"),
     ]
 
 

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from calls import requests_in
 from werkzeug.test import EnvironBuilder
 
-from service import sse
+from service.gateway import sse
+from service.http.services import services_of
 
 USED = "[sandbox input_tokens=30] [sandbox output_tokens=20]"
 KEY = {"Idempotency-Key": "k"}
@@ -32,9 +34,9 @@ def test_what_was_used_is_charged(app, send, new_license, state, sql, upstream, 
     assert b"message_stop" not in read
     assert state(license) == (950, 0, 2)
     assert [usage["output_tokens"] for usage in upstream.used] == [20]
-    (line,) = [line for line in logged if line["event"] == "request"]
+    (line,) = requests_in(logged)
     assert (line["credits"], line["delivered"], line["replayed"]) == (50, False, False)
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
     assert delivered(sql) == [("settled", False)]
 
 
@@ -42,9 +44,9 @@ def test_who_has_read_it_all_has_it(app, send, new_license, sql, logged):
     license = new_license()
     send(license, USED, stream=True)
 
-    (line,) = [line for line in logged if line["event"] == "request"]
+    (line,) = requests_in(logged)
     assert (line["credits"], line["delivered"]) == (50, True)
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
     assert delivered(sql) == [("settled", True)]
 
 
@@ -54,7 +56,7 @@ def test_an_end_that_nobody_asked_for_more_after_was_not_written(app, send, new_
     read = listen(send, license, 26)
 
     assert sse_names(read)[-2:] == ["message_stop", ""]
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
     assert delivered(sql) == [("settled", False)]
 
 
@@ -76,7 +78,7 @@ def test_a_client_that_was_gone_before_the_first_byte(app, new_license, state, u
     assert started == ["200 OK"]
     assert state(license) == (950, 0, 2)
     assert len(upstream.used) == 1
-    (line,) = [line for line in logged if line["event"] == "request"]
+    (line,) = requests_in(logged)
     assert (line["credits"], line["delivered"]) == (50, False)
 
 
@@ -128,11 +130,11 @@ def test_what_nobody_thought_of_while_nobody_listens_is_logged_and_costs_nothing
     def explode(*args):
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr("service.wire.Message.read", explode)
+    monkeypatch.setattr("service.gateway.message.Message.read", explode)
     response.close()
     assert state(license) == (1000, 0, 1)
     assert [line["error"] for line in logged if line["event"] == "internal_error"] == ["RuntimeError"]
-    assert [(line["credits"], line["delivered"]) for line in logged if line["event"] == "request"] == [(0, False)]
+    assert [(line["credits"], line["delivered"]) for line in requests_in(logged)] == [(0, False)]
 
 
 def test_a_replay_that_nobody_reads_changes_nothing(app, send, new_license, state, sql, logged):
@@ -142,7 +144,7 @@ def test_a_replay_that_nobody_reads_changes_nothing(app, send, new_license, stat
 
     listen(send, license, 2, headers=KEY)
     assert state(license) == before
-    first, second = [line for line in logged if line["event"] == "request"]
+    first, second = requests_in(logged)
     assert (first["credits"], first["replayed"], first["delivered"]) == (50, False, True)
     assert (second["credits"], second["replayed"], second["delivered"]) == (0, True, False)
     assert second["hold_id"] == first["hold_id"]

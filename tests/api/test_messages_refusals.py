@@ -3,17 +3,10 @@
 import json
 
 import pytest
+from calls import USAGE, both, event, message, requests_in
 
 EMPTY, TEXT = {"type": "text", "text": ""}, {"type": "text", "text": "Hi"}
 MARK = {"type": "fallback", "from": {"model": "m"}, "to": {"model": "b"}}
-USAGE = {"input_tokens": 3, "output_tokens": 4}
-
-both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-
-
-def event(name, **data):
-    return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
-
 
 START = event("message_start", message={"model": "m", "usage": USAGE})
 REFUSAL = event("message_delta", delta={"stop_reason": "refusal"}, usage=USAGE)
@@ -21,7 +14,7 @@ STOP = event("message_stop")
 
 
 def whole(content):
-    return json.dumps({"model": "m", "content": content, "stop_reason": "refusal", "usage": USAGE}).encode()
+    return message(content=content, stop_reason="refusal")
 
 
 def streamed(content):
@@ -65,7 +58,7 @@ def test_what_was_written_decides_what_a_refusal_costs(
         assert (response.data, response.headers["obol-credits-charged"]) == (said, str(charge))
     assert state(license)[:2] == (1000 - charge, 0)
     assert sql("SELECT state FROM obol.holds") == [("settled" if charge else "released",)]
-    assert [line["credits"] for line in logged if line["event"] == "request"] == [charge]
+    assert [line["credits"] for line in requests_in(logged)] == [charge]
 
 
 def test_a_block_whose_beginning_nobody_can_read_is_output(make_client, send, new_license, state, upstream_saying):

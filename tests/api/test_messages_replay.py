@@ -2,20 +2,17 @@
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from calls import PAST, both
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from factories import wait_until
 
-from service.repository import credits, licenses, processes
+from service.repository import ledger, licenses, processes
 
-PAST = datetime.now(UTC) - timedelta(days=1)
 KEY = {"Idempotency-Key": "k"}
 PROMPT = "[sandbox input_tokens=30]"
-
-both = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 
 @both
@@ -71,7 +68,7 @@ def test_an_answer_that_was_paid_for_comes_again_whatever_became_of_the_license(
 def test_an_answer_with_a_shortfall_comes_again_byte_for_byte(send, owner, new_license, state, upstream, stream):
     license, prompt = new_license(), "[sandbox input_tokens=5000]"
     first = send(license, prompt, KEY, stream=stream)
-    credits.grant(owner, license.id, uuid4(), 500, None, b"", None)
+    ledger.grant(owner, license.id, uuid4(), amount=500)
 
     again = send(license, prompt, KEY, stream=stream)
     assert again.data == first.data
@@ -181,7 +178,7 @@ def test_an_answer_that_is_gone_is_never_charged_again(
         assert sql("SELECT answer FROM obol.idempotency_keys") == [(None,)]
     if gone == "refunded":
         ((hold_id,),) = sql("SELECT hold_id::text FROM obol.holds")
-        credits.refund(owner, license.id, UUID(hold_id), "by hand")
+        ledger.refund(owner, license.id, UUID(hold_id), reference="by hand")
     before = state(license)
 
     client = make_client(**{"OBOL_REPLAY_KEYS": "B" * 43} if gone == "other key" else {})
@@ -224,7 +221,7 @@ def test_an_older_replay_key_still_opens_its_answers(make_client, send, new_lice
 def test_an_answer_that_is_too_long_to_be_stored_is_delivered_and_gone(
     send, new_license, wire_error, state, monkeypatch
 ):
-    monkeypatch.setattr("service.replay.MOST_STORED", 10)
+    monkeypatch.setattr("service.gateway.transcript.MOST_STORED", 10)
     license = new_license()
 
     assert send(license, PROMPT, KEY).status_code == 200

@@ -4,16 +4,12 @@ costs nothing."""
 import json
 import threading
 
-import psycopg2
 import pytest
+from calls import event, requests_in
 from factories import wait_until
 
-from service import sse
-
-
-def event(name, **data):
-    return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n".encode()
-
+from service.gateway import sse
+from service.http.services import services_of
 
 START = event("message_start", message={"model": "m", "usage": {"input_tokens": 3, "output_tokens": 1}})
 TEXT = event("content_block_delta", delta={"type": "text_delta", "text": "Hi"})
@@ -51,7 +47,7 @@ def ours(response, code="upstream_error", type="api_error"):
     return document["error"]["message"], [event.name for event in before]
 
 
-def test_the_end_leaves_only_after_the_commit(app, urls, new_license, sql, state, upstream, send):
+def test_the_end_leaves_only_after_the_commit(app, new_license, sql, state, upstream, send, lock):
     license, came = new_license(), []
 
     def listen():
@@ -63,9 +59,11 @@ def test_the_end_leaves_only_after_the_commit(app, urls, new_license, sql, state
     thread = threading.Thread(target=listen)
     thread.start()
     wait_until(lambda: upstream.calls, what="the call upstream")
-    locked = psycopg2.connect(urls.owner)
-    locked.cursor().execute("SELECT FROM obol.licenses FOR UPDATE")
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%settle_within(%'"
+    locked = lock()
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND query LIKE '%settle_hold(%'"
+    )
     wait_until(lambda: sql(waiting), what="the settlement to wait")
 
     before = names(b"".join(came))
@@ -97,9 +95,9 @@ def test_what_cannot_be_paid_for_is_withheld(app, send, new_license, state, sql,
     message, before = ours(send(license, stream=True, headers=key), "database_error")
     assert "withheld" in message
     assert "message_delta" not in before
-    app.extensions["obol"].leases.beat()
+    services_of(app).lease.beat()
     assert state(license) == (1000, 0, 1)
-    assert [line["delivered"] for line in logged if line["event"] == "request"] == [True]
+    assert [line["delivered"] for line in requests_in(logged)] == [True]
 
     # Nothing is left behind: the same call again is a new one.
     sql("ALTER TABLE obol.ledger_entries DROP CONSTRAINT no_charges")

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from service.api.access import _SANE
+from service.http.request_log import _SANE
+from service.http.services import services_of
 from service.problems import Problem
 
 COMMENT = ": obol-credits-charged: {charged}\n: obol-credits-balance: {balance}\n\n"
@@ -235,7 +236,7 @@ def test_what_one_client_was_set_as_a_cookie_is_not_sent_for_another(send, new_l
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("path", ["/v1/messages", "/api/v1/generate"])
 def test_while_the_model_works_a_request_is_bytes_and_nothing_else(app, send, new_license, monkeypatch, path, stream):
-    live, client, canary = [], app.extensions["obol"].upstream, f"canary-{uuid4()}"
+    live, client, canary = [], services_of(app).upstream, f"canary-{uuid4()}"
 
     def look(*call):
         gc.collect()

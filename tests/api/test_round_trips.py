@@ -3,12 +3,14 @@
 import pytest
 from sqlalchemy import event
 
+from service.http.services import services_of
+
 
 @pytest.fixture
 def statements(app, client, new_license):
     """The statements that the pool of the application runs, with the price book read already."""
-    services = app.extensions["obol"]
-    services.leases.beat()
+    services = services_of(app)
+    services.lease.beat()
     client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=new_license().headers)
     ran = []
     event.listen(services.database._engine, "before_cursor_execute", lambda *event: ran.append(event[2]))
@@ -33,7 +35,7 @@ def test_a_generation_is_two(client, new_license, statements):
     assert client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=headers).status_code == 200
     assert [statement.split("(")[0] for statement in statements] == [
         "SELECT * FROM obol.open_hold",
-        "SELECT * FROM obol.settle_within",
+        "SELECT * FROM obol.settle_hold",
     ]
 
 
@@ -44,7 +46,7 @@ def test_a_failed_generation_is_two(client, new_license, statements):
     assert len(statements) == 2
 
 
-OPENED_AND_SETTLED = ["SELECT * FROM obol.open_hold", "SELECT * FROM obol.settle_within"]
+OPENED_AND_SETTLED = ["SELECT * FROM obol.open_hold", "SELECT * FROM obol.settle_hold"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -101,7 +103,7 @@ def test_a_stream_given_again_is_one(send, new_license, statements):
 def test_a_count_is_one(client, new_license, statements):
     headers = new_license().headers
     assert client.post("/v1/messages/count_tokens", json={"messages": []}, headers=headers).status_code == 200
-    assert [statement.split("(")[0] for statement in statements] == ["SELECT obol.check_license"]
+    assert [statement.split("(")[0] for statement in statements] == ["SELECT * FROM obol.check_license"]
 
 
 def test_an_answer_given_again_is_one(client, new_license, statements):

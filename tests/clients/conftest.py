@@ -3,32 +3,34 @@ SDKs, and a relay that loses what an answer was on its way in."""
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
+from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
 
 import anthropic
 import httpx2
 import pytest
+from databases import Databases, named
 from factories import License, Served, make_license, run
 
-from service import sandbox
 from service.db import Database
-from service.embedded import Urls
+from service.dev import sandbox
+from service.dev.embedded import Urls
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="module")
-def urls(server_urls: Urls, template: str) -> Iterator[Urls]:
+def urls(server_urls: Urls, databases: Databases) -> Iterator[Urls]:
     """A database for all tests of a file: each has a license of its own."""
-    name = f"test_{uuid4().hex}"
-    run(server_urls.owner, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield Urls(*(url.rpartition("/")[0] + "/" + name for url in (server_urls.owner, server_urls.service)))
-    run(server_urls.owner, f"DROP DATABASE {name} WITH (FORCE)")
+    name = databases.take()
+    yield named(server_urls, name)
+    # `ledger_agrees` has looked after each of them.
+    databases.give_back(name, keep=True, verify=False)
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,17 @@ def upstream(sandboxed: sandbox.Sandbox) -> sandbox.Sandbox:
     sandboxed.received.clear()
     sandboxed.used.clear()
     return sandboxed
+
+
+@pytest.fixture
+def wait_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """`wait_with(wait)`: where the sandbox would be late by so many milliseconds, it calls `wait()`."""
+
+    def replace(wait: Callable[[], Any]) -> None:
+        sleep = {"sleep": lambda seconds: seconds and wait()}
+        monkeypatch.setattr("service.dev.sandbox.time", SimpleNamespace(**vars(time) | sleep))
+
+    return replace
 
 
 @pytest.fixture(scope="module")

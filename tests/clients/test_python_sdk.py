@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from threading import Semaphore
 
 import anthropic
 import pytest
 from asking import MODEL, TEXT, TOOL, asked, cost_of, message_calls
 
-from service.sandbox import models
+from service.dev.sandbox import models
 
 
 def test_an_answer_is_a_message_of_the_sdk_and_charged_to_the_token(client, license, books, upstream):
@@ -47,10 +48,16 @@ def test_a_stream_gives_text_as_it_comes_and_then_the_whole_message(client, lice
     assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
-def test_the_first_piece_of_a_stream_comes_before_the_last_is_written(client, upstream):
-    with client.messages.stream(**asked("event_delay_ms=50")) as stream:
+def test_the_first_piece_of_a_stream_comes_before_the_last_is_written(client, upstream, wait_with):
+    # The sandbox waits before every event but the first: before the fourth, which is the first piece, and
+    # then again, for as long as nobody has it.
+    waits = Semaphore(3)
+    wait_with(lambda: waits.acquire(timeout=60))
+
+    with client.messages.stream(**asked("event_delay_ms=1")) as stream:
         next(iter(stream.text_stream))
         used_at_first = list(upstream.used)
+        waits.release(100)
         stream.until_done()
 
     assert (used_at_first, len(upstream.used)) == ([], 1)

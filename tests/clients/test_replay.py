@@ -1,6 +1,7 @@
 """The official Python SDK with an Idempotency-Key: the same answer again, charged once."""
 
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from uuid import uuid4
 
 import anthropic
@@ -130,18 +131,23 @@ def test_a_stream_cut_on_its_way_in_is_an_error_and_comes_whole_the_second_time(
     assert books(license) == (100_000 - cost_of(message.usage), 0, [cost_of(message.usage)])
 
 
-def test_a_key_whose_first_call_still_runs_is_waited_for_by_the_sdk(make_client, license, books, upstream, requests):
+def test_a_key_whose_first_call_still_runs_is_waited_for_by_the_sdk(
+    make_client, license, books, upstream, requests, wait_with
+):
     """Two processes do the same job: the second gets a 409 that the SDK asks again after."""
+    refused = Event()
+    wait_with(lambda: refused.wait(60))
     client = make_client(max_retries=5)
-    request = keyed("delay_ms=800")
-    answers = []
-    first = Thread(target=lambda: answers.append(client.messages.create(**request)))
-    first.start()
-    wait_until(lambda: message_calls(upstream), what="the first call at the upstream")
-    second = client.messages.create(**request)
-    first.join()
+    request = keyed("delay_ms=1")
 
-    assert [second.to_dict()] == [answer.to_dict() for answer in answers]
-    assert len(requests) > 2
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.messages.create, **request)
+        wait_until(lambda: message_calls(upstream), what="the first call at the upstream")
+        second = pool.submit(client.messages.create, **request)
+        # The first call, the second, and the second once more.
+        wait_until(lambda: len(requests) > 2, what="a retry")
+        refused.set()
+
+    assert second.result().to_dict() == first.result().to_dict()
     assert message_calls(upstream) == 1
-    assert books(license)[2] == [cost_of(second.usage)]
+    assert books(license)[2] == [cost_of(second.result().usage)]

@@ -113,7 +113,7 @@ test('a stream that is left early is charged all the same, and frees its client'
       if (event.type === 'content_block_delta') break;
     }
     // Obol reads on without its client; until then the credits are set aside.
-    for (let tries = 0; tries < 100; tries++) {
+    for (let tries = 0; tries < 1000; tries++) {
       const response = await fetch(`${OBOL_URL}/api/v1/license`, { headers: { 'x-api-key': OBOL_KEY } });
       if ((await response.json()).held === 0) break;
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -279,7 +279,7 @@ test('the retries of the SDK are under the same Idempotency-Key, and wait for th
   const [retrying, sent] = counting({ maxRetries: 5 });
   const options = { headers: { 'Idempotency-Key': randomUUID() } };
   const [paid, [first, second]] = await paidFor(() => {
-    const ask = () => retrying.messages.create(asked('delay_ms=600'), options);
+    const ask = () => retrying.messages.create(asked('delay_ms=900'), options);
     return Promise.all([ask(), ask()]);
   });
   assert.deepEqual(second, first);

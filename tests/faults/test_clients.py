@@ -4,20 +4,30 @@ import json
 import socket
 from contextlib import ExitStack
 
+import pytest
 from factories import wait_until
 
-BODY = json.dumps({"prompt": "[sandbox delay_ms=700] Hello", "max_tokens": 50}).encode()
+# How long it takes is the pace's business.
+BODY = json.dumps({"prompt": "[sandbox delay_ms=1] Hello", "max_tokens": 50}).encode()
 
 
-def hang_up_during(served, license, until, header=""):
-    """Send a generation, wait until it runs, and close the connection."""
-    head = (
-        f"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {license.raw_key}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n{header}\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", served.port)) as connection:
-        connection.sendall(head.encode() + BODY)
-        wait_until(until, what="the generation running")
+@pytest.fixture
+def hang_up_during(pace, holds):
+    """`hang_up_during(served, license, header="")`: send a generation, wait until it runs, and close
+    the connection; returns once the generation is settled."""
+
+    def send(served, license, header=""):
+        head = (
+            f"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {license.raw_key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n{header}\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            connection.sendall(head.encode() + BODY)
+            wait_until(lambda: holds() == ["held"], what="the generation running")
+        pace.go_on()
+        wait_until(lambda: holds() == ["settled"], what="the settlement")
+
+    return send
 
 
 def read_answer(connection):
@@ -28,13 +38,12 @@ def read_answer(connection):
     return read
 
 
-def test_an_answer_to_nobody_is_charged_listed_and_refundable(serve, new_license, sql, verified):
+def test_an_answer_to_nobody_is_charged_listed_and_refundable(serve, hang_up_during, new_license, sql, verified):
     served = serve()
     license = new_license(credits=1000)
 
-    hang_up_during(served, license, lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'held'"))
+    hang_up_during(served, license)
 
-    wait_until(lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'settled'"), what="the settlement")
     # Two beats later nobody has noted it as delivered.
     newest_lease = "SELECT max(lease_expires_at) FROM obol.processes"
     for _ in range(2):
@@ -56,30 +65,24 @@ def test_a_delivered_answer_is_noted_with_the_heartbeat(serve, new_license, sql)
     assert sql("SELECT * FROM obol.undelivered_holds") == []
 
 
-def test_a_keyed_answer_to_nobody_is_listed_when_no_retry_can_get_it(serve, new_license, sql):
+def test_a_keyed_answer_to_nobody_is_listed_when_no_retry_can_get_it(serve, hang_up_during, new_license, sql):
     served = serve(OBOL_REPLAY_KEYS="")
     license = new_license(credits=1000)
     headers = license.headers | {"Idempotency-Key": "k"}
 
-    hang_up_during(
-        served, license, lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'held'"), "Idempotency-Key: k\r\n"
-    )
+    hang_up_during(served, license, "Idempotency-Key: k\r\n")
 
-    wait_until(lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'settled'"), what="the settlement")
     assert served.post("/api/v1/generate", BODY, headers)[0] == 410
     assert sql("SELECT count(*) FROM obol.undelivered_holds") == [(1,)]
 
 
-def test_a_keyed_answer_to_nobody_waits_for_its_retry(serve, new_license, upstream, sql):
+def test_a_keyed_answer_to_nobody_waits_for_its_retry(serve, hang_up_during, new_license, upstream, sql):
     served = serve()
     license = new_license(credits=1000)
     headers = license.headers | {"Idempotency-Key": "k"}
 
-    hang_up_during(
-        served, license, lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'held'"), "Idempotency-Key: k\r\n"
-    )
+    hang_up_during(served, license, "Idempotency-Key: k\r\n")
 
-    wait_until(lambda: sql("SELECT 1 FROM obol.holds WHERE state = 'settled'"), what="the settlement")
     assert sql("SELECT count(*) FROM obol.undelivered_holds") == [(0,)]
     assert served.post("/api/v1/generate", BODY, headers)[0] == 200
     assert upstream.calls == 1

@@ -1,17 +1,13 @@
 """Clients that read slowly, not at all, or half of a stream."""
 
 import json
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import pytest
 from factories import wait_until
-from wire_client import Exchange, ask
-
-from service import sandbox
+from wire_client import Exchange, ask, name_of
 
 MEBIBYTE = 1024 * 1024
 
@@ -38,15 +34,6 @@ BRISK = request("output_tokens=3", max_tokens=50)
 
 
 @pytest.fixture
-def upstream():
-    """A sandbox that keeps what was used."""
-    server = sandbox.start(record=True)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def headers(new_license):
     return new_license(credits=2 * LONG).headers
 
@@ -54,17 +41,6 @@ def headers(new_license):
 @pytest.fixture
 def others_headers(new_license):
     return new_license(credits=10_000).headers
-
-
-@pytest.fixture
-def charges(sql):
-    return lambda: [charge for (charge,) in sql("SELECT -amount FROM obol.ledger_entries WHERE kind = 'charge'")]
-
-
-@pytest.fixture
-def held(sql):
-    """`held()`: how many holds are open."""
-    return lambda: sql("SELECT count(*) FROM obol.holds WHERE state = 'held'")[0][0]
 
 
 def resident(pid):
@@ -75,13 +51,14 @@ def resident(pid):
     return int(line.split()[1]) * 1024
 
 
-def settled(charges, expected, timeout_s=60):
+def settled(charges, expected, timeout_s=120):
     wait_until(lambda: len(charges()) == len(expected), timeout_s, "the settlement")
     assert sorted(charges()) == sorted(expected)
 
 
+@pytest.mark.timeout(300)
 def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
-    serve, headers, others_headers, upstream, charges, sql, verified
+    serve, headers, others_headers, upstream, holds, charges, sql, verified
 ):
     served = serve()
     assert ask(served.port, BRISK, others_headers).whole
@@ -91,11 +68,11 @@ def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
 
     with Exchange(served.port, LONGEST, keyed, receive_buffer=4096) as exchange:
         assert exchange.response.status == 200
-        growth, waits = [], []
+        growth = []
         for _ in range(20):
-            asked_at = time.monotonic()
             assert ask(served.port, BRISK, others_headers).whole
-            waits.append(time.monotonic() - asked_at)
+            # It did not wait for the one that does not read.
+            assert holds().count("held") == 1
             growth.append(resident(worker) - before)
             time.sleep(0.1)
         # The upstream waits too: nobody collects what the client does not take.
@@ -105,9 +82,7 @@ def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
     # The upstream is read to its end, because it charges for it, and so are we paid.
     settled(charges, [23] * 21 + [20 + LONG])
     growth.append(resident(worker) - before)
-    sys.stdout.write(f"grown by {max(growth) // 1024} KiB; the slowest other call took {max(waits):.3f} s\n")
     assert max(growth) < MOST_GROWTH
-    assert max(waits) < 2
     again = ask(served.port, LONGEST, keyed)
     assert again.replayed
     assert again.whole
@@ -118,18 +93,18 @@ def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
 
 @pytest.fixture
 def serve_impatiently(serve, tmp_path):
-    """The server, but it gives a client up after a second and not after a minute."""
+    """The server, but it gives a client up after two seconds and not after a minute."""
     folder = tmp_path / "impatient"
     folder.mkdir()
     (folder / "wsgi.py").write_text(
         "import os\nfrom service import create_app\nfrom service.api import delivery\nfrom service.config import load\n"
-        "delivery.WRITE_STALL_S = 1\napp = create_app(load(os.environ))\n"
+        "delivery.WRITE_STALL_S = 2\napp = create_app(load(os.environ))\n"
     )
     return lambda: serve(GUNICORN_CMD_ARGS=f"--pythonpath={folder}")
 
 
 def test_a_client_that_takes_nothing_for_too_long_is_given_up_and_charged(
-    serve_impatiently, headers, charges, held, sql, verified
+    serve_impatiently, headers, holds, charges, sql, verified
 ):
     served = serve_impatiently()
 
@@ -138,7 +113,7 @@ def test_a_client_that_takes_nothing_for_too_long_is_given_up_and_charged(
         # Nobody hangs up here.
         settled(charges, [20 + LONG])
 
-    assert held() == 0
+    assert "held" not in holds()
     wait_until(lambda: sql("SELECT 1 FROM obol.undelivered_holds"), what="its place on the list")
     verified()
 
@@ -165,25 +140,27 @@ def test_a_client_that_always_takes_something_gets_all_however_long_it_takes(
 
 
 def test_clients_that_leave_in_the_middle_give_their_threads_back(
-    serve, headers, others_headers, upstream, charges, held, verified
+    serve, pace, headers, others_headers, holds, charges, verified
 ):
     served = serve(OBOL_THREADS="4")
-    slow = request("output_tokens=20", "event_delay_ms=100", max_tokens=50)
+    slow = request("output_tokens=20", "event_delay_ms=1", max_tokens=50)
     for reset in (True, False, True):
         exchange = Exchange(served.port, slow, headers)
-        assert len(list(islice(exchange.events(), 3))) == 3
+        # It waits before the second one.
+        assert name_of(next(exchange.events())) == "message_start"
         exchange.hang_up(reset)
 
     # Three of four threads read their streams to the end; the fourth is there for others.
-    asked_at = time.monotonic()
     assert ask(served.port, BRISK, others_headers).whole
-    assert time.monotonic() - asked_at < 1
-    assert held() == 3
+    assert holds() == ["held"] * 3 + ["settled"]
+    pace.go_on()
     settled(charges, [23] + [40] * 3)
 
     # Four at once again: all threads are back.
+    pace.hold()
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(ask, served.port, slow, others_headers) for _ in range(4)]
-        wait_until(lambda: held() == 4, 2, "four calls at once")
+        wait_until(lambda: holds().count("held") == 4, what="four calls at once")
+        pace.go_on()
         assert all(call.result().whole for call in calls)
     verified()

@@ -25,6 +25,9 @@ BEFORE_CHARGE = EVENTS.index("message_delta")
 # The bytes of the same answer as JSON.
 JSON_BYTES = 330
 
+# So late that whoever is to come before an answer does so on any machine. Nobody waits for it alone.
+LATE = "delay_ms=2000"
+
 WHOLE = "the whole answer"
 LEFT = "what came before it left"
 TWIN = f"{WHOLE}; the second 409 `invalid_request_error`"
@@ -124,10 +127,11 @@ def _of_both(stream: bool) -> Iterator[Case]:
     yield Case("The model's API cannot be reached", "", unreachable, stream, server="deaf")
     yield Case("It closes the connection instead of answering", "close", unreachable, stream)
     late = _always(free("504 `timeout_error`"))
-    yield Case("It says nothing until the time-out", "delay_ms=2500", late, stream, server="impatient")
+    yield Case("It says nothing until the time-out", "delay_ms=20000", late, stream, server="impatient")
     yield Case("The model refuses, with no output", "refusal", _always(free(WHOLE)), stream)
     yield Case("The model refuses after some output", "late_refusal", _always(paid()), stream)
-    yield Case("The same call comes again while the first runs", "delay_ms=700", _always(paid(TWIN)), stream, twin=True)
+    twins = _always(paid(TWIN))
+    yield Case("The same call comes again while the first runs", LATE, twins, stream, twin=True)
 
 
 def of_json() -> Iterator[Case]:
@@ -175,7 +179,7 @@ def of_leaving_clients() -> Iterator[Case]:
         for stream in (False, True):
             yield Case(
                 f"The client {how} before the {'stream' if stream else 'answer'} begins",
-                "delay_ms=700",
+                LATE,
                 _always(paid(LEFT, listed=True)),
                 stream,
                 leaves=lambda _, reset=reset: Leaving(reset),

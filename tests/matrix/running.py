@@ -3,17 +3,17 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, NamedTuple
 
 import psycopg2
-from cases import LEFT, WHOLE, Case, Outcome
+from cases import BEFORE_CHARGE, LEFT, WHOLE, Case, Outcome
 from factories import License, Served, wait_until
 from wire_client import Exchange, Seen, ask, seen, told
 
-from service.sandbox import Sandbox
+from service.dev.sandbox import Sandbox
 
 # Room for every hold of a cell.
 CREDITS = 100_000
@@ -25,6 +25,8 @@ _LEDGER = """
            (SELECT sum(e.shortfall) FROM obol.ledger_entries e WHERE e.license_id = l.license_id)
       FROM obol.licenses l WHERE l.license_id = %s
 """
+
+_LOCK = "SELECT FROM obol.licenses WHERE license_id = %s FOR UPDATE"
 
 
 class Books(NamedTuple):
@@ -126,7 +128,7 @@ class Runner:
             books = self.books(cell.license)
             return None if "held" in (books.holds or ["held"]) else books
 
-        books: Books = wait_until(ended, 20, f"the end of the hold of: {cell}")
+        books: Books = wait_until(ended, 60, f"the end of the hold of: {cell}")
         assert books.held == 0, cell
         assert books.shortfall == 0, cell
         return books
@@ -151,16 +153,30 @@ class Runner:
         events: list[bytes] = []
         if after is None:
             self._wait_until_asked(cell)
+            exchange.hang_up(reset)
         else:
             assert exchange.response.status == 200, cell
-            events = _first_of(exchange.events(), after) if cell.case.stream else []
-        exchange.hang_up(reset)
+            # Who is to miss the end has to be gone before the charge: right after it the end leaves.
+            misses_the_end = cell.case.stream and after <= BEFORE_CHARGE
+            with self._uncharged(cell) if misses_the_end else nullcontext():
+                events = _first_of(exchange.events(), after) if cell.case.stream else []
+                exchange.hang_up(reset)
         assert len(events) == (after or 0), cell
         return WHOLE if events and told(events)[0] else LEFT, b"".join(events)
 
+    @contextmanager
+    def _uncharged(self, cell: Cell) -> Iterator[None]:
+        """Nothing is charged in this block: the row of the license is locked."""
+        connection = psycopg2.connect(self._url)
+        try:
+            connection.cursor().execute(_LOCK, (str(cell.license.id),))
+            yield
+        finally:
+            connection.close()
+
     def _wait_until_asked(self, cell: Cell) -> None:
         mark = cell.mark.encode()
-        wait_until(lambda: any(mark in received.body for received in self._upstream.received), what=f"{cell} upstream")
+        wait_until(lambda: any(mark in received.body for received in self._upstream.received), 60, f"{cell} upstream")
 
 
 def _first_of(events: Iterator[bytes], count: int) -> list[bytes]:

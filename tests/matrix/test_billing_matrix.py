@@ -14,8 +14,6 @@ from document import document
 from factories import ROOT, wait_until
 from running import CREDITS, Cell, Runner, listed
 
-from service import sandbox
-
 GOLDEN = ROOT / "docs" / "billing-matrix.md"
 
 SECTIONS = {
@@ -36,20 +34,11 @@ RENEWED = "SELECT 1 FROM obol.processes WHERE process_id = %s AND lease_expires_
 
 
 @pytest.fixture
-def upstream():
-    """A sandbox that keeps what it was asked."""
-    server = sandbox.start(record=True)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def servers(serve, sql, closed_port):
     sql(PRICES)
     return {
         "usual": serve(),
-        "impatient": serve(OBOL_UPSTREAM_TIMEOUT_S="1"),
+        "impatient": serve(OBOL_UPSTREAM_TIMEOUT_S="2"),
         "deaf": serve(ANTHROPIC_BASE_URL=f"http://127.0.0.1:{closed_port}"),
     }
 

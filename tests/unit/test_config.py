@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from service import create_app
 from service.config import NAMES, ConfigError, load
 
 URL = "postgresql://obol:a-password@localhost:5432/obol"
@@ -116,19 +115,6 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(name, near):
 def test_what_kubernetes_injects_is_left_alone():
     injected = {"OBOL_PORT": "tcp://1.2.3.4:80", "OBOL_PORT_80_TCP_ADDR": "1.2.3.4", "OBOL_SERVICE_HOST": "1.2.3.4"}
     assert load(injected) == load({})
-
-
-@pytest.mark.parametrize("missing", ["DATABASE_URL", "ANTHROPIC_API_KEY"])
-def test_a_missing_variable_fails_at_start_by_name(environ, missing):
-    del environ[missing]
-    with pytest.raises(ConfigError, match=f"^{missing} is not set .*OBOL_DEV=1"):
-        create_app(load(environ))
-
-
-def test_a_key_of_the_development_mode_is_not_used_without_it(environ):
-    del environ["ANTHROPIC_API_KEY"]
-    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY is not set"):
-        create_app(load(environ | {"OBOL_DEV": "0"}))
 
 
 @pytest.mark.parametrize("value", ["http://[bad", "ftp://host", "https://", "api.example.com"])

@@ -2,26 +2,22 @@
 
 import base64
 import os
-import shutil
 import stat
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg2
 import pytest
 from factories import run
 
-from service import create_app, dev, leases_of
+from service import dev
 from service.config import ConfigError, load
+from service.dev.embedded import EmbeddedPostgres
 
 
 @pytest.fixture
-def data_dir():
-    folder = Path(tempfile.mkdtemp(prefix="obol-dev-"))
-    folder.chmod(0o755)
-    yield folder / "data"
-    shutil.rmtree(folder)
+def data_dir(empty_folder):
+    """Where a folder for the data may be made."""
+    return empty_folder / "data"
 
 
 def environ(data_dir, **more):
@@ -37,8 +33,8 @@ def test_nothing_is_filled_in_in_production(data_dir, off):
     assert not data_dir.exists()
 
 
-def test_a_database_of_its_own_for_as_long_as_the_block(data_dir):
-    given = environ(data_dir, OTHER="value")
+def test_a_database_of_its_own_for_as_long_as_the_block(folder):
+    given = environ(folder, OTHER="value")
     before = dict(given)
     with dev.environment(given) as filled:
         config = load(filled)
@@ -47,13 +43,26 @@ def test_a_database_of_its_own_for_as_long_as_the_block(data_dir):
         assert len(config.replay_keys) == 1
         assert filled["OTHER"] == "value"
     assert given == before
-    assert not list(data_dir.rglob("postmaster.pid"))
+    assert not list(folder.rglob("postmaster.pid"))
 
 
-def test_the_database_stops_when_the_block_raises(data_dir):
-    with pytest.raises(psycopg2.Error), dev.environment(environ(data_dir)) as filled:
+def test_the_database_stops_when_the_block_raises(folder):
+    with pytest.raises(psycopg2.Error), dev.environment(environ(folder)) as filled:
         run(filled["DATABASE_URL"], "SELECT no_such_column")
-    assert not list(data_dir.rglob("postmaster.pid"))
+    assert not list(folder.rglob("postmaster.pid"))
+
+
+def test_a_database_that_was_not_waited_for_stops(folder, monkeypatch):
+    start = EmbeddedPostgres._start
+
+    def start_and_be_interrupted(*arguments):
+        start(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmbeddedPostgres, "_start", start_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt), dev.environment(environ(folder)):
+        pass
+    assert not list(folder.rglob("postmaster.pid"))
 
 
 def test_a_database_that_is_set_wins_and_nothing_embedded_is_touched(data_dir):
@@ -94,17 +103,6 @@ def test_the_process_s_own_environment_is_left_alone(data_dir):
     before = dict(os.environ)
     with dev.environment(environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")):
         assert dict(os.environ) == before
-
-
-def test_a_base_url_that_is_set_wins_over_the_sandbox(environ, upstream, new_license):
-    del environ["ANTHROPIC_API_KEY"]
-    app = create_app(load(environ | {"OBOL_DEV": "1"}))
-
-    answer = app.test_client().post("/api/v1/generate", json={"prompt": "Hello"}, headers=new_license().headers)
-
-    assert answer.status_code == 200
-    assert upstream.calls == 1
-    leases_of(app).stop()
 
 
 def test_processes_that_start_at_once_share_one_replay_key(data_dir):

@@ -1,24 +1,75 @@
-"""The price book is read now and then, by one thread while the others go on with the old one."""
+"""Which price is in force, and that the price book is read now and then: by one thread, while the others
+go on with the old one."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from factories import wait_until
 
-from service import completions
-from service.pricing import CLASSES, PriceRow
+from service.gateway import price_book
+from service.gateway.price_book import PriceBook, find_price
+from service.pricing import CLASSES
 from service.problems import Problem
+from service.repository import prices
+from service.repository.prices import PriceRow
 
 CHARGE = 40
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+EARLIER, LATER = NOW - timedelta(days=1), NOW + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "model", "found"),
+    [
+        ([], "claude-x", None),
+        ([("claude-x", NOW, 1)], "claude-y", None),
+        ([("claude-x", NOW, 1)], "claude-x-2", None),
+        ([("claude-x", NOW, 1)], "claude-x", 1),
+        ([("*", NOW, 1)], "", 1),
+        ([("claude-*", NOW, 1)], "gpt-1", None),
+        ([("*", NOW, 1), ("claude-*", EARLIER, 2)], "claude-x", 2),
+        ([("claude-x-*", NOW, 1), ("claude-x-1", EARLIER, 2)], "claude-x-1", 2),
+        ([("claude-x-1*", NOW, 1), ("claude-x-1", EARLIER, 2)], "claude-x-1", 2),
+        ([("*", EARLIER, 1), ("*", NOW, 2), ("*", LATER, 3)], "m", 2),
+        ([("*", LATER, 1)], "m", None),
+        ([("*", EARLIER, 1), ("m", LATER, 2)], "m", 1),
+        # A pattern that has ended refuses what it names, whatever a shorter one says.
+        ([("*", EARLIER, 1), ("*", NOW, None)], "m", None),
+        ([("*", NOW, 1), ("m", EARLIER, 2), ("m", NOW, None)], "m", None),
+        ([("m", EARLIER, 2), ("m", LATER, None)], "m", 2),
+        ([("m", EARLIER, None), ("m", NOW, 2)], "m", 2),
+    ],
+)
+def test_which_price_is_in_force(rows, model, found):
+    rows = [PriceRow(pattern, at, credits and {"input": credits}) for pattern, at, credits in rows]
+    assert find_price(rows, model, NOW) == (None if found is None else {"input": found})
+
+
+def test_current_rows_are_those_in_force_and_those_to_come():
+    rows = [
+        PriceRow(pattern, at, {})
+        for pattern, at in [("b", LATER), ("*", NOW), ("b", EARLIER), ("*", EARLIER), ("b", NOW), ("c", LATER)]
+    ]
+
+    assert [row[:2] for row in prices.current(rows, NOW)] == [("*", NOW), ("b", NOW), ("b", LATER), ("c", LATER)]
+    assert prices.current([], NOW) == []
+
+
+def test_the_shipped_book_charges_a_credit_a_token(db):
+    (row,) = prices.book(db)
+    assert (row.pattern, row.price) == ("*", dict.fromkeys(CLASSES, 1_000_000))
+
+
+# when it is read
 
 
 @pytest.fixture
-def time(monkeypatch):
-    """What the clock of the price book shows, in a list of one."""
-    now = [1000.0]
-    monkeypatch.setattr(completions.time, "monotonic", lambda: now[0])
-    return now
+def book(clock, monkeypatch):
+    """A price book of no database, by the clock of the test."""
+    monkeypatch.setattr(price_book, "time", SimpleNamespace(monotonic=clock))
+    return PriceBook(None)
 
 
 @pytest.fixture
@@ -28,14 +79,14 @@ def reading(monkeypatch):
     class Reading:
         reads, outcomes = 0, [[]]
 
-    def book(database):
+    def read(database):
         Reading.reads += 1
         outcome = Reading.outcomes.pop(0) if len(Reading.outcomes) > 1 else Reading.outcomes[0]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome() if callable(outcome) else outcome
 
-    monkeypatch.setattr(completions.prices, "book", book)
+    monkeypatch.setattr(prices, "book", read)
     return Reading
 
 
@@ -54,23 +105,23 @@ def test_the_price_book_is_read_again_after_a_while(seller, new_license, new_cal
     sql("DELETE FROM obol.prices")
 
     assert seller.answer(license.key, new_call()).receipt.charged == CHARGE
-    monkeypatch.setattr(completions, "PRICE_BOOK_TTL_S", 0)
+    monkeypatch.setattr(price_book, "TTL_S", 0)
     with pytest.raises(Problem, match="model_not_priced"):
         seller.answer(license.key, new_call())
 
 
-def test_the_price_book_is_read_when_it_is_due_and_not_before(seller, time, reading):
+def test_the_price_book_is_read_when_it_is_due_and_not_before(book, clock, reading):
     reading.outcomes = [rows(1), rows(2)]
 
-    assert seller._price("m")["input"] == 1
-    time[0] += completions.PRICE_BOOK_TTL_S - 0.01
-    assert (seller._price("m")["input"], seller._price("n"), reading.reads) == (1, None, 1)
-    time[0] += 0.01
-    assert (seller._price("m")["input"], reading.reads) == (2, 2)
-    assert (seller._price("m")["input"], reading.reads) == (2, 2)
+    assert book.find_price("m")["input"] == 1
+    clock.now += price_book.TTL_S - 0.01
+    assert (book.find_price("m")["input"], book.find_price("n"), reading.reads) == (1, None, 1)
+    clock.now += 0.01
+    assert (book.find_price("m")["input"], reading.reads) == (2, 2)
+    assert (book.find_price("m")["input"], reading.reads) == (2, 2)
 
 
-def test_one_thread_reads_while_the_others_go_on_with_the_old_book(seller, time, reading):
+def test_one_thread_reads_while_the_others_go_on_with_the_old_book(book, clock, reading):
     may_end, came = threading.Event(), []
 
     def slowly():
@@ -78,20 +129,20 @@ def test_one_thread_reads_while_the_others_go_on_with_the_old_book(seller, time,
         return rows(2)
 
     reading.outcomes = [rows(1), slowly]
-    seller._price("m")
-    time[0] += completions.PRICE_BOOK_TTL_S
-    reader = threading.Thread(target=lambda: came.append(seller._price("m")["input"]))
+    book.find_price("m")
+    clock.now += price_book.TTL_S
+    reader = threading.Thread(target=lambda: came.append(book.find_price("m")["input"]))
     reader.start()
     wait_until(lambda: reading.reads == 2)
 
-    assert [seller._price("m")["input"] for _ in range(3)] == [1, 1, 1]
+    assert [book.find_price("m")["input"] for _ in range(3)] == [1, 1, 1]
     assert reading.reads == 2
     may_end.set()
     reader.join()
-    assert (came, seller._price("m")["input"], reading.reads) == ([2], 2, 2)
+    assert (came, book.find_price("m")["input"], reading.reads) == ([2], 2, 2)
 
 
-def test_there_is_no_old_book_at_first_so_that_everybody_reads(seller, time, reading):
+def test_there_is_no_old_book_at_first_so_that_everybody_reads(book, clock, reading):
     may_end, came = threading.Event(), []
 
     def slowly():
@@ -99,7 +150,7 @@ def test_there_is_no_old_book_at_first_so_that_everybody_reads(seller, time, rea
         return rows(1)
 
     reading.outcomes = [slowly]
-    readers = [threading.Thread(target=lambda: came.append(seller._price("m")["input"])) for _ in range(3)]
+    readers = [threading.Thread(target=lambda: came.append(book.find_price("m")["input"])) for _ in range(3)]
     for reader in readers:
         reader.start()
     wait_until(lambda: reading.reads == 3)
@@ -109,37 +160,37 @@ def test_there_is_no_old_book_at_first_so_that_everybody_reads(seller, time, rea
     assert came == [1, 1, 1]
 
 
-def test_a_read_that_fails_is_told_and_tried_again_at_the_next_call(seller, time, reading):
+def test_a_read_that_fails_is_told_and_tried_again_at_the_next_call(book, clock, reading):
     reading.outcomes = [rows(1), down(), down(), rows(2)]
-    seller._price("m")
-    time[0] += completions.PRICE_BOOK_TTL_S
+    book.find_price("m")
+    clock.now += price_book.TTL_S
 
     for _ in range(2):
         with pytest.raises(Problem, match="database_error"):
-            seller._price("m")
-    assert seller._price("m")["input"] == 2
-    assert (seller._price("m")["input"], reading.reads) == (2, 4)
+            book.find_price("m")
+    assert book.find_price("m")["input"] == 2
+    assert (book.find_price("m")["input"], reading.reads) == (2, 4)
 
 
-def test_a_first_read_that_fails_is_tried_again(seller, time, reading):
+def test_a_first_read_that_fails_is_tried_again(book, clock, reading):
     reading.outcomes = [down(), rows(1)]
 
     with pytest.raises(Problem, match="database_error"):
-        seller._price("m")
-    assert (seller._price("m")["input"], reading.reads) == (1, 2)
+        book.find_price("m")
+    assert (book.find_price("m")["input"], reading.reads) == (1, 2)
 
 
-def test_an_empty_book_is_read_each_time(seller, time, reading):
-    assert (seller._price("m"), seller._price("m"), reading.reads) == (None, None, 2)
+def test_an_empty_book_is_read_each_time(book, clock, reading):
+    assert (book.find_price("m"), book.find_price("m"), reading.reads) == (None, None, 2)
     reading.outcomes = [rows(1)]
-    assert seller._price("m")["input"] == 1
+    assert book.find_price("m")["input"] == 1
 
 
-def test_a_call_for_which_the_book_could_not_be_read_opens_no_hold(seller, flaky, new_license, new_call, sql, leases):
-    flaky.function, flaky.failures = "obol.price_book", 1
+def test_a_call_for_which_the_book_could_not_be_read_opens_no_hold(seller, flaky, new_license, new_call, sql, lease):
+    flaky.fail("obol.list_prices")
 
     with pytest.raises(Problem, match="database_error"):
         seller.answer(new_license().key, new_call())
     assert sql("SELECT * FROM obol.holds") == []
-    assert leases._live == set()
+    assert lease._live == set()
     assert seller.answer(new_license().key, new_call()).receipt.charged == CHARGE

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.gateway.price_book import find_price
 from service.pricefile import MAX_FIGURE, NewPrice, PriceFileError, read
-from service.pricing import CLASSES, PriceRow, price_of
+from service.pricing import CLASSES
+from service.repository.prices import PriceRow
 
 EXAMPLE = (Path(__file__).resolve().parent.parent.parent / "docs" / "prices.example.toml").read_text()
 DOLLARS = "credits_per_usd = 1_000_000\n"
@@ -201,7 +203,7 @@ def example():
         PriceRow(row.pattern, row.effective_from or datetime(2026, 11, 22, tzinfo=UTC), row.price)
         for row in read(EXAMPLE)
     ]
-    return lambda model: price_of(rows, model, datetime(2026, 12, 1, tzinfo=UTC))
+    return lambda model: find_price(rows, model, datetime(2026, 12, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_no_code_sqlstate_or_prefix_stands_twice():
 
 def test_sql_raises_what_is_in_the_table_and_all_of_it():
     raised = set()
-    for script in FUNCTIONS.glob("*/current.sql"):
+    for script in FUNCTIONS.glob("*/*.sql"):
         for statement in re.findall(r"RAISE EXCEPTION(.*?);", script.read_text(), re.DOTALL):
             sqlstate = re.search(r"ERRCODE = '(\w{5})'", statement)[1]
             if sqlstate == "40001":

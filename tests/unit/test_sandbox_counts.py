@@ -1,27 +1,15 @@
 """The sandbox counts tokens as its answers do, and lists models."""
 
 import json
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
+from sandbox_client import DEEP, FRESH, call, send
 
-KEY = {"x-api-key": "k"}
-FRESH = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
 COUNT = "/v1/messages/count_tokens"
 
 
-def send(upstream, path, data=None):
-    try:
-        with urlopen(Request(upstream.url + path, data, {"content-type": "application/json", **KEY})) as response:
-            return response.status, json.loads(response.read()), response.headers
-    except HTTPError as error:
-        return error.code, json.loads(error.read()), error.headers
-
-
 def usage_of(upstream, content, **more):
-    body = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": content}], **more}
-    return send(upstream, "/v1/messages", json.dumps(body).encode())[1]["usage"]
+    return call(upstream, content, **more)[1]["usage"]
 
 
 def count(upstream, content, **more):
@@ -85,9 +73,6 @@ def test_token_counts_have_bad_days_of_their_own(upstream):
     raw = b'{"model": "m", "max_tokens": 1, "messages": "[sandbox count_status=529]"}'
     assert send(upstream, "/v1/messages", raw)[0] == 200
     assert (upstream.calls, upstream.count_calls) == (1, 2)
-
-
-DEEP = b'{"model": "m", "max_tokens": 1, "messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", DEEP])

@@ -1,71 +1,15 @@
-"""The sandbox streams what it also answers whole, and breaks its streams on demand."""
+"""The sandbox streams what it also answers whole."""
 
 import json
 import socket
-import time
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection, IncompleteRead
+from http.client import HTTPConnection
 
 import anthropic
 import pytest
-from factories import wait_until
+from sandbox_client import SHORT, SHORT_EVENTS, asked, parse, read, request_for, stream
 
-from service import sandbox
-from service.sandbox import answers, events
-from service.sandbox.directives import Directives
-from service.sandbox.wire import Wire
-
-NAMES = [
-    "message_start",
-    "content_block_start",
-    "ping",
-    *["content_block_delta"] * 3,
-    "content_block_stop",
-    "message_delta",
-    "message_stop",
-]
-# Of three words, and so of the nine events above.
-SHORT = "[sandbox output_tokens=3]"
-
-
-@pytest.fixture
-def recording():
-    server = sandbox.start(record=True)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def request_for(prompt, **more):
-    return {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": prompt}], **more}
-
-
-@contextmanager
-def asked(upstream, prompt, path="/v1/messages", **more):
-    """The response, its body unread."""
-    with closing(HTTPConnection(upstream.url.removeprefix("http://"), timeout=10)) as connection:
-        connection.request("POST", path, json.dumps(request_for(prompt, **more)), {"x-api-key": "k"})
-        with connection.getresponse() as response:
-            yield response
-
-
-def read(upstream, prompt, **more):
-    with asked(upstream, prompt, **more) as response:
-        return response.read()
-
-
-def parse(body):
-    events = []
-    for event in body.decode().split("\n\n")[:-1]:
-        first, _, second = event.partition("\n")
-        name, data = first.removeprefix("event: "), json.loads(second.removeprefix("data: "))
-        assert data["type"] == name
-        events.append((name, data))
-    return events
-
-
-def stream(upstream, prompt, **more):
-    return parse(read(upstream, prompt, stream=True, **more))
+from service.dev.sandbox import answers, events
+from service.dev.sandbox.directives import Directives
 
 
 def whole(upstream, prompt, **more):
@@ -116,7 +60,7 @@ def test_streams_the_events_in_their_order(upstream):
         assert response.headers["request-id"].startswith("req_sandbox_")
         assert response.headers["set-cookie"]
         events = parse(response.read())
-        assert [name for name, _ in events] == NAMES
+        assert [name for name, _ in events] == SHORT_EVENTS
         start = events[0][1]["message"]
         assert (start["content"], start["stop_reason"], start["stop_sequence"]) == ([], None, None)
         assert start["usage"]["output_tokens"] == 1
@@ -145,13 +89,13 @@ def test_streams_the_events_in_their_order(upstream):
         "[sandbox decline_after=20][sandbox thinking=7][sandbox tool_turns=1][sandbox repeat_delta]",
     ],
 )
-def test_the_events_say_what_the_whole_answer_says(recording, prompt):
+def test_the_events_say_what_the_whole_answer_says(upstream, prompt):
     more = {"tools": [{"name": "weather"}], "fallbacks": [{"model": "f"}]}
-    streamed = joined(stream(recording, prompt, **more))
-    answered = whole(recording, prompt, **more)
+    streamed = joined(stream(upstream, prompt, **more))
+    answered = whole(upstream, prompt, **more)
 
     assert streamed | {"id": answered["id"]} == answered
-    assert recording.used == ([answered["usage"]] * 2 if "usage" in answered else [])
+    assert upstream.used == ([answered["usage"]] * 2 if "usage" in answered else [])
 
 
 def test_the_sdk_reads_it(upstream):
@@ -205,53 +149,6 @@ def test_sends_what_a_later_version_may(upstream):
     assert rest.startswith(b"event: content_block_delta\ndata: {")
 
 
-def test_waits_between_the_events(upstream):
-    began_at = time.monotonic()
-    with asked(upstream, f"{SHORT}[sandbox event_delay_ms=50]", stream=True) as response:
-        assert response.readline() == b"event: message_start\n"
-        # Well before the last one: each is sent as it is made.
-        assert time.monotonic() - began_at < 0.3
-        response.read()
-        assert time.monotonic() - began_at >= 8 * 0.05
-
-
-@pytest.mark.parametrize(("directive", "status"), [("status=529", 529), ("status=400", 400)])
-def test_fails_before_the_stream(upstream, directive, status):
-    with asked(upstream, f"[sandbox {directive}]", stream=True) as response:
-        assert (response.status, response.headers["content-type"]) == (status, "application/json")
-
-
-def test_sends_garbage(upstream):
-    with asked(upstream, "[sandbox garbage]", stream=True) as response:
-        assert (response.status, response.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
-        body = response.read()
-        assert b"event:" not in body
-        assert b"data:" not in body
-
-
-@pytest.mark.parametrize("split", ["", "[sandbox split=7]"])
-@pytest.mark.parametrize("after", [0, 4, 9])
-def test_drops_the_connection(recording, after, split):
-    with asked(recording, f"{SHORT}[sandbox cut_after={after}]{split}", stream=True) as response:
-        with pytest.raises(IncompleteRead) as caught:
-            response.read()
-        assert [name for name, _ in parse(caught.value.partial)] == NAMES[:after]
-        assert len(recording.used) == (after == 9)
-
-
-@pytest.mark.parametrize("after", [0, 4, 8, 99])
-def test_ends_the_stream_early(recording, after):
-    assert [name for name, _ in stream(recording, f"{SHORT}[sandbox end_after={after}]")] == NAMES[:after]
-    assert len(recording.used) == (after == 99)
-
-
-def test_ends_the_stream_with_an_error(recording):
-    *events, (name, data) = stream(recording, f"{SHORT}[sandbox error_after=4]")
-    assert [name for name, _ in events] == NAMES[:4]
-    assert (name, data["error"]["type"]) == ("error", "overloaded_error")
-    assert recording.used == []
-
-
 def test_one_connection_serves_many_streams(upstream):
     connection = HTTPConnection(upstream.url.removeprefix("http://"))
     for _ in range(2):
@@ -260,29 +157,6 @@ def test_one_connection_serves_many_streams(upstream):
         own = connection.sock.getsockname()
     assert connection.sock.getsockname() == own
     connection.close()
-
-
-def test_stalls_until_the_client_leaves(upstream, monkeypatch):
-    ended = []
-    monkeypatch.setattr(Wire, "finish", lambda self: ended.append(self.client_address))
-    with asked(upstream, f"{SHORT}[sandbox stall_after=4][sandbox split=9999]", stream=True) as response:
-        said = b""
-        while said.count(b"\n\n") < 4:
-            said += response.readline()
-        assert [name for name, _ in parse(said)] == NAMES[:4]
-        time.sleep(0.1)
-        assert ended == []
-    wait_until(lambda: len(ended) == 1)
-
-
-def test_stalls_until_it_is_shut_down():
-    server = sandbox.start()
-    with asked(server, f"{SHORT}[sandbox stall_after=1]", stream=True) as response:
-        assert response.readline() == b"event: message_start\n"
-        server.shutdown()
-        server.server_close()
-        with pytest.raises(IncompleteRead):
-            response.read()
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
@@ -295,16 +169,16 @@ def test_splits_the_stream_anywhere(upstream, size):
         rest = rest[lengths[-1] + 2 :]
     *full, last, end = lengths
 
-    assert [name for name, _ in parse(body)] == NAMES
+    assert [name for name, _ in parse(body)] == SHORT_EVENTS
     assert set(full) <= {size}
     assert (0 < last <= size, end) == (True, 0)
 
 
-def test_streams_a_hundred_thousand_tokens(recording):
+def test_streams_a_hundred_thousand_tokens(upstream):
     prompt = "[sandbox output_tokens=100000][sandbox split=65536]"
-    with asked(recording, prompt, stream=True, max_tokens=100_000) as response:
+    with asked(upstream, prompt, stream=True, max_tokens=100_000) as response:
         assert response.read().count(b"event: content_block_delta\n") == 100_000
-    assert recording.used[0]["output_tokens"] == 100_000
+    assert upstream.used[0]["output_tokens"] == 100_000
 
 
 def test_makes_the_events_only_when_they_are_sent():
@@ -312,4 +186,4 @@ def test_makes_the_events_only_when_they_are_sent():
     directives = Directives.found_in(prompt)
     made = events.of(answers.make({"model": "m", "max_tokens": 10**9, "messages": prompt}, directives), directives)
 
-    assert [next(made).split(b"\n")[0].decode() for _ in range(4)] == [f"event: {name}" for name in NAMES[:4]]
+    assert [next(made).split(b"\n")[0].decode() for _ in range(4)] == [f"event: {name}" for name in SHORT_EVENTS[:4]]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import sse
-from service.sse import Event, EventTooLong, events
+from service.gateway import sse
+from service.gateway.sse import Event, EventTooLong, events
 
 STREAM = (
     b'event: message_start\ndata: {"a": 1}\n\n'

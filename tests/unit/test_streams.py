@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from service import streams
-from service.open_hold import Receipt
+from service.gateway import streams
+from service.gateway.live_hold import Receipt
+from service.gateway.message import Message
+from service.gateway.sse import Event
+from service.gateway.streams import AnswerStream, ReplayedStream
 from service.problems import Problem, Reply
-from service.sse import Event
-from service.streams import AnswerStream, ReplayedStream
-from service.wire import Message
 
 
 class Hold:
@@ -33,8 +33,8 @@ class Hold:
     def fail(self, error, usage):
         self.happened.append(("failed", getattr(error, "code", str(error)), usage))
 
-    def ended(self):
-        self.happened.append("ended")
+    def let_go(self):
+        self.happened.append("let go")
 
 
 def event(name, **data):
@@ -71,7 +71,7 @@ def test_a_whole_answer_goes_through_and_is_settled_once():
     hold = Hold()
 
     assert outcome(hold, *WHOLE) == (WHOLE, None)
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
     assert hold.kept == b"".join(event.raw for event in WHOLE)
 
 
@@ -93,7 +93,7 @@ def test_a_delta_that_was_not_the_last_leaves_with_the_next():
     assert [next(going) for _ in range(5)] == [START, GOING_ON, PING, delta("end_turn", 6), COMMENT]
     assert hold.happened == []
     assert list(going) == [END, STOP]
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
 
 
 def test_nothing_after_the_end_is_read():
@@ -103,7 +103,7 @@ def test_nothing_after_the_end_is_read():
 
     hold = Hold()
     assert list(AnswerStream(hold, events(), Message())) == WHOLE
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
 
 
 @pytest.mark.parametrize("code", ["database_error", "max_credits_exceeded", "upstream_error"])
@@ -113,7 +113,7 @@ def test_what_cannot_be_paid_for_is_withheld(code):
 
     assert outcome(hold, *WHOLE) == ([START, TEXT, PING], unpaid)
     # Settling has dealt with the hold.
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_answer_that_breaks_off(events, left):
     assert (problem.code, problem.retry_after) == ("upstream_error", 1)
     assert problem.detail == "The model's answer broke off. Nothing was charged."
     used = USED if events else {}
-    assert hold.happened == [("failed", "upstream_error", {"output_tokens": 9} if END in events else used), "ended"]
+    assert hold.happened == [("failed", "upstream_error", {"output_tokens": 9} if END in events else used), "let go"]
 
 
 @pytest.mark.parametrize("before", [[START, TEXT], [START, TEXT, END], [START, TEXT, GOING_ON, PING]])
@@ -176,7 +176,7 @@ def test_an_end_that_nobody_could_read(last):
         "The model's answer could not be read. Nothing was charged.",
     )
     assert hold.happened[0][0] == "failed"
-    assert hold.happened[1:] == ["ended"]
+    assert hold.happened[1:] == ["let go"]
 
 
 def test_a_tail_without_end_is_given_up(monkeypatch):
@@ -199,7 +199,7 @@ def test_blank_lines_between_events_mean_nothing():
     hold = Hold()
 
     assert outcome(hold, *events) == (events, None)
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
     # What is kept for a retry is cut into events again.
     assert b"".join(event.raw for event in ReplayedStream(hold.receipt, zlib.compress(hold.kept))) == hold.kept
 
@@ -221,7 +221,7 @@ def test_an_upstream_that_fails_while_it_sends():
     hold = Hold()
     with pytest.raises(Problem, match="upstream_timeout"):
         list(AnswerStream(hold, events(), Message()))
-    assert hold.happened == [("failed", "upstream_timeout", USED), "ended"]
+    assert hold.happened == [("failed", "upstream_timeout", USED), "let go"]
 
 
 def test_what_nobody_thought_of_ends_the_hold_all_the_same():
@@ -232,7 +232,7 @@ def test_what_nobody_thought_of_ends_the_hold_all_the_same():
     hold = Hold()
     with pytest.raises(RuntimeError):
         list(AnswerStream(hold, events(), Message()))
-    assert hold.happened == [("failed", "secret", USED), "ended"]
+    assert hold.happened == [("failed", "secret", USED), "let go"]
 
 
 @pytest.mark.parametrize("read", range(len(WHOLE) + 1))
@@ -243,16 +243,16 @@ def test_what_nobody_reads_any_more_is_read_to_its_end_and_settled(read):
         pass
 
     answer.close()
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
     assert hold.kept == b"".join(event.raw for event in WHOLE)
     answer.close()
-    assert hold.happened == [("settled", 9), "ended"]
+    assert hold.happened == [("settled", 9), "let go"]
 
 
 def test_nobody_is_told_of_what_goes_wrong_when_nobody_reads():
     hold = Hold()
     stream(hold, START, TEXT).close()
-    assert hold.happened == [("failed", "upstream_error", USED), "ended"]
+    assert hold.happened == [("failed", "upstream_error", USED), "let go"]
 
 
 def test_what_nobody_thought_of_is_told_when_nobody_reads():
@@ -264,7 +264,7 @@ def test_what_nobody_thought_of_is_told_when_nobody_reads():
     # Whoever has closed it can log it.
     with pytest.raises(RuntimeError):
         AnswerStream(hold, events(), Message()).close()
-    assert hold.happened == [("failed", "secret", USED), "ended"]
+    assert hold.happened == [("failed", "secret", USED), "let go"]
 
 
 def test_a_long_stored_answer_is_cut_while_it_is_read():

@@ -8,9 +8,9 @@ from threading import Thread
 import pytest
 from factories import free_port
 
-from service import sandbox, sse
+from service.gateway import sse
+from service.gateway.upstream import Upstream
 from service.problems import Problem, Reply
-from service.upstream import Upstream
 
 MESSAGES = "/v1/messages"
 ERROR = b'{ "type": "error", "error": {"type": "x", "message": "Words."} }'
@@ -20,14 +20,6 @@ def request(prompt="Hello", **more):
     return json.dumps(
         {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": prompt}], **more}
     ).encode()
-
-
-@pytest.fixture
-def upstream():
-    server = sandbox.start(record=True)
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture

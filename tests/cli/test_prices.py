@@ -1,20 +1,17 @@
 """`obol prices`: what it prints, what it changes, and how it ends."""
 
-import json
 import os
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from ended import NOWHERE
+from factories import ROOT
 
-from service import cli
-from service.pricing import CLASSES, price_of
+from service.gateway.price_book import find_price
+from service.pricing import CLASSES
 from service.repository import prices
 
-EXAMPLE = Path(__file__).resolve().parent.parent.parent / "docs" / "prices.example.toml"
-NOWHERE = "postgresql://obol:secret-password@127.0.0.1:1/obol"
+EXAMPLE = ROOT / "docs" / "prices.example.toml"
 
 FIGURES = dict(zip(CLASSES, (1, 2, 3, 4, 5), strict=True))
 OPTIONS = [part for name, figure in FIGURES.items() for part in (f"--{name.replace('_', '-')}", str(figure))]
@@ -26,42 +23,10 @@ SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 SOON_WORDS = SOON.isoformat().replace("+00:00", "Z")
 
 
-class Ended(NamedTuple):
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def obol(monkeypatch, capsys, urls):
-    """`obol(*arguments, DATABASE_URL=…)`: the command in this process, against the test's database."""
-
-    def run(*arguments, **environment):
-        with monkeypatch.context() as patch:
-            for name, value in ({"DATABASE_URL": urls.service, "OBOL_MIGRATE_URL": urls.owner} | environment).items():
-                patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["obol", *map(str, arguments)])
-            capsys.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return Ended(ended.value.code or 0, *capsys.readouterr())
-
-    before = dict(os.environ)
-    yield run
-    os.environ.clear()
-    os.environ.update(before)
-
-
 @pytest.fixture
 def price(owner):
     """`price(model)`: what it costs from now on."""
-    return lambda model: price_of(prices.book(owner), model, datetime.now(UTC) + timedelta(seconds=1))
+    return lambda model: find_price(prices.book(owner), model, datetime.now(UTC) + timedelta(seconds=1))
 
 
 @pytest.fixture

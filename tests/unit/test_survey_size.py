@@ -3,20 +3,16 @@
 import tracemalloc
 
 import pytest
+from surveying import request
 
-from service import admission
-from service.admission import survey
+from service.gateway.survey import survey
 from service.problems import Problem
-
-
-def request(**more):
-    return {"model": "m", "max_tokens": 1000, "messages": [{"role": "user", "content": "Hi"}], **more}
 
 
 @pytest.mark.parametrize("part", [{}, [], {"text": "a", "n": [1]}], ids=str)
 @pytest.mark.parametrize("field", ["messages", "system", "tools", "metadata", "future"])
 def test_the_objects_and_lists_of_a_request_are_bounded(monkeypatch, field, part):
-    monkeypatch.setattr(admission, "_MOST_PARTS", 1000)
+    monkeypatch.setattr("service.gateway.survey._MOST_PARTS", 1000)
     # The message is a part; the fields themselves are none.
     room = 1000 if field == "messages" else 999
     most = room // (2 if part and part["n"] else 1)
@@ -29,7 +25,7 @@ def test_the_objects_and_lists_of_a_request_are_bounded(monkeypatch, field, part
 
 
 def test_strings_and_numbers_are_no_parts(monkeypatch):
-    monkeypatch.setattr(admission, "_MOST_PARTS", 10)
+    monkeypatch.setattr("service.gateway.survey._MOST_PARTS", 10)
     assert survey(request(future=["a", 1, None, True] * 1000, stop_sequences=["a"] * 1000), 100).models == ("m",)
 
 

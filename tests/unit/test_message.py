@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from service.gateway.message import Message, parse_object
+from service.gateway.sse import Event
 from service.problems import Problem
-from service.sse import Event
-from service.wire import Message, parsed
 
 USAGE = {"input_tokens": 3, "output_tokens": 4}
 TEXT, EMPTY_TEXT = {"type": "text", "text": "Hi."}, {"type": "text", "text": ""}
@@ -43,7 +43,7 @@ def is_unreadable(problem):
 
 
 def test_a_whole_message():
-    message, document = Message.whole(whole(future={"a": [1]}))
+    message, document = Message.from_body(whole(future={"a": [1]}))
 
     assert (message.model, message.stop_reason, message.usage, message.has_output) == ("m", "end_turn", USAGE, True)
     assert document["future"] == {"a": [1]}
@@ -73,8 +73,8 @@ def test_a_whole_message():
     ids=str,
 )
 def test_whether_there_is_any_output(content, has_output):
-    refused, _ = Message.whole(whole(content=content, stop_reason="refusal"))
-    answered, _ = Message.whole(whole(content=content))
+    refused, _ = Message.from_body(whole(content=content, stop_reason="refusal"))
+    answered, _ = Message.from_body(whole(content=content))
 
     assert refused.has_output == answered.has_output == has_output
     assert (refused.is_empty_refusal(), answered.is_empty_refusal()) == (not has_output, False)
@@ -110,13 +110,13 @@ def test_whether_there_is_any_output(content, has_output):
 )
 def test_a_message_that_nobody_could_read(body):
     with pytest.raises(Problem) as refused:
-        Message.whole(body)
+        Message.from_body(body)
     assert is_unreadable(refused.value)
 
 
 def test_a_message_without_usage_can_be_read():
-    assert Message.whole(whole(usage="left out"))[0].usage == {}
-    assert Message.whole(whole(usage=[7]))[0].usage == {}
+    assert Message.from_body(whole(usage="left out"))[0].usage == {}
+    assert Message.from_body(whole(usage=[7]))[0].usage == {}
 
 
 def test_a_streamed_message():
@@ -263,11 +263,11 @@ def test_a_stream_that_does_not_say_in_the_end_how_much_was_written_says_nothing
 
 
 def test_only_json_objects_are_parsed():
-    assert parsed(b' {"a": 1} ') == {"a": 1}
+    assert parse_object(b' {"a": 1} ') == {"a": 1}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1"])
 def test_only_utf_8_is_parsed(encoding):
     with pytest.raises(Problem) as refused:
-        parsed('{"a": "é"}'.encode(encoding))
+        parse_object('{"a": "é"}'.encode(encoding))
     assert is_unreadable(refused.value)

@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service import replay
+from service.gateway import transcript
+from service.gateway.transcript import Transcript
 
 NEW, OLD = b"n" * 32, b"o" * 32
 LICENSE_ID, HOLD_ID = uuid4(), uuid4()
@@ -15,15 +16,15 @@ ANSWER = b'{"text": "canary"}'
 
 
 def seal(keys, *pieces):
-    transcript = replay.Transcript(keys)
+    answer = Transcript(keys)
     for piece in pieces or (ANSWER,):
-        transcript.add(piece)
-    return transcript.seal(LICENSE_ID, HOLD_ID)
+        answer.add(piece)
+    return answer.seal(LICENSE_ID, HOLD_ID)
 
 
 def unseal(keys, sealed):
-    kept = replay.unseal(keys, LICENSE_ID, HOLD_ID, sealed)
-    return None if kept is None else b"".join(replay.pieces(kept))
+    kept = transcript.unseal(keys, LICENSE_ID, HOLD_ID, sealed=sealed)
+    return None if kept is None else b"".join(transcript.pieces(kept))
 
 
 def encrypted(plain):
@@ -40,7 +41,7 @@ def test_what_was_sealed_opens_again():
 
 def test_an_answer_in_pieces_is_one():
     assert unseal([NEW], seal([NEW], b"one ", b"", b"two ", b"three")) == b"one two three"
-    assert unseal([NEW], replay.Transcript([NEW]).seal(LICENSE_ID, HOLD_ID)) == b""
+    assert unseal([NEW], Transcript([NEW]).seal(LICENSE_ID, HOLD_ID)) == b""
 
 
 def test_what_repeats_itself_takes_little_room():
@@ -52,26 +53,26 @@ def test_what_repeats_itself_takes_little_room():
 
 
 def test_without_a_key_nothing_is_kept():
-    transcript = replay.Transcript(())
-    transcript.add(ANSWER)
+    answer = Transcript(())
+    answer.add(ANSWER)
 
-    assert transcript._kept == b""
-    assert transcript.seal(LICENSE_ID, HOLD_ID) is None
+    assert answer._kept == b""
+    assert answer.seal(LICENSE_ID, HOLD_ID) is None
 
 
 def test_what_is_too_long_is_not_stored_and_not_kept(monkeypatch):
-    monkeypatch.setattr(replay, "MOST_STORED", 100_000)
-    transcript = replay.Transcript([NEW])
+    monkeypatch.setattr(transcript, "MOST_STORED", 100_000)
+    answer = Transcript([NEW])
     for _ in range(20):
-        transcript.add(secrets.token_bytes(50_000))
+        answer.add(secrets.token_bytes(50_000))
 
-    assert len(transcript._kept) < 200_000
-    assert transcript.seal(LICENSE_ID, HOLD_ID) is None
+    assert len(answer._kept) < 200_000
+    assert answer.seal(LICENSE_ID, HOLD_ID) is None
 
 
 @pytest.mark.parametrize(("too_much", "is_stored"), [(0, True), (1, False)])
 def test_the_limit_is_of_compressed_bytes_and_exact(monkeypatch, too_much, is_stored):
-    monkeypatch.setattr(replay, "MOST_STORED", len(zlib.compress(ANSWER * 1000)) - too_much)
+    monkeypatch.setattr(transcript, "MOST_STORED", len(zlib.compress(ANSWER * 1000)) - too_much)
     assert (seal([NEW], ANSWER * 1000) is not None) == is_stored
 
 
@@ -89,7 +90,7 @@ def test_the_same_answer_is_sealed_differently_each_time():
 
 @pytest.mark.parametrize(("license_id", "hold_id"), [(uuid4(), HOLD_ID), (LICENSE_ID, uuid4()), (HOLD_ID, LICENSE_ID)])
 def test_an_answer_of_another_license_or_hold_does_not_open(license_id, hold_id):
-    assert replay.unseal([NEW], license_id, hold_id, seal([NEW])) is None
+    assert transcript.unseal([NEW], license_id, hold_id, sealed=seal([NEW])) is None
 
 
 @pytest.mark.parametrize("position", [0, 12, -1])
@@ -110,7 +111,7 @@ def test_an_answer_that_is_not_compressed_is_gone(plain):
 @pytest.mark.parametrize("length", [0, 1, 65535, 65536, 65537, 1_000_000])
 def test_an_answer_comes_in_pieces(length):
     answer = secrets.token_bytes(length // 2) + b"a" * (length - length // 2)
-    pieces = list(replay.pieces(zlib.compress(answer)))
+    pieces = list(transcript.pieces(zlib.compress(answer)))
 
     assert b"".join(pieces) == answer
     assert max(map(len, pieces)) <= 65536

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.admission import counting_request, with_margin, with_max_tokens
+from service.gateway.survey import counting_request, with_margin, with_max_tokens
 
 
 def test_a_count_is_asked_for_with_what_has_an_influence_on_it():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.metering import merged, unpriced, usage_of
+from service.gateway.usage import count_unpriced, merge_usage, read_usage
 from service.pricing import CLASSES
 
 
@@ -39,7 +39,7 @@ ALONE, WITH_FALLBACKS = ["a"], ["a", "b", "c-20250101"]
 
 
 def used(usage, answered_by="a", models=ALONE):
-    return usage_of(usage, answered_by, models, PRICE)
+    return read_usage(usage, answered_by=answered_by, models=models, price=PRICE)
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_the_model_that_was_asked_for_can_be_the_dearest():
 
 
 def test_figures_are_cumulative_and_what_is_left_out_keeps_its_value():
-    usage = merged({}, {"input_tokens": 30, "output_tokens": 1, "cache_creation": split(3)})
-    usage = merged(usage, {"output_tokens": 5})
-    usage = merged(usage, {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 2})
+    usage = merge_usage({}, {"input_tokens": 30, "output_tokens": 1, "cache_creation": split(3)})
+    usage = merge_usage(usage, {"output_tokens": 5})
+    usage = merge_usage(usage, {"output_tokens": 9, "input_tokens": None, "cache_read_input_tokens": 2})
 
     assert usage == {
         "input_tokens": 30,
@@ -216,7 +216,7 @@ def test_figures_are_cumulative_and_what_is_left_out_keeps_its_value():
 def test_what_says_nothing_changes_nothing(nothing):
     before = {"input_tokens": 1}
 
-    assert merged(before, nothing) == {"input_tokens": 1}
+    assert merge_usage(before, nothing) == {"input_tokens": 1}
     assert before == {"input_tokens": 1}
 
 
@@ -232,4 +232,4 @@ def test_what_says_nothing_changes_nothing(nothing):
     ],
 )
 def test_requests_that_tokens_do_not_pay_for(usage, requests):
-    assert unpriced(usage) == requests
+    assert count_unpriced(usage) == requests

@@ -1,0 +1,156 @@
+"""What gunicorn is told, what it refuses by itself, and what it logs."""
+
+import json
+import logging
+import os
+import runpy
+import socket
+from types import SimpleNamespace
+
+import gunicorn.util
+import pytest
+from factories import ROOT
+from gunicorn.config import Config as GunicornConfig
+from structlog.testing import capture_logs
+
+from service import logs
+from service.dev.embedded import EmbeddedError
+from service.problems import Problem
+from service.server import MaskingLogger, on_starting, post_worker_init, worker_exit, write_problem
+
+SETTINGS = {"DATABASE_URL": "postgresql://a:b@127.0.0.1/c", "ANTHROPIC_API_KEY": "k"}
+
+
+@pytest.fixture
+def configure(monkeypatch):
+    """`configure(PORT="1")`: what gunicorn.conf.py says in an environment of these settings."""
+    # It sets up the process that it is loaded in; this one is not to be a server.
+    monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(gunicorn.util, "write_error", gunicorn.util.write_error)
+
+    def load(**environ):
+        monkeypatch.setattr(os, "environ", {"PATH": "/bin", **environ})
+        return runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+
+    return load
+
+
+def test_running_answers_have_ten_minutes_and_a_worker_that_hangs_has_one(configure):
+    told = configure(**SETTINGS)
+
+    assert (told["graceful_timeout"], told["timeout"]) == (600, 60)
+    # Of its kinds of workers the one whose time-out is for the worker and not for a request.
+    assert told["worker_class"] == "gthread"
+    assert (told["workers"], told["threads"], told["bind"]) == (2, 64, "127.0.0.1:8000")
+    assert gunicorn.util.write_error is write_problem
+
+
+def test_the_environment_says_where_and_how_many(configure):
+    told = configure(**SETTINGS, PORT="8080", WEB_CONCURRENCY="5", OBOL_THREADS="7")
+    assert (told["workers"], told["threads"], told["bind"]) == (5, 7, "127.0.0.1:8080")
+
+
+@pytest.mark.parametrize("missing", SETTINGS)
+def test_a_missing_variable_ends_the_master_by_its_name(configure, capsys, missing):
+    with pytest.raises(SystemExit) as ended:
+        configure(**{name: value for name, value in SETTINGS.items() if name != missing})
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"obol: {missing} is not set")
+
+
+def test_in_development_nothing_has_to_be_set(configure):
+    assert configure(OBOL_DEV="1")["threads"] == 64
+
+
+@pytest.mark.parametrize(
+    ("status", "answered", "code"),
+    [(400, 400, "malformed_request"), (431, 400, "malformed_request"), (500, 500, "internal_error")],
+)
+def test_a_refusal_is_a_problem_that_repeats_nothing(status, answered, code):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        write_problem(ours, status, "Bad Request", "what the client sent")
+        head, _, body = theirs.recv(4096).decode().partition("\r\n\r\n")
+
+    document = json.loads(body)
+    assert head.startswith(f"HTTP/1.1 {answered} ")
+    assert (document["status"], document["code"]) == (answered, code)
+    assert f"request-id: {document['instance'].removeprefix('urn:obol:request:')}\r\n" in head
+    assert "what the client sent" not in body
+
+
+def test_a_key_in_a_line_that_gunicorn_could_not_read_is_masked():
+    logger, lines = MaskingLogger(GunicornConfig()), []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger.error_log.addHandler(handler)
+    try:
+        logger.warning("Invalid request: %s and %r", "GET /?key=obol_0123abcDEF_x HTTP/0.9", b"obol_")
+    finally:
+        logger.error_log.removeHandler(handler)
+
+    assert lines == ["Invalid request: GET /?key=obol_[masked] HTTP/0.9 and b'obol_'"]
+
+
+class Exited(Exception):
+    """In place of the end of this process."""
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    """A worker whose lease cannot be ended."""
+
+    def fail():
+        raise RuntimeError("no")
+
+    def exit(code):
+        raise Exited(code)
+
+    monkeypatch.setattr(os, "_exit", exit)
+    services = SimpleNamespace(lease=SimpleNamespace(stop=fail))
+    monkeypatch.setattr("service.server._services", lambda worker: services)
+    return SimpleNamespace(booted=True, log=logging.getLogger("worker"))
+
+
+def test_a_lease_that_cannot_be_ended_does_not_keep_the_worker(worker, caplog):
+    with pytest.raises(Exited, match="0"):
+        worker_exit(None, worker)
+
+    assert "It lapses by itself" in caplog.text
+
+
+def test_a_worker_that_has_not_booted_ends_with_its_own_code(worker):
+    worker.booted = False
+
+    worker_exit(None, worker)
+
+
+def test_a_database_that_does_not_start_ends_the_master(monkeypatch, capsys):
+    class Environment:
+        def __enter__(self):
+            raise EmbeddedError("it does not start")
+
+    monkeypatch.setattr("service.server._environment", Environment())
+
+    with pytest.raises(SystemExit) as ended:
+        on_starting(None)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "obol: it does not start\n"
+
+
+def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
+    def fail(database):
+        raise Problem("database_error", "down")
+
+    started = []
+    services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)))
+    monkeypatch.setattr("service.server._services", lambda worker: services)
+    monkeypatch.setattr("service.repository.processes.login_can_do_too_much", fail)
+
+    with capture_logs() as lines:
+        post_worker_init(SimpleNamespace(age=1))
+
+    assert started == [True]
+    assert [line["event"] for line in lines] == ["login_not_checked"]
