@@ -80,7 +80,7 @@ class Lease:
         self.process_id = uuid4()
         self._live: set[UUID] = set()
         self._withheld: list[WithheldHold] = []
-        self._delivered: list[tuple[UUID, UUID]] = []
+        self._delivered: dict[UUID, set[UUID]] = defaultdict(set)
         self._last_beat: datetime | None = None
         self._renewed_at = float("-inf")
         self._purged_at = float("-inf")
@@ -140,7 +140,7 @@ class Lease:
     def note_delivered(self, license_id: UUID, hold_id: UUID) -> None:
         """Have it noted that the end of the answer was written to the client."""
         with self._lock:
-            self._delivered.append((license_id, hold_id))
+            self._delivered[license_id].add(hold_id)
 
     def is_alive(self) -> bool:
         """Whether the lease still holds, by this process's own clock."""
@@ -208,12 +208,18 @@ class Lease:
         if failed is not None:
             raise failed
 
-    def _for_licenses(self, act: Callable[[T], object], items: Iterable[T]) -> None:
-        """As `_try_each`, but a few at once."""
+    def _give_up_at(self) -> float:
+        """When a step of a beat that begins now has to stop: a dead process may have left thousands of
+        holds, and the lease of a living one must not lapse over them. What is left is for the next beat."""
+        return self._clock() + self._lease_s / BEATS_PER_LEASE
+
+    def _for_licenses(self, act: Callable[[T], object], items: Iterable[T], give_up_at: float) -> None:
+        """As `_try_each`, but a few at once, and none after `give_up_at`: each may wait for a lock."""
 
         def attempt(item: T) -> Problem | None:
             try:
-                act(item)
+                if self._clock() < give_up_at:
+                    act(item)
             except Problem as problem:
                 return problem
             return None
@@ -224,16 +230,17 @@ class Lease:
             raise failed[0]
 
     def _expire_due(self, due: Callable[[], list[holds.DueHolds]]) -> None:
-        """Give back what is due, but not past the next beat: a dead process may have left thousands
-        of holds, and the lease of a living one must not lapse over them."""
-        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        """Give back what is due."""
+        give_up_at = self._give_up_at()
         failed: Problem | None = None
         before: list[holds.DueHolds] = []
         # The same again means that what is left is busy.
         while (found := due()) and found != before and self._clock() < give_up_at:
             before = found
             try:
-                self._for_licenses(lambda item: holds.expire(self._db, item.license_id, item.hold_ids), found)
+                self._for_licenses(
+                    lambda item: holds.expire(self._db, item.license_id, item.hold_ids), found, give_up_at
+                )
             except Problem as problem:
                 failed = failed or problem
         if failed is not None:
@@ -241,18 +248,22 @@ class Lease:
 
     def _note_delivered(self) -> None:
         with self._lock:
-            delivered = list(self._delivered)
-        by_license: dict[UUID, list[UUID]] = defaultdict(list)
-        for license_id, hold_id in delivered:
-            by_license[license_id].append(hold_id)
-        self._for_licenses(lambda item: holds.note_deliveries(self._db, *item), by_license.items())
+            delivered = [(license_id, list(hold_ids)) for license_id, hold_ids in self._delivered.items()]
+        self._for_licenses(self._note, delivered, self._give_up_at())
+
+    def _note(self, item: tuple[UUID, list[UUID]]) -> None:
+        """Note the deliveries of one license. What fails is noted with the next beat."""
+        license_id, hold_ids = item
+        holds.note_deliveries(self._db, license_id, hold_ids)
         with self._lock:
-            del self._delivered[: len(delivered)]
+            self._delivered[license_id].difference_update(hold_ids)
+            if not self._delivered[license_id]:
+                del self._delivered[license_id]
 
     def _undo_withheld(self) -> None:
         with self._lock:
             withheld = list(self._withheld)
-        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        give_up_at = self._give_up_at()
         self._try_each(self._undo, (item for item in withheld if self._clock() <= give_up_at))
 
     def _undo(self, item: WithheldHold) -> None:
@@ -272,7 +283,7 @@ class Lease:
         if self._clock() < self._purged_at + PURGE_EVERY_S:
             return
         self._purged_at = self._clock()
-        give_up_at = self._clock() + self._lease_s / BEATS_PER_LEASE
+        give_up_at = self._give_up_at()
         while processes.purge(self._db) and self._clock() < give_up_at:
             pass
 

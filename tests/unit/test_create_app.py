@@ -48,7 +48,7 @@ def test_all_licenses_of_a_beat_are_seen_to_whatever_keeps_the_calls_connections
         busy.lease.note_delivered(license.id, uuid4())
 
     busy.lease.beat()
-    assert busy.lease._delivered == []
+    assert busy.lease._delivered == {}
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "ANTHROPIC_API_KEY"])

@@ -129,3 +129,26 @@ def test_giving_back_stops_in_time_for_the_next_beat(lease, clock, new_license, 
     assert batches == [1]
     lease.beat()
     assert batches == [1, 1]
+
+
+def test_what_each_license_keeps_waiting_does_not_let_the_lease_lapse(
+    lease, clock, new_license, overdue, monkeypatch, sql
+):
+    """A thousand licenses that somebody has locked take half a second each."""
+    for _ in range(3 * LICENSES_AT_ONCE):
+        overdue(new_license())
+    expire = holds.expire
+    monkeypatch.setattr("service.lease.LICENSES_AT_ONCE", 1)
+
+    def expire_slowly(*arguments):
+        expire(*arguments)
+        clock.now += 500
+
+    monkeypatch.setattr(holds, "expire", expire_slowly)
+    lease.beat()
+
+    # One begins before a third of the lease (3,600 s) is over, and none after it.
+    assert sorted(sql(STATES)) == [("expired", 3), ("held", 3 * LICENSES_AT_ONCE - 3)]
+    assert lease.is_alive()
+    lease.beat()
+    assert ("expired", 6) in sql(STATES)

@@ -172,3 +172,51 @@ def test_old_answers_are_purged_now_and_then(lease, clock, open_hold, settle, ne
     clock.now += 1
     lease.beat()
     assert sql(stored) == [(False,)]
+
+
+def test_deliveries_that_there_was_no_time_to_note_are_noted_with_the_next_beat(
+    lease, clock, owner, open_hold, settle, new_license, monkeypatch
+):
+    clients = [new_license() for _ in range(6)]
+    for license in clients:
+        hold_id = lease.new_hold()
+        open_hold(license, hold_id)
+        settle(license, hold_id)
+        lease.note_delivered(license.id, hold_id)
+        lease.let_go(hold_id)
+    note = holds.note_deliveries
+    monkeypatch.setattr("service.lease.LICENSES_AT_ONCE", 1)
+
+    def note_slowly(*arguments):
+        note(*arguments)
+        clock.now += 500
+
+    monkeypatch.setattr(holds, "note_deliveries", note_slowly)
+    lease.beat()
+    assert len(holds.undelivered(owner)) == 3
+    lease.beat()
+    assert holds.undelivered(owner) == []
+    assert lease._delivered == {}
+
+
+def test_a_delivery_that_comes_while_others_are_noted_is_noted_too(
+    lease, owner, open_hold, settle, new_license, monkeypatch
+):
+    license = new_license()
+    first, second = lease.new_hold(), lease.new_hold()
+    for hold_id in (first, second):
+        open_hold(license, hold_id)
+        settle(license, hold_id)
+    lease.note_delivered(license.id, first)
+    note = holds.note_deliveries
+
+    def note_and_deliver(*arguments):
+        note(*arguments)
+        lease.note_delivered(license.id, second)
+
+    monkeypatch.setattr(holds, "note_deliveries", note_and_deliver)
+    lease.beat()
+    assert [row.hold_id for row in holds.undelivered(owner)] == [second]
+    monkeypatch.setattr(holds, "note_deliveries", note)
+    lease.beat()
+    assert holds.undelivered(owner) == []
