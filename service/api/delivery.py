@@ -1,6 +1,5 @@
 """Answers on their way to the client: what they cost, and whether their end was written."""
 
-import select
 import socket
 from collections.abc import Callable, Iterator
 
@@ -10,18 +9,12 @@ from ..gateway.completions import Answer
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.streams import AnswerStream, ReplayedStream
+from ..http.connection import as_it_comes, has_hung_up, in_time
 from ..http.errors import unexpected
 from ..http.request_log import request_id
 from ..http.services import services
 from ..keys import KeyDigest
 from ..problems import Problem
-
-# A client that takes nothing for so long is gone; its answer is settled without it.
-WRITE_STALL_S = 60
-
-# The time limit is for one write as a whole: a slow client that goes on reading must get through it.
-_LONGEST_WRITE = 64 * 1024
-
 
 _EVENT_STREAM = "text/event-stream"
 # For the description of a call that can also answer with events.
@@ -84,6 +77,11 @@ def headers(receipt: Receipt) -> dict[str, str]:
     return said if receipt.held is not None else {**said, "obol-replayed": "true"}
 
 
+def has_client() -> bool:
+    """Whether the client of the current request has not closed its side."""
+    return not has_hung_up(request.environ.get("gunicorn.socket"))
+
+
 def _deliver(
     key: KeyDigest,
     answer: Answer | AnswerStream | ReplayedStream,
@@ -110,16 +108,12 @@ def _deliver(
         if whole and "code" not in fields and receipt.balance is not None:
             lease.note_delivered(key.license_id, receipt.hold_id)
 
-    body = _Delivery(_in_pieces(chunks), source=source, ended=ended, connection=request.environ.get("gunicorn.socket"))
+    connection = request.environ.get("gunicorn.socket")
+    written = as_it_comes if isinstance(source, AnswerStream) else in_time
+    body = _Delivery(written(chunks, connection), source=source, ended=ended, connection=connection)
     response = Response(body, content_type=content_type)
     response.headers.update(headers(receipt))
     return response
-
-
-def _in_pieces(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        for begin in range(0, len(chunk), _LONGEST_WRITE):
-            yield chunk[begin : begin + _LONGEST_WRITE]
 
 
 class _Delivery:
@@ -138,8 +132,6 @@ class _Delivery:
         self._ended = ended
         self._connection = connection
         self._gone = self._whole = False
-        if connection is not None:
-            connection.settimeout(WRITE_STALL_S)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -152,7 +144,7 @@ class _Delivery:
             self._whole = not self._gone
             raise
         # A write to a client that has hung up still succeeds: the kernel takes the bytes.
-        self._gone = self._connection is not None and _has_hung_up(self._connection)
+        self._gone = has_hung_up(self._connection)
         return chunk
 
     def close(self) -> None:
@@ -165,14 +157,3 @@ class _Delivery:
         self._ended(self._whole)
         if self._connection is not None:
             self._connection.settimeout(None)
-
-
-def _has_hung_up(connection: socket.socket) -> bool:
-    """Whether the client has closed its side: its end of the stream is there to be read."""
-    poll = select.poll()
-    try:
-        poll.register(connection, select.POLLIN)
-        # Asked first, because a socket with a time limit waits in recv, whatever its flags say.
-        return bool(poll.poll(0)) and connection.recv(1, socket.MSG_PEEK) == b""
-    except (OSError, ValueError):
-        return True

@@ -11,8 +11,8 @@ from wire_client import Exchange, ask, name_of
 
 MEBIBYTE = 1024 * 1024
 
-# 20 MiB of events: far more than the system keeps for two connections.
-LONG = 180_000
+# 14 MiB of events: far more than the system keeps for a connection, and than a worker may grow by.
+LONG = 120_000
 
 # What a stream that nobody reads may take of a worker's memory: its pieces, never the whole of it.
 MOST_GROWTH = 12 * MEBIBYTE
@@ -40,7 +40,7 @@ def headers(new_license):
 
 @pytest.fixture
 def others_headers(new_license):
-    return new_license(credits=10_000).headers
+    return new_license(credits=100_000).headers
 
 
 def resident(pid):
@@ -69,19 +69,18 @@ def test_a_client_that_does_not_read_takes_no_memory_and_holds_up_nobody_else(
     with Exchange(served.port, LONGEST, keyed, receive_buffer=4096) as exchange:
         assert exchange.response.status == 200
         growth = []
-        for _ in range(20):
+        # The upstream is read to its end meanwhile: a client does not set its pace.
+        asked = 1
+        while len(charges()) <= asked:
             assert ask(served.port, BRISK, others_headers).whole
-            # It did not wait for the one that does not read.
-            assert holds().count("held") == 1
+            asked += 1
             growth.append(resident(worker) - before)
-            time.sleep(0.1)
-        # The upstream waits too: nobody collects what the client does not take.
-        assert len(upstream.used) == 21
+            time.sleep(0.2)
+        settled(charges, [23] * asked + [20 + LONG])
+        assert len(upstream.used) == asked + 1
+        growth.append(resident(worker) - before)
         exchange.hang_up(reset=True)
 
-    # The upstream is read to its end, because it charges for it, and so are we paid.
-    settled(charges, [23] * 21 + [20 + LONG])
-    growth.append(resident(worker) - before)
     assert max(growth) < MOST_GROWTH
     again = ask(served.port, LONGEST, keyed)
     assert again.replayed
@@ -97,24 +96,37 @@ def serve_impatiently(serve, tmp_path):
     folder = tmp_path / "impatient"
     folder.mkdir()
     (folder / "wsgi.py").write_text(
-        "import os\nfrom service import create_app\nfrom service.api import delivery\nfrom service.config import load\n"
-        "delivery.WRITE_STALL_S = 2\napp = create_app(load(os.environ))\n"
+        "import os\nfrom service import create_app\nfrom service.config import load\n"
+        "from service.http import connection\n"
+        "connection.WRITE_STALL_S = connection.WRITE_GRACE_S = 2\napp = create_app(load(os.environ))\n"
     )
     return lambda: serve(GUNICORN_CMD_ARGS=f"--pythonpath={folder}")
 
 
-def test_a_client_that_takes_nothing_for_too_long_is_given_up_and_charged(
-    serve_impatiently, headers, holds, charges, sql, verified
+# 7 MiB.
+LONG_ENOUGH = 60_000
+
+
+@pytest.mark.parametrize("bytes_a_second", [0, 64], ids=["nothing", "a few bytes now and then"])
+def test_a_client_that_takes_too_little_for_too_long_is_given_up_and_charged(
+    serve_impatiently, headers, holds, charges, sql, verified, bytes_a_second
 ):
+    """The upstream gives a stream up that is not read; then all that the client has read would be free."""
     served = serve_impatiently()
 
-    with Exchange(served.port, LONGEST, headers, receive_buffer=4096) as exchange:
+    with Exchange(served.port, request(f"output_tokens={LONG_ENOUGH}"), headers, receive_buffer=4096) as exchange:
         assert exchange.response.status == 200
+        settled(charges, [20 + LONG_ENOUGH])
         # Nobody hangs up here.
-        settled(charges, [20 + LONG])
+        for _ in range(60):
+            if sql("SELECT 1 FROM obol.undelivered_holds"):
+                break
+            if bytes_a_second:
+                exchange.response.read1(bytes_a_second)
+            time.sleep(1)
+        assert sql("SELECT count(*) FROM obol.undelivered_holds") == [(1,)]
 
-    assert "held" not in holds()
-    wait_until(lambda: sql("SELECT 1 FROM obol.undelivered_holds"), what="its place on the list")
+    assert holds() == ["settled"]
     verified()
 
 

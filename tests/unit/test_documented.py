@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 
 from service import lease
-from service.api import delivery
 from service.gateway import price_book, transcript
+from service.http import connection
 from service.repository import processes
 
 
@@ -24,7 +24,12 @@ def test_a_price_is_in_force_within_five_seconds():
 
 
 def test_a_client_that_takes_nothing_for_a_minute_is_gone():
-    assert delivery.WRITE_STALL_S == 60
+    assert connection.WRITE_STALL_S == 60
+
+
+def test_a_client_that_is_slow_has_a_minute_and_more_at_its_pace():
+    assert (connection.WRITE_GRACE_S, connection.LEAST_BYTES_PER_S) == (60, 8 * 1024)
+    assert connection.MOST_SPOOLED == 64 * 1024 * 1024
 
 
 def test_old_answers_and_keys_are_looked_for_every_ten_minutes():
