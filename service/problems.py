@@ -48,6 +48,8 @@ _TABLE = (
     ProblemType("unsupported_media_type", 415, "The body must be JSON"),
     ProblemType("not_found", 404, "There is nothing here"),
     ProblemType("method_not_allowed", 405, "The method is not allowed here"),
+    # A status that servers write into their logs; nobody is there to read it.
+    ProblemType("client_gone", 499, "The client has left"),
     ProblemType("upstream_error", 502, "The model gave no answer"),
     ProblemType("upstream_timeout", 504, "The model took too long", retry_after_s=1),
     ProblemType("over_capacity", 503, "No capacity at the moment", retry_after_s=1),

@@ -19,7 +19,7 @@ from ..http.fields import MAX_MODEL, REQUIRED, Flag, GenerationHeaders, Request,
 from ..http.request_log import note
 from ..http.services import services
 from ..problems import Problem
-from .delivery import EVENTS, deliver_stream, deliver_whole, encode_event
+from .delivery import EVENTS, deliver_stream, deliver_whole, encode_event, has_client
 
 
 class GenerateRequest(Request):
@@ -68,6 +68,7 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
         idempotency_key=headers["idempotency_key"],
         fingerprint=fingerprint(),
         max_credits=headers["max_credits"],
+        has_client=has_client,
         reads_text=True,
     )
     if body["stream"]:

@@ -26,7 +26,7 @@ from ..http.request_log import note
 from ..http.services import services
 from ..problems import Problem
 from ..repository import licenses
-from .delivery import EVENTS, deliver_stream, deliver_whole, headers
+from .delivery import EVENTS, deliver_stream, deliver_whole, has_client, headers
 
 
 class MessagesRequest(AnyObject):
@@ -87,6 +87,7 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
         idempotency_key=given["idempotency_key"],
         fingerprint=fingerprint(),
         max_credits=given["max_credits"],
+        has_client=has_client,
         query=_query(),
         headers=_forwarded(),
     )

@@ -5,7 +5,7 @@ is in live_hold.py, and how a streamed answer is handed through in streams.py.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -40,6 +40,7 @@ class Call:
         text_bytes: bytes of UTF-8 that hold all text of the prompt.
         query: to forward, with its question mark, or empty.
         headers: to forward.
+        has_client: whether the client is still there.
         fingerprint: of the whole request, for the idempotency key.
         reads_text: whether the client of a stream is told its text, and not its bytes.
         max_credits: what the client will pay at most; None: whatever it costs.
@@ -54,6 +55,7 @@ class Call:
     reads_text: bool = False
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    has_client: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,9 @@ class Completions:
         return _Admitted(hold, request)
 
     def _open(self, key: KeyDigest, call: Call, hold_id: UUID, *, size: HoldSize) -> Admission:
+        # It may have waited for a thread, or for a count, for longer than its client has.
+        if not call.has_client():
+            raise Problem("client_gone", "The client closed its side before its turn came. Nothing was charged.")
         return holds.open_for_process(
             self._db,
             key,

@@ -1,16 +1,12 @@
 """Whether the end of an answer was written to its client, and how long it is waited for."""
 
-import fcntl
-import resource
 import socket
-import struct
-import time
 
 import pytest
 from calls import USAGE, event, message, requests_in
 from factories import wait_until
 
-from service.api import delivery
+from service.http import connection
 from service.http.services import services_of
 
 PATH = "/api/v1/generate"
@@ -23,78 +19,12 @@ def test_what_was_written_to_the_end_is_noted(client, new_license, sql):
     wait_until(lambda: sql(noted) == [(True,)], what="the delivery")
 
 
-def test_a_client_that_has_hung_up_is_noticed():
+def test_a_client_that_takes_nothing_is_given_up(app, new_license):
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        assert not delivery._has_hung_up(ours)
-        theirs.send(b"the next request")
-        assert not delivery._has_hung_up(ours)
-        ours.recv(100)
-        theirs.close()
-        assert delivery._has_hung_up(ours)
-    assert delivery._has_hung_up(ours)
-
-
-def test_a_client_that_broke_the_connection_has_hung_up():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
-        with ours:
-            # Closed so, it is reset.
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            theirs.close()
-            wait_until(lambda: delivery._has_hung_up(ours), what="the reset")
-
-
-# select() cannot be asked about a descriptor of 1024 or more.
-HIGH = 1100
-
-
-@pytest.fixture
-def many_descriptors():
-    """Descriptors above `HIGH` can be had, also where a process has 1024 at first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = HIGH + 64
-
-    def allows(limit):
-        return limit == resource.RLIM_INFINITY or limit >= needed
-
-    if not allows(hard):
-        pytest.skip(f"a process may have {hard} descriptors on this machine (ulimit -Hn), and this needs {needed}")
-    # No more than needed: not every system takes a hard limit without end for a soft one.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft if allows(soft) else needed, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_a_client_that_has_hung_up_is_noticed_among_thousands(many_descriptors):
-    ours, theirs = socket.socketpair()
-    with ours, theirs, socket.socket(fileno=fcntl.fcntl(ours, fcntl.F_DUPFD, HIGH)) as high:
-        assert not delivery._has_hung_up(high)
-        theirs.close()
-        assert delivery._has_hung_up(high)
-
-
-def test_a_client_that_is_there_is_not_waited_for():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        # As it is set while an answer is written.
-        ours.settimeout(delivery.WRITE_STALL_S)
-        began_at = time.monotonic()
-        assert not delivery._has_hung_up(ours)
-        assert time.monotonic() - began_at < delivery.WRITE_STALL_S / 2
-        theirs.close()
-        assert delivery._has_hung_up(ours)
-
-
-def test_a_client_that_takes_nothing_is_given_up(app, new_license, monkeypatch):
-    ours, theirs = socket.socketpair()
-    # Whether it has hung up is another matter.
-    monkeypatch.setattr(delivery, "_has_hung_up", lambda connection: False)
     with ours, theirs:
         request = {"json": {"prompt": "a"}, "headers": new_license().headers}
         response = app.test_client().post(PATH, **request, environ_overrides={"gunicorn.socket": ours})
-        assert ours.gettimeout() == delivery.WRITE_STALL_S
+        assert 0 < ours.gettimeout() <= connection.WRITE_STALL_S
         response.close()
         # The next request on this connection is another matter, too.
         assert ours.gettimeout() is None
@@ -103,27 +33,53 @@ def test_a_client_that_takes_nothing_is_given_up(app, new_license, monkeypatch):
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(("hangs_up", "undelivered"), [(True, 1), (False, 0)])
 def test_an_answer_to_a_client_that_has_hung_up_is_not_noted(app, new_license, sql, hangs_up, undelivered):
-    license = new_license()
+    request = {"json": {"prompt": "a", "stream": True}, "headers": new_license().headers}
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        response = app.test_client().post(PATH, **request, environ_overrides={"gunicorn.socket": ours})
         if hangs_up:
             theirs.close()
-        app.test_client().post(
-            PATH,
-            json={"prompt": "a"},
-            headers=license.headers,
-            environ_overrides={"gunicorn.socket": ours},
-            buffered=True,
-        )
+        assert b"event: done" in b"".join(response.response)
+        response.close()
     services_of(app).lease.beat()
 
     assert len(sql("SELECT 1 FROM obol.undelivered_holds")) == undelivered
 
 
-KIB_64 = 65536
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1"], ids=["at once", "with another request sent"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PATH, {"prompt": "a"}),
+        (PATH, {"prompt": "a", "stream": True}),
+        ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": []}),
+        ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": [], "stream": True}),
+    ],
+)
+def test_a_client_that_left_before_its_turn_came_is_not_asked_for(
+    app, new_license, sql, upstream, logged, path, body, sent
+):
+    license = new_license()
+    ours, theirs = socket.socketpair()
+    with ours:
+        # A byte that was sent before must not hide that the client has left.
+        theirs.sendall(sent)
+        theirs.close()
+        response = app.test_client().post(
+            path, json=body, headers=license.headers, environ_overrides={"gunicorn.socket": ours}, buffered=True
+        )
+
+    assert response.status_code == 499
+    assert upstream.received == []
+    assert sql("SELECT count(*) FROM obol.holds") == [(0,)]
+    (line,) = requests_in(logged)
+    assert (line["status"], line["code"], line["license_id"]) == (499, "client_gone", str(license.id))
 
 
-@pytest.mark.parametrize("length", [1, KIB_64 - 1, KIB_64, KIB_64 + 1, 5 * KIB_64 + 7])
+PIECE = connection.PIECE
+
+
+@pytest.mark.parametrize("length", [1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 7])
 def test_no_write_is_longer_than_a_slow_client_can_take(make_client, new_license, upstream_saying, length):
     license = new_license(credits=10_000_000)
     body = {"model": "m", "max_tokens": 9, "messages": []}
@@ -135,13 +91,13 @@ def test_no_write_is_longer_than_a_slow_client_can_take(make_client, new_license
     pieces = list(response.response)
     response.close()
     assert b"".join(pieces) == answer
-    assert [len(piece) for piece in pieces[:-1]] == [KIB_64] * (-(-len(answer) // KIB_64) - 1)
-    assert 0 < len(pieces[-1]) <= KIB_64
+    assert [len(piece) for piece in pieces[:-1]] == [PIECE] * (-(-len(answer) // PIECE) - 1)
+    assert 0 < len(pieces[-1]) <= PIECE
     assert int(response.headers["content-length"]) == len(answer)
 
 
 def test_a_long_answer_of_generate_and_a_long_event_go_in_pieces_too(make_client, new_license, upstream_saying):
-    license, text = new_license(), "a" * (2 * KIB_64)
+    license, text = new_license(), "a" * (2 * PIECE)
     stream = [
         event("message_start", message={"model": "m", "usage": USAGE}),
         event("content_block_delta", delta={"text": text}),
@@ -155,17 +111,18 @@ def test_a_long_answer_of_generate_and_a_long_event_go_in_pieces_too(make_client
         pieces = list(response.response)
         response.close()
         assert text.encode() in b"".join(pieces)
-        assert sorted(map(len, pieces))[-2:] == [KIB_64, KIB_64]
+        assert sorted(map(len, pieces))[-2:] == [PIECE, PIECE]
 
 
 @pytest.mark.parametrize("hangs_up_after", [1, 2, 3])
 def test_an_answer_of_many_pieces_is_delivered_with_its_last(
     make_client, new_license, upstream_saying, logged, monkeypatch, hangs_up_after
 ):
-    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, message().ljust(3 * KIB_64)))
+    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, message().ljust(3 * PIECE)))
     ours, theirs = socket.socketpair()
-    asked = iter(range(1, 10))
-    monkeypatch.setattr(delivery, "_has_hung_up", lambda connection: next(asked) > hangs_up_after)
+    # The first question is whether to ask the model at all.
+    asked = iter(range(10))
+    monkeypatch.setattr("service.api.delivery.has_hung_up", lambda connection: next(asked) > hangs_up_after)
     with ours, theirs:
         client.post(
             "/v1/messages",
