@@ -23,23 +23,33 @@ SET row_security = off;
 CREATE SCHEMA obol;
 
 --
--- Name: admissible_amount(uuid, bigint, bigint, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: admissible_amount(uuid, bigint, bigint, text, boolean, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean) RETURNS bigint
+CREATE FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) RETURNS bigint
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
     v_available bigint;
+    v_unpaid_tokens bigint;
+    v_wait_s integer;
 BEGIN
     PERFORM obol.check_active(p_license_id);
+    SELECT l.balance - l.held, l.unpaid_tokens, GREATEST(ceil(extract(epoch FROM l.unpaid_until - clock_timestamp())), 0)
+      INTO v_available, v_unpaid_tokens, v_wait_s
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_unpaid_tokens >= p_max_unpaid_tokens AND v_wait_s > 0 THEN
+        RAISE EXCEPTION 'LIMIT_EXCEEDED: too many answers of this license broke off and were not charged'
+            USING ERRCODE = 'OB429',
+                  DETAIL = json_build_object('limit', 'unpaid_tokens_per_hour', 'limit_value', p_max_unpaid_tokens,
+                                             'used', v_unpaid_tokens, 'retry_after_s', v_wait_s),
+                  HINT = format('Ask again in %s s.', v_wait_s);
+    END IF;
     IF NOT p_is_priced THEN
         RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
             USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
     END IF;
-    SELECT l.balance - l.held INTO v_available
-      FROM obol.licenses l WHERE l.license_id = p_license_id;
     IF v_available < p_min_amount THEN
         RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are needed and % are available',
                 p_min_amount, v_available
@@ -90,9 +100,11 @@ CREATE TABLE obol.holds (
     opened_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     delivered_at timestamp with time zone,
+    unpaid jsonb,
     CONSTRAINT holds_amount_check CHECK ((amount >= 0)),
     CONSTRAINT holds_check CHECK (((process_id IS NULL) = (expires_at IS NOT NULL))),
     CONSTRAINT holds_check1 CHECK (((state = 'held'::text) = (ended_at IS NULL))),
+    CONSTRAINT holds_check2 CHECK (((unpaid IS NULL) OR (state = 'released'::text))),
     CONSTRAINT holds_state_check CHECK ((state = ANY (ARRAY['held'::text, 'settled'::text, 'released'::text, 'expired'::text])))
 )
 WITH (fillfactor='80');
@@ -101,7 +113,7 @@ WITH (fillfactor='80');
 -- Name: TABLE holds; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at).';
+COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
 
 --
 -- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -238,10 +250,10 @@ END
 $$;
 
 --
--- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -252,7 +264,8 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
-                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL),
+                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
+                                               p_max_unpaid_tokens),
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
@@ -416,7 +429,7 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true);
+        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
     END IF;
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
@@ -749,11 +762,11 @@ $$;
 -- Name: list_prices(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, price jsonb)
+CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, price jsonb, read_at timestamp with time zone)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT b.model_pattern, b.effective_from, b.price FROM obol.price_book b
+    SELECT b.model_pattern, b.effective_from, b.price, now() FROM obol.price_book b
 $$;
 
 --
@@ -776,10 +789,10 @@ END
 $$;
 
 --
--- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -806,6 +819,7 @@ BEGIN
            AND (l.expires_at IS NULL OR l.expires_at > v_now)
            AND l.balance - l.held >= v_amount
            AND v_is_priced
+           AND (p_max_unpaid_tokens IS NULL OR l.unpaid_tokens < p_max_unpaid_tokens OR l.unpaid_until <= v_now)
            AND EXISTS (SELECT FROM obol.license_key_validity k
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND k.valid_until > v_now)
@@ -823,7 +837,8 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced);
+        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                           p_max_unpaid_tokens);
     END LOOP;
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
@@ -1019,10 +1034,10 @@ END
 $$;
 
 --
--- Name: release_hold(uuid, bytea, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: release_hold(uuid, bytea, uuid, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) RETURNS TABLE(amount bigint, state text, expires_at timestamp with time zone)
+CREATE FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) RETURNS TABLE(amount bigint, state text, expires_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -1032,10 +1047,14 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_hold obol.holds;
     v_is_written boolean;
+    v_unpaid_tokens bigint := COALESCE((p_unpaid ->> 'tokens')::bigint, 0);
 BEGIN
     -- As in settle_hold: the joined hold may be stale, and the guarded update below decides.
     UPDATE obol.licenses l
-       SET held = l.held - h.amount
+       SET held = l.held - h.amount,
+           unpaid_tokens = v_unpaid_tokens + CASE WHEN l.unpaid_until > v_now THEN l.unpaid_tokens ELSE 0 END,
+           unpaid_until = CASE WHEN v_unpaid_tokens = 0 OR l.unpaid_until > v_now THEN l.unpaid_until
+                               ELSE v_now + interval '1 hour' END
       FROM obol.holds h
      WHERE l.license_id = p_license_id
        AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
@@ -1052,7 +1071,7 @@ BEGIN
         PERFORM obol.refuse_hold(v_hold, 0);
     ELSIF v_is_written THEN
         UPDATE obol.holds h
-           SET state = 'released', ended_at = v_now
+           SET state = 'released', ended_at = v_now, unpaid = p_unpaid
          WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
         RETURNING h.* INTO v_hold;
         IF NOT FOUND THEN
@@ -1060,8 +1079,12 @@ BEGIN
         END IF;
         PERFORM obol.free_idempotency_key(v_hold);
     ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
+        UPDATE obol.licenses l
+           SET unpaid_tokens = v_unpaid_tokens + CASE WHEN l.unpaid_until > v_now THEN l.unpaid_tokens ELSE 0 END,
+               unpaid_until = CASE WHEN l.unpaid_until > v_now THEN l.unpaid_until ELSE v_now + interval '1 hour' END
+         WHERE l.license_id = p_license_id AND v_unpaid_tokens > 0;
         UPDATE obol.holds h
-           SET state = 'released'
+           SET state = 'released', unpaid = p_unpaid
          WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'expired'
         RETURNING h.* INTO v_hold;
         IF NOT FOUND THEN
@@ -1570,12 +1593,15 @@ CREATE TABLE obol.licenses (
     balance bigint DEFAULT 0 NOT NULL,
     held bigint DEFAULT 0 NOT NULL,
     entry_count bigint DEFAULT 0 NOT NULL,
+    unpaid_tokens bigint DEFAULT 0 NOT NULL,
+    unpaid_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     fingerprint bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
     CONSTRAINT licenses_check CHECK ((held <= balance)),
     CONSTRAINT licenses_held_check CHECK ((held >= 0)),
-    CONSTRAINT licenses_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])))
+    CONSTRAINT licenses_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT licenses_unpaid_tokens_check CHECK ((unpaid_tokens >= 0))
 )
 WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
 
@@ -1583,7 +1609,7 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 -- Name: TABLE licenses; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes.';
+COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until.';
 
 --
 -- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
@@ -1707,6 +1733,22 @@ CREATE VIEW obol.undelivered_holds AS
           WHERE ((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))) AND (NOT (EXISTS ( SELECT
            FROM obol.ledger_entries r
           WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
+
+--
+-- Name: unpaid_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.unpaid_holds AS
+ SELECT license_id,
+    hold_id,
+    model,
+    ended_at,
+    (unpaid ->> 'reason'::text) AS reason,
+    ((unpaid ->> 'events'::text))::bigint AS events,
+    ((unpaid ->> 'bytes'::text))::bigint AS bytes,
+    ((unpaid ->> 'tokens'::text))::bigint AS tokens
+   FROM obol.holds h
+  WHERE (unpaid IS NOT NULL);
 
 --
 -- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -1838,10 +1880,10 @@ ALTER TABLE ONLY obol.price_tiers
 GRANT USAGE ON SCHEMA obol TO obol_service;
 
 --
--- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION ask_again(p_what text); Type: ACL; Schema: obol; Owner: -
@@ -1874,11 +1916,11 @@ REVOKE ALL ON FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) FROM PUBLIC
 REVOKE ALL ON FUNCTION obol.check_active(p_license_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) TO obol_service;
+REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) TO obol_service;
 
 --
 -- Name: FUNCTION check_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
@@ -1999,11 +2041,11 @@ REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]
 GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
 
 --
--- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) TO obol_service;
 
 --
 -- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
@@ -2044,11 +2086,11 @@ REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM
 REVOKE ALL ON FUNCTION obol.refuse_license(p_license_id uuid) FROM PUBLIC;
 
 --
--- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) TO obol_service;
+REVOKE ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) TO obol_service;
 
 --
 -- Name: FUNCTION replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -

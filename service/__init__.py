@@ -46,7 +46,13 @@ def create_app(config: Config) -> Flask:
         Services(
             database=database,
             lease=lease,
-            completions=Completions(database, lease, upstream=upstream, replay_keys=config.replay_keys),
+            completions=Completions(
+                database,
+                lease,
+                upstream=upstream,
+                replay_keys=config.replay_keys,
+                max_unpaid_tokens=config.unpaid_tokens_per_hour,
+            ),
             upstream=upstream,
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,

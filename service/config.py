@@ -23,6 +23,7 @@ NAMES = (
     "OBOL_POOL_SIZE",
     "OBOL_REPLAY_KEYS",
     "OBOL_THREADS",
+    "OBOL_UNPAID_TOKENS_PER_HOUR",
     "OBOL_UPSTREAM_TIMEOUT_S",
 )
 
@@ -49,6 +50,7 @@ class Config:
     pool_size: int
     lease_s: float
     threads: int
+    unpaid_tokens_per_hour: int
     upstream_timeout_s: float
     default_model: str
     default_max_tokens: int
@@ -96,6 +98,7 @@ def load(environ: Mapping[str, str]) -> Config:
         pool_size=read("OBOL_POOL_SIZE", _integer(1, 1000), 10),
         lease_s=read("OBOL_LEASE_S", _integer(1, 3600), 30),
         threads=read("OBOL_THREADS", _integer(1, 1000), 64),
+        unpaid_tokens_per_hour=read("OBOL_UNPAID_TOKENS_PER_HOUR", _integer(1, 10**9), 100_000),
         upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
         default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-5-5",
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),

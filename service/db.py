@@ -135,7 +135,8 @@ def _problem(error: DBAPIError) -> Problem:
         diag = error.orig.diag  # type: ignore[union-attr]
         said = str(diag.message_primary).partition(": ")[2]
         detail = said[:1].upper() + said[1:] + "." + (f" {diag.message_hint}" if diag.message_hint else "")
-        return Problem(row.code, detail, json.loads(diag.message_detail) if diag.message_detail else {})
+        extra = json.loads(diag.message_detail) if diag.message_detail else {}
+        return Problem(row.code, detail, extra, retry_after_s=extra.get("retry_after_s"))
     if sqlstate in _ASK_AGAIN:
         detail = "Too many calls change this license at once. Ask again."
         return Problem("database_error", detail, retry_after_s=1, outcome_unknown=True)

@@ -37,6 +37,7 @@ _TABLE = (
         "idempotency_key_reused", 422, "The idempotency key was used before", "OB422", "IDEMPOTENCY_KEY_REUSED"
     ),
     ProblemType("answer_gone", 410, "The answer is no longer stored", "OB410", "ANSWER_GONE"),
+    ProblemType("limit_exceeded", 429, "A limit is reached", "OB429", "LIMIT_EXCEEDED", 1),
     ProblemType("amount_invalid", 422, "The amount is not valid", "OB400", "INVALID_AMOUNT"),
     ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED"),
     ProblemType("cost_unbounded", 422, "The cost of the request cannot be bounded"),

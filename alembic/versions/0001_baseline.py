@@ -17,6 +17,7 @@ UPGRADE = (
     "license_overview",
     "price_book",
     "undelivered_holds",
+    "unpaid_holds",
     # Licenses
     "refuse_license",
     "check_license_key",

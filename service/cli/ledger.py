@@ -45,13 +45,47 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
 
 
 @click.command(name="holds")
-@click.option("--undelivered", is_flag=True, required=True, expose_value=False, help="The only list there is yet.")
+@click.option(
+    "--undelivered",
+    "which",
+    flag_value="undelivered",
+    help="Charges whose answers may not have reached their clients: settled, never noted as delivered, and not "
+    "stored for a retry.",
+)
+@click.option(
+    "--unpaid",
+    "which",
+    flag_value="unpaid",
+    help="What clients got of answers that broke off, and that nobody was charged for.",
+)
 @as_json
-def list_holds(as_json: bool) -> None:
-    """Charges whose answers may not have reached their clients: settled, never noted as
-    delivered, and not stored for a retry."""
+def list_holds(which: str | None, as_json: bool) -> None:
+    """Holds that an operator should look at."""
+    if which is None:
+        raise click.UsageError("say which holds: --undelivered or --unpaid")
     with owner() as database:
-        rows = holds.undelivered(database)
+        if which == "unpaid":
+            _list_unpaid(holds.unpaid(database), as_json)
+        else:
+            _list_undelivered(holds.undelivered(database), as_json)
+
+
+def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
+    documents = [
+        row._asdict()
+        | {"license_id": str(row.license_id), "hold_id": str(row.hold_id), "ended_at": moment(row.ended_at)}
+        for row in rows
+    ]
+    lines = [
+        f"{item['ended_at']}  {item['license_id']}  {item['events']} events, {item['bytes']} bytes, about "
+        f"{item['tokens']} tokens of {item['model']}: {item['reason']}"
+        for item in documents
+    ]
+    total = f"{len(rows)} answers broke off after about {sum(row.tokens for row in rows)} tokens in all."
+    say(documents, "\n".join([*lines, total]) if rows else "None: no answer broke off.", as_json)
+
+
+def _list_undelivered(rows: list[holds.UndeliveredHold], as_json: bool) -> None:
     documents = [
         {
             "license_id": str(row.license_id),

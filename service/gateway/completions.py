@@ -77,13 +77,23 @@ class Completions:
         lease: what the holds of this process live by.
         upstream: who answers.
         replay_keys: keys to store answers with, newest first; none: answers are not stored.
+        max_unpaid_tokens: what a license may get in an hour of answers that broke off; None: no limit.
     """
 
-    def __init__(self, database: Database, lease: Lease, *, upstream: Upstream, replay_keys: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease: Lease,
+        *,
+        upstream: Upstream,
+        replay_keys: Sequence[bytes],
+        max_unpaid_tokens: int | None = None,
+    ) -> None:
         self._db = database
         self._lease = lease
         self._upstream = upstream
         self._replay_keys = replay_keys
+        self._max_unpaid_tokens = max_unpaid_tokens
         self._prices = PriceBook(database)
 
     def answer(self, key: KeyDigest, call: Call) -> Answer:
@@ -141,6 +151,7 @@ class Completions:
                 hold_id,
                 model=size.priced_model(),
                 price=size.frozen_price(),
+                max_unpaid_tokens=self._max_unpaid_tokens,
                 idempotency_key=call.idempotency_key,
                 fingerprint=call.fingerprint,
             )
@@ -196,6 +207,7 @@ class Completions:
             amounts=size.amounts(),
             model=size.priced_model(),
             price=size.frozen_price(),
+            max_unpaid_tokens=self._max_unpaid_tokens,
             idempotency_key=call.idempotency_key,
             fingerprint=call.fingerprint,
         )

@@ -9,7 +9,7 @@ is charged.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from ..lease import Lease
 from ..problems import Problem
 from ..repository import holds
 from .message import Message, unreadable
+from .sse import Event
 from .transcript import ANSWER_TTL_S, Transcript
 from .usage import count_unpriced, read_usage
 
@@ -42,6 +43,27 @@ class Receipt:
     held: int | None = None
 
 
+# Of an event with a piece of an answer: what stands around the piece, and what of it is a token. Estimates:
+# nothing of an answer that breaks off is counted by the upstream.
+_EVENT_FRAMING_BYTES = 120
+_BYTES_PER_TOKEN = 4
+
+
+@dataclass
+class LetThrough:
+    """What the client of a stream has got so far."""
+
+    events: int = 0
+    bytes: int = 0
+    tokens: int = 0
+
+    def add(self, event: Event) -> None:
+        self.events += 1
+        self.bytes += len(event.raw)
+        if event.name == "content_block_delta":
+            self.tokens += max(1, (len(event.raw) - _EVENT_FRAMING_BYTES) // _BYTES_PER_TOKEN)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LiveHold:
     """Credits set aside for one call.
@@ -52,6 +74,7 @@ class LiveHold:
         models: the one that was asked for, and those that may answer in its place.
         max_credits: what the client will pay at most; None: whatever it costs.
         transcript: keeps the answer for a retry; it keeps nothing for a call without a key.
+        let_through: what has left before the charge; it is unpaid when there is none.
     """
 
     database: Database
@@ -62,6 +85,7 @@ class LiveHold:
     models: Sequence[str]
     max_credits: int | None
     transcript: Transcript
+    let_through: LetThrough = field(default_factory=LetThrough)
 
     def settle(self, message: Message) -> None:
         """Charge what an answer used that came whole. An empty refusal is delivered and costs nothing.
@@ -71,13 +95,13 @@ class LiveHold:
         """
         if message.is_empty_refusal():
             # The upstream shows tokens for these and charges nothing; nor do we.
-            self._release("refusal", None)
+            self._release(None)
             self.receipt.charged = 0
             return
         usage = read_usage(message.usage, answered_by=message.model, models=self.models, price=self.price)
         if usage is None:
             log.error("usage_missing", hold_id=str(self.receipt.hold_id))
-            self._release("usage_missing", message.usage)
+            self._lose("usage_missing", message.usage)
             raise unreadable()
         if unpriced := count_unpriced(message.usage):
             log.error("usage_unpriced", hold_id=str(self.receipt.hold_id), requests=unpriced)
@@ -105,13 +129,13 @@ class LiveHold:
             )
         except Problem as problem:
             # Charged or not, the answer stays here; the heartbeat undoes what there is to undo.
-            self.lease.withhold(self.key, self.receipt.hold_id)
+            self.lease.withhold(self.key, self.receipt.hold_id, self._unpaid("answer_withheld"))
             log.error("answer_withheld", hold_id=str(self.receipt.hold_id), problem=str(problem), upstream_usage=usage)
             raise Problem(
                 "database_error",
-                "The answer could not be paid for and was withheld. Ask again: with the same Idempotency-Key you get "
-                "it if it was charged after all; without one, such a charge is given back.",
-                retry_after_s=1,
+                "The answer could not be paid for and was withheld. With the same Idempotency-Key you get it if it "
+                "was charged after all; without one, such a charge is given back.",
+                retry_after_s=problem.retry_after,
             ) from problem
         if settled.shortfall:
             log.error("shortfall", hold_id=str(self.receipt.hold_id), credits=settled.shortfall)
@@ -124,19 +148,35 @@ class LiveHold:
             error: why.
             usage: what the upstream said so far that it has used; it may charge us for it.
         """
-        self._release(error.code if isinstance(error, Problem) else type(error).__name__, usage)
+        self._lose(error.code if isinstance(error, Problem) else type(error).__name__, usage or {})
 
-    def _release(self, reason: str, usage: dict[str, Any] | None) -> None:
-        counts = {name: count for name, count in (usage or {}).items() if type(count) is int}
-        if counts:
-            log.warning("operator_loss", hold_id=str(self.receipt.hold_id), reason=reason, upstream_usage=counts)
+    def _lose(self, reason: str, usage: dict[str, Any]) -> None:
+        counts = {name: count for name, count in usage.items() if type(count) is int}
+        unpaid = self._unpaid(reason)
+        if counts or unpaid:
+            log.warning(
+                "operator_loss",
+                license_id=str(self.key.license_id),
+                hold_id=str(self.receipt.hold_id),
+                reason=reason,
+                upstream_usage=counts,
+                **asdict(self.let_through),
+            )
+        self._release(unpaid)
+
+    def _unpaid(self, reason: str) -> holds.Unpaid | None:
+        return holds.Unpaid(reason, **asdict(self.let_through)) if self.let_through.events else None
+
+    def _release(self, unpaid: holds.Unpaid | None) -> None:
         try:
             self._repeat_while_alive(
-                lambda: holds.release(self.database, self.key, self.receipt.hold_id, process_id=self.lease.process_id)
+                lambda: holds.release(
+                    self.database, self.key, self.receipt.hold_id, process_id=self.lease.process_id, unpaid=unpaid
+                )
             )
         except Problem as problem:
             log.error("release_left_to_heartbeat", hold_id=str(self.receipt.hold_id), problem=str(problem))
-            self.lease.withhold(self.key, self.receipt.hold_id)
+            self.lease.withhold(self.key, self.receipt.hold_id, unpaid)
 
     def let_go(self) -> None:
         """Nothing more will be done with the hold here."""

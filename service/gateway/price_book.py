@@ -1,9 +1,9 @@
 """The price book as calls read it: through a copy that is a few seconds old at most."""
 
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
+from ..clock import elapsed
 from ..db import Database
 from ..pricing import Price
 from ..problems import Problem
@@ -19,8 +19,9 @@ class PriceBook:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._rows: list[PriceRow] = []
-        self._read_at = float("-inf")
+        # Rows, and when they were read by our clock: one thing, which another thread may replace at any time.
+        self._copy: tuple[list[PriceRow], float] = ([], 0)
+        self._asked_at = float("-inf")
 
     def find_price(self, model: str) -> Price | None:
         """The price that is in force for a model now; None: it is not sold.
@@ -28,16 +29,19 @@ class PriceBook:
         Raises:
             Problem: the book could not be read.
         """
-        now, read_at = time.monotonic(), self._read_at
-        if now >= read_at + TTL_S or not self._rows:
+        now, asked_at = elapsed(), self._asked_at
+        if now >= asked_at + TTL_S or not self._copy[0]:
             # From here on the others go on with the old one, so that not all read it at once.
-            self._read_at = now
+            self._asked_at = now
             try:
-                self._rows = prices.book(self._db)
+                self._copy = (prices.book(self._db), now)
             except Problem:
-                self._read_at = read_at
+                self._asked_at = asked_at
                 raise
-        return find_price(self._rows, model, datetime.now(UTC))
+        rows, read_at = self._copy
+        # The database's time, and not that of this machine: with a clock that is hours off, hours of prices
+        # would be wrong.
+        return find_price(rows, model, rows[0].read_at + timedelta(seconds=now - read_at)) if rows else None
 
 
 def find_price(rows: Iterable[PriceRow], model: str, at: datetime) -> Price | None:

@@ -32,7 +32,9 @@ class AnswerStream:
         self._handed_through = self._hand_through(events)
 
     def __iter__(self) -> Iterator[sse.Event]:
-        return self._handed_through
+        for event in self._handed_through:
+            self._hold.let_through.add(event)
+            yield event
 
     def close(self) -> None:
         """Read to the end what nobody reads any more."""

@@ -14,17 +14,18 @@ from ..pricing import Price, Usage
 
 _OPEN = text(
     "SELECT * FROM obol.open_hold(:license_id, :digest, :hold_id, :process_id, :amount, :min_amount, "
-    ":expires_in_s, :model, CAST(:price AS jsonb), :idempotency_key, :fingerprint, :reference)"
+    ":expires_in_s, :model, CAST(:price AS jsonb), :idempotency_key, :fingerprint, :reference, "
+    ":max_unpaid_tokens)"
 )
 _CHECK = text(
     "SELECT * FROM obol.check_admission(:license_id, :digest, :hold_id, :model, CAST(:price AS jsonb), "
-    ":idempotency_key, :fingerprint)"
+    ":idempotency_key, :fingerprint, :max_unpaid_tokens)"
 )
 _SETTLE = text(
     "SELECT * FROM obol.settle_hold(:license_id, :digest, :hold_id, :process_id, :amount, "
     "CAST(:usage AS jsonb), :answer, :answer_ttl_s, :max_credits)"
 )
-_RELEASE = text("SELECT * FROM obol.release_hold(:license_id, :digest, :hold_id, :process_id)")
+_RELEASE = text("SELECT * FROM obol.release_hold(:license_id, :digest, :hold_id, :process_id, CAST(:unpaid AS jsonb))")
 _DUE = text(
     "SELECT * FROM obol.due_holds(CAST(:process_id AS uuid), CAST(:live_holds AS uuid[]), "
     "CAST(:orphans_before AS timestamptz))"
@@ -32,6 +33,7 @@ _DUE = text(
 _EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
 _NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]))")
 _UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
+_UNPAID = text("SELECT * FROM obol.unpaid_holds ORDER BY ended_at, hold_id")
 
 
 class HoldAmounts(NamedTuple):
@@ -73,6 +75,15 @@ class ReleasedHold(NamedTuple):
     expires_at: datetime | None
 
 
+class Unpaid(NamedTuple):
+    """What a client got of an answer that broke off and is not charged; `tokens` is an estimate."""
+
+    reason: str
+    events: int
+    bytes: int
+    tokens: int
+
+
 class DueHolds(NamedTuple):
     """Holds of one license that are to be given back."""
 
@@ -88,6 +99,19 @@ class UndeliveredHold(NamedTuple):
     charge: int
     model: str
     settled_at: datetime
+
+
+class UnpaidHold(NamedTuple):
+    """A released hold whose client got something all the same, see `Unpaid`."""
+
+    license_id: UUID
+    hold_id: UUID
+    model: str
+    ended_at: datetime
+    reason: str
+    events: int
+    bytes: int
+    tokens: int
 
 
 def open_for_client(
@@ -119,6 +143,7 @@ def open_for_client(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         reference=reference,
+        max_unpaid_tokens=None,
     )
     return Admission._make(row)
 
@@ -132,12 +157,16 @@ def open_for_process(
     amounts: HoldAmounts,
     model: str,
     price: Price | None,
+    max_unpaid_tokens: int | None = None,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
 ) -> Admission:
     """Open a hold for a generation, or find the answer that the idempotency key names.
 
-    Raises: Problem license_*, idempotency_*, answer_gone, model_not_priced, insufficient_credits.
+    `max_unpaid_tokens`: what the license may get in an hour of answers that broke off; None: no limit.
+
+    Raises: Problem license_*, idempotency_*, answer_gone, limit_exceeded, model_not_priced,
+    insufficient_credits.
     """
     row = db.row(
         _OPEN,
@@ -153,6 +182,7 @@ def open_for_process(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         reference=None,
+        max_unpaid_tokens=max_unpaid_tokens,
     )
     return Admission._make(row)
 
@@ -164,12 +194,13 @@ def check_admission(
     *,
     model: str,
     price: Price | None,
+    max_unpaid_tokens: int | None = None,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
 ) -> Admission:
     """Everything that open_for_process checks but the credits, without a hold.
 
-    Raises: Problem license_*, idempotency_*, answer_gone, model_not_priced.
+    Raises: Problem license_*, idempotency_*, answer_gone, limit_exceeded, model_not_priced.
     """
     row = db.row(
         _CHECK,
@@ -180,6 +211,7 @@ def check_admission(
         price=None if price is None else json.dumps(dict(price)),
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
+        max_unpaid_tokens=max_unpaid_tokens,
     )
     return Admission._make(row)
 
@@ -215,12 +247,21 @@ def settle(
     return SettledHold._make(row)
 
 
-def release(db: Database, key: KeyDigest, hold_id: UUID, *, process_id: UUID | None = None) -> ReleasedHold:
-    """End a hold at nothing. The same again gives the same.
+def release(
+    db: Database, key: KeyDigest, hold_id: UUID, *, process_id: UUID | None = None, unpaid: Unpaid | None = None
+) -> ReleasedHold:
+    """End a hold at nothing. The same again gives the same. `unpaid`: what its client got all the same.
 
     Raises: Problem license_invalid, hold_not_found, hold_not_open.
     """
-    row = db.row(_RELEASE, license_id=key.license_id, digest=key.digest, hold_id=hold_id, process_id=process_id)
+    row = db.row(
+        _RELEASE,
+        license_id=key.license_id,
+        digest=key.digest,
+        hold_id=hold_id,
+        process_id=process_id,
+        unpaid=None if unpaid is None else json.dumps(unpaid._asdict()),
+    )
     return ReleasedHold._make(row)
 
 
@@ -259,3 +300,8 @@ def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) ->
 def undelivered(db: Database) -> list[UndeliveredHold]:
     """Charges that were never noted as delivered and whose answers no retry can get, oldest first."""
     return [UndeliveredHold._make(row) for row in db.rows(_UNDELIVERED)]
+
+
+def unpaid(db: Database) -> list[UnpaidHold]:
+    """What clients got of answers that broke off, oldest first."""
+    return [UnpaidHold._make(row) for row in db.rows(_UNPAID)]

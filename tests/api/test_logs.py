@@ -92,7 +92,7 @@ def test_the_lines_of_an_answer_and_of_its_replay(client, new_license, logged, s
         ("error_after=5", "upstream_error", "upstream_error"),
         ("end_after=15", "upstream_error", "upstream_error"),
         ("stall_after=5", "upstream_timeout", "upstream_timeout"),
-        ("no_usage", "upstream_error", None),
+        ("no_usage", "upstream_error", "usage_missing"),
     ],
 )
 def test_the_lines_of_a_stream_that_breaks_off(make_client, new_license, logged, path, directive, code, reason):
@@ -106,10 +106,15 @@ def test_the_lines_of_a_stream_that_breaks_off(make_client, new_license, logged,
     assert [line.get(name) for name in FIGURES] == [200, 0, False, True, code]
     losses = [other for other in logged if other["event"] == "operator_loss"]
     # What the upstream has said so far that it used, and may charge us for.
-    assert [(loss["reason"], loss["hold_id"]) for loss in losses] == ([(reason, line["hold_id"])] if reason else [])
-    assert [loss["upstream_usage"]["input_tokens"] for loss in losses] == ([30] if reason else [])
+    (loss,) = losses
+    assert [loss[name] for name in ("reason", "hold_id", "license_id")] == [reason, line["hold_id"], line["license_id"]]
+    is_metered = directive != "no_usage"
+    assert loss["upstream_usage"].get("input_tokens") == (30 if is_metered else None)
+    # What the client has got of it.
+    assert loss["events"] >= 5
+    assert loss["bytes"] > 100 * loss["tokens"] > 0
     missing = [other for other in logged if other["event"] == "usage_missing"]
-    assert [other["hold_id"] for other in missing] == ([] if reason else [line["hold_id"]])
+    assert [other["hold_id"] for other in missing] == ([] if is_metered else [line["hold_id"]])
     assert all(other["request_id"] == line["request_id"] for other in logged)
 
 

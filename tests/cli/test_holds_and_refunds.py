@@ -50,6 +50,44 @@ def test_no_undelivered_charges(obol):
     assert obol("holds", "--undelivered", "--json").json == []
 
 
+def test_answers_that_broke_off_are_listed(obol, db, new_license):
+    assert obol("holds", "--unpaid").out == "None: no answer broke off.\n"
+    license, process_id = new_license(credits=100), uuid4()
+    processes.heartbeat(db, process_id, 30)
+    hold_ids = [uuid4(), uuid4()]
+    for number, hold_id in enumerate(hold_ids):
+        amounts = holds.HoldAmounts(10, 10)
+        price = dict.fromkeys(CLASSES, 1)
+        holds.open_for_process(
+            db, license.key, hold_id, process_id=process_id, amounts=amounts, model="a-model", price=price
+        )
+        unpaid = holds.Unpaid("upstream_error", 7 + number, 900, 20)
+        holds.release(db, license.key, hold_id, process_id=process_id, unpaid=unpaid)
+
+    first, second = obol("holds", "--unpaid", "--json").json
+    ended_at = first.pop("ended_at")
+    assert datetime.fromisoformat(ended_at) <= datetime.now(UTC)
+    assert first == {
+        "license_id": str(license.id),
+        "hold_id": str(hold_ids[0]),
+        "model": "a-model",
+        "reason": "upstream_error",
+        "events": 7,
+        "bytes": 900,
+        "tokens": 20,
+    }
+    assert second["events"] == 8
+    told = obol("holds", "--unpaid").out.splitlines()
+    assert told[0] == (f"{ended_at}  {license.id}  7 events, 900 bytes, about 20 tokens of a-model: upstream_error")
+    assert told[-1] == "2 answers broke off after about 40 tokens in all."
+
+
+def test_which_holds_has_to_be_said(obol):
+    refused = obol("holds")
+    assert refused.code == 2
+    assert "--undelivered or --unpaid" in refused.err
+
+
 def test_a_refunded_charge_is_no_longer_listed(obol, new_license, spend):
     license = new_license(credits=100)
     obol("refund", license.id, spend(license, 30))

@@ -30,11 +30,12 @@ RESULTS = {
     "set_prices": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "undelivered_holds": holds.UndeliveredHold,
+    "unpaid_holds": holds.UnpaidHold,
     "verify": ledger.Finding,
 }
 
 # What is asked with, and no result.
-ARGUMENTS = {holds.HoldAmounts}
+ARGUMENTS = {holds.HoldAmounts, holds.Unpaid}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

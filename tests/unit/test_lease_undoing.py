@@ -57,6 +57,17 @@ def test_withheld_but_stored_for_a_retry_is_kept(lease, db, open_hold, settle, n
     assert (replayed.outcome, replayed.hold_id, bytes(replayed.answer)) == ("replayed", hold_id, b"sealed")
 
 
+def test_what_the_client_got_of_a_withheld_answer_is_kept(lease, owner, open_hold, new_license):
+    license, hold_id = new_license(), lease.new_hold()
+    open_hold(license, hold_id)
+    unpaid = holds.Unpaid("answer_withheld", 3, 400, 5)
+    lease.withhold(license.key, hold_id, unpaid)
+
+    lease.beat()
+    (listed,) = holds.unpaid(owner)
+    assert (listed.hold_id, *listed[4:]) == (hold_id, *unpaid)
+
+
 def test_withheld_and_never_opened_is_nothing(lease, db, new_license):
     license = new_license()
     lease.withhold(license.key, uuid4())

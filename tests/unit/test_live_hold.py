@@ -105,11 +105,12 @@ def test_a_hold_is_live_while_it_is_released(ask, flaky, new_license, new_call, 
     assert beat_twice.seen == [("held",)]
 
 
-def refused_for_good(seller, license, call):
-    """The answer is withheld; the log says so, without a word of it."""
+def refused_for_good(seller, license, call, retry_after=1):
+    """The answer is withheld; the log says so, without a word of it. Whether asking again can help is
+    told by what kept it from being paid for."""
     with capture_logs() as lines, pytest.raises(Problem) as refused:
         seller.answer(license.key, call)
-    assert (refused.value.code, refused.value.retry_after) == ("database_error", 1)
+    assert (refused.value.code, refused.value.retry_after) == ("database_error", retry_after)
     assert "withheld" in refused.value.detail
     (line,) = [line for line in lines if line["event"] == "answer_withheld"]
     assert line["upstream_usage"]["output"] == 10
@@ -175,7 +176,7 @@ def test_an_error_that_asking_again_cannot_help_is_not_asked_again(seller, lease
     license = new_license()
     sql("ALTER TABLE obol.ledger_entries ADD CONSTRAINT no_charges CHECK (kind <> 'charge')")
 
-    refused_for_good(seller, license, new_call())
+    refused_for_good(seller, license, new_call(), retry_after=None)
     lease.beat()
     assert licenses.find(db, license.key).available == 1000
 

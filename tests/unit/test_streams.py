@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from service.gateway import streams
-from service.gateway.live_hold import Receipt
+from service.gateway.live_hold import LetThrough, Receipt
 from service.gateway.message import Message
 from service.gateway.sse import Event
 from service.gateway.streams import AnswerStream, ReplayedStream
@@ -20,7 +20,7 @@ class Hold:
 
     def __init__(self, unpaid=None):
         self.receipt, self.transcript, self.unpaid = Receipt(uuid4()), self, unpaid
-        self.kept, self.happened = b"", []
+        self.kept, self.happened, self.let_through = b"", [], LetThrough()
 
     def add(self, piece):
         self.kept += piece

@@ -9,7 +9,8 @@ CREATE OR REPLACE FUNCTION obol.check_admission(
     p_model text,
     p_price jsonb,
     p_idempotency_key text,
-    p_fingerprint bytea
+    p_fingerprint bytea,
+    p_max_unpaid_tokens bigint
 ) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
@@ -24,10 +25,11 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
-                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL),
+                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
+                                               p_max_unpaid_tokens),
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
 
-REVOKE ALL ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea) TO obol_service;
+REVOKE ALL ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION obol.check_admission(uuid, bytea, uuid, text, jsonb, text, bytea, bigint) TO obol_service;

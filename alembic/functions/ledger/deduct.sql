@@ -56,7 +56,7 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true);
+        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
     END IF;
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may

@@ -1,6 +1,8 @@
 -- The order in which admission refuses a license, once its key is good and there is nothing to
--- replay: INACTIVE_LICENSE, EXPIRED_LICENSE, MODEL_NOT_PRICED, INSUFFICIENT_CREDITS. It runs
--- after a guarded write has failed, to find out why.
+-- replay: INACTIVE_LICENSE, EXPIRED_LICENSE, LIMIT_EXCEEDED, MODEL_NOT_PRICED,
+-- INSUFFICIENT_CREDITS. It runs after a guarded write has failed, to find out why.
+-- p_max_unpaid_tokens: what a license may get within an hour of streams that broke off (null: no
+-- limit); such an answer is not charged, so whoever can make one break off must not do it for ever.
 -- Returns what is available, when that is at least p_min_amount. Raises 40001 when even p_amount
 -- is available (null: any amount is welcome): then another call moved the row between the two
 -- statements, and the caller asks again with the same id.
@@ -9,7 +11,8 @@ CREATE OR REPLACE FUNCTION obol.admissible_amount(
     p_min_amount bigint,
     p_amount bigint,
     p_model text,
-    p_is_priced boolean
+    p_is_priced boolean,
+    p_max_unpaid_tokens bigint
 ) RETURNS bigint
 LANGUAGE plpgsql
 STABLE
@@ -17,14 +20,24 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_available bigint;
+    v_unpaid_tokens bigint;
+    v_wait_s integer;
 BEGIN
     PERFORM obol.check_active(p_license_id);
+    SELECT l.balance - l.held, l.unpaid_tokens, GREATEST(ceil(extract(epoch FROM l.unpaid_until - clock_timestamp())), 0)
+      INTO v_available, v_unpaid_tokens, v_wait_s
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_unpaid_tokens >= p_max_unpaid_tokens AND v_wait_s > 0 THEN
+        RAISE EXCEPTION 'LIMIT_EXCEEDED: too many answers of this license broke off and were not charged'
+            USING ERRCODE = 'OB429',
+                  DETAIL = json_build_object('limit', 'unpaid_tokens_per_hour', 'limit_value', p_max_unpaid_tokens,
+                                             'used', v_unpaid_tokens, 'retry_after_s', v_wait_s),
+                  HINT = format('Ask again in %s s.', v_wait_s);
+    END IF;
     IF NOT p_is_priced THEN
         RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
             USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
     END IF;
-    SELECT l.balance - l.held INTO v_available
-      FROM obol.licenses l WHERE l.license_id = p_license_id;
     IF v_available < p_min_amount THEN
         RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are needed and % are available',
                 p_min_amount, v_available
@@ -39,4 +52,4 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION obol.admissible_amount(uuid, bigint, bigint, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.admissible_amount(uuid, bigint, bigint, text, boolean, bigint) FROM PUBLIC;

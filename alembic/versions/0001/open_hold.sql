@@ -2,7 +2,7 @@
 -- p_min_amount. A process's hold (p_process_id) lives as long as its process's lease; a
 -- client's hold (no process) until p_expires_in_s have passed.
 -- outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
--- a settled hold whose answer is stored. Asked again with the same hold id, it gives the hold.
+-- a settled hold whose answer is stored. p_max_unpaid_tokens: see admissible_amount. Asked again with the same hold id, it gives the hold.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
 -- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, and those of admissible_amount;
 -- 40001: ask again with the same id.
@@ -18,7 +18,8 @@ CREATE OR REPLACE FUNCTION obol.open_hold(
     p_price jsonb,
     p_idempotency_key text,
     p_fingerprint bytea,
-    p_reference text
+    p_reference text,
+    p_max_unpaid_tokens bigint
 ) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
@@ -48,6 +49,7 @@ BEGIN
            AND (l.expires_at IS NULL OR l.expires_at > v_now)
            AND l.balance - l.held >= v_amount
            AND v_is_priced
+           AND (p_max_unpaid_tokens IS NULL OR l.unpaid_tokens < p_max_unpaid_tokens OR l.unpaid_until <= v_now)
            AND EXISTS (SELECT FROM obol.license_key_validity k
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND k.valid_until > v_now)
@@ -65,7 +67,8 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced);
+        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                           p_max_unpaid_tokens);
     END LOOP;
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
@@ -92,5 +95,5 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION obol.open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint) TO obol_service;

@@ -9,12 +9,14 @@ CREATE TABLE obol.licenses (
     balance bigint NOT NULL DEFAULT 0 CHECK (balance >= 0),
     held bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
     entry_count bigint NOT NULL DEFAULT 0,
+    unpaid_tokens bigint NOT NULL DEFAULT 0 CHECK (unpaid_tokens >= 0),
+    unpaid_until timestamptz NOT NULL DEFAULT '-infinity',
     fingerprint bytea NOT NULL,
     created_at timestamptz NOT NULL,
     CHECK (held <= balance)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE obol.licenses IS
-    'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes.';
+    'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until.';
 
 CREATE TABLE obol.license_keys (
     license_id uuid NOT NULL REFERENCES obol.licenses,
@@ -41,13 +43,15 @@ CREATE TABLE obol.holds (
     opened_at timestamptz NOT NULL,
     ended_at timestamptz,
     delivered_at timestamptz,
+    unpaid jsonb,
     PRIMARY KEY (license_id, hold_id),
     CHECK ((process_id IS NULL) = (expires_at IS NOT NULL)),
-    CHECK ((state = 'held') = (ended_at IS NULL))
+    CHECK ((state = 'held') = (ended_at IS NULL)),
+    CHECK (unpaid IS NULL OR state = 'released')
 ) WITH (fillfactor = 80);
 CREATE INDEX holds_open ON obol.holds (process_id, expires_at) WHERE state = 'held';
 COMMENT ON TABLE obol.holds IS
-    'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at).';
+    'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
 
 CREATE TABLE obol.ledger_entries (
     license_id uuid NOT NULL REFERENCES obol.licenses,

@@ -151,7 +151,7 @@ def test_a_sum_that_is_wrong_after_a_wait_is_asked_for_again(
                 "SELECT FROM obol.settle_hold(%s, %s, %s, %s, 70, %s, NULL, NULL, NULL)", (*arguments, usage)
             )
         else:
-            cursor.execute("SELECT FROM obol.release_hold(%s, %s, %s, %s)", arguments)
+            cursor.execute("SELECT FROM obol.release_hold(%s, %s, %s, %s, NULL)", arguments)
 
     (count,) = at_once(license, [lambda: holds.expire(db, license.id, [ended.hold_id, due.hold_id])], end_one)
 
