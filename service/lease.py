@@ -13,7 +13,6 @@ open holds back.
 
 import os
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from .clock import elapsed
 from .db import Database
 from .keys import KeyDigest
 from .problems import Problem
@@ -52,10 +52,11 @@ T = TypeVar("T")
 
 
 class WithheldHold(NamedTuple):
-    """A hold to be undone, with the key that it was opened with."""
+    """A hold to be undone, with the key that it was opened with, and what its client got all the same."""
 
     key: KeyDigest
     hold_id: UUID
+    unpaid: holds.Unpaid | None
 
 
 class Lease:
@@ -64,10 +65,10 @@ class Lease:
     Args:
         database: of `CONNECTIONS` connections, the heartbeat's own.
         lease_s: how long after its last heartbeat the process counts as alive.
-        clock: seconds, monotonic.
+        clock: seconds, as `clock.elapsed` counts them.
     """
 
-    def __init__(self, database: Database, lease_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, lease_s: float, clock: Callable[[], float] = elapsed) -> None:
         self._db = database
         self._lease_s = lease_s
         self._clock = clock
@@ -132,10 +133,10 @@ class Lease:
         with self._lock:
             self._live.discard(hold_id)
 
-    def withhold(self, key: KeyDigest, hold_id: UUID) -> None:
+    def withhold(self, key: KeyDigest, hold_id: UUID, unpaid: holds.Unpaid | None = None) -> None:
         """Have the hold undone: it may have been settled, and its answer was not delivered."""
         with self._lock:
-            self._withheld.append(WithheldHold(key, hold_id))
+            self._withheld.append(WithheldHold(key, hold_id, unpaid))
 
     def note_delivered(self, license_id: UUID, hold_id: UUID) -> None:
         """Have it noted that the end of the answer was written to the client."""
@@ -269,7 +270,7 @@ class Lease:
     def _undo(self, item: WithheldHold) -> None:
         """Release the hold, or refund its charge. One that fails is tried again with the next beat."""
         try:
-            holds.release(self._db, item.key, item.hold_id, process_id=self.process_id)
+            holds.release(self._db, item.key, item.hold_id, process_id=self.process_id, unpaid=item.unpaid)
         except Problem as problem:
             if problem.code in ("over_capacity", "database_error"):
                 raise

@@ -1,6 +1,5 @@
 """/api/v1/prices: what a call will cost."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, fields
@@ -55,7 +54,7 @@ def show_prices() -> Any:
     database = services().database
     # A suspended or expired license may know what it would pay.
     licenses.find(database, license_key())
-    rows = prices.current(prices.book(database), datetime.now(UTC))
+    rows = prices.current(prices.book(database))
     return {
         "unit": "credits per million tokens",
         "prices": [{"model": row.pattern, "effective_from": row.effective_from, **(row.price or {})} for row in rows],

@@ -1,7 +1,7 @@
 """The commands of the price book."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TextIO
 
 import click
@@ -50,7 +50,7 @@ def show(history: bool, as_json: bool) -> None:
     if history:
         rows.sort(key=lambda row: (row.pattern, row.effective_from))
     else:
-        rows = repository.current(rows, datetime.now(UTC))
+        rows = repository.current(rows)
     lines = [f"{row.pattern}  from {moment(row.effective_from)}: {_words(row.price)}" for row in rows]
     say([_document(row) for row in rows], "\n".join(lines) or "No prices: every model is refused.", as_json)
 

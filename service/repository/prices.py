@@ -16,11 +16,12 @@ _SET = text("SELECT * FROM obol.set_prices(CAST(:rows AS jsonb), :dry_run) ORDER
 
 class PriceRow(NamedTuple):
     """One line of the price book: `pattern` is a model's name, or its beginning and `*`; without a
-    price, what it names is not sold from then on."""
+    price, what it names is not sold from then on. `read_at` is the database's time."""
 
     pattern: str
     effective_from: datetime
     price: Price | None
+    read_at: datetime
 
 
 class PriceChange(NamedTuple):
@@ -37,11 +38,12 @@ def book(db: Database) -> list[PriceRow]:
     return [PriceRow._make(row) for row in db.rows(_LIST)]
 
 
-def current(rows: Iterable[PriceRow], at: datetime) -> list[PriceRow]:
-    """The rows that are in force at a time, each for its pattern, and those to come; by pattern and time."""
+def current(rows: Iterable[PriceRow]) -> list[PriceRow]:
+    """The rows that were in force when they were read, each for its pattern, and those to come; by pattern
+    and time."""
     kept: list[PriceRow] = []
     for row in sorted(rows, key=lambda row: (row.pattern, row.effective_from)):
-        if kept and kept[-1].pattern == row.pattern and row.effective_from <= at:
+        if kept and kept[-1].pattern == row.pattern and row.effective_from <= row.read_at:
             kept.pop()
         kept.append(row)
     return kept

@@ -67,7 +67,7 @@ def test_a_client_s_hold_comes_back_when_its_time_has_come(lease, db, new_licens
 def test_more_than_one_batch_comes_back_in_one_beat(lease, db, new_license, sql):
     license = new_license(credits=1100)
     sql(
-        "SELECT obol.open_hold(%s, %s, gen_random_uuid(), NULL, 1, 1, 60, NULL, NULL, NULL, NULL, NULL)"
+        "SELECT obol.open_hold(%s, %s, gen_random_uuid(), NULL, 1, 1, 60, NULL, NULL, NULL, NULL, NULL, NULL)"
         " FROM generate_series(1, 1100)",
         (str(license.id), license.key.digest),
     )

@@ -3,7 +3,6 @@ go on with the old one."""
 
 import threading
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from factories import wait_until
@@ -43,18 +42,18 @@ EARLIER, LATER = NOW - timedelta(days=1), NOW + timedelta(seconds=1)
     ],
 )
 def test_which_price_is_in_force(rows, model, found):
-    rows = [PriceRow(pattern, at, credits and {"input": credits}) for pattern, at, credits in rows]
+    rows = [PriceRow(pattern, at, credits and {"input": credits}, NOW) for pattern, at, credits in rows]
     assert find_price(rows, model, NOW) == (None if found is None else {"input": found})
 
 
 def test_current_rows_are_those_in_force_and_those_to_come():
     rows = [
-        PriceRow(pattern, at, {})
+        PriceRow(pattern, at, {}, NOW)
         for pattern, at in [("b", LATER), ("*", NOW), ("b", EARLIER), ("*", EARLIER), ("b", NOW), ("c", LATER)]
     ]
 
-    assert [row[:2] for row in prices.current(rows, NOW)] == [("*", NOW), ("b", NOW), ("b", LATER), ("c", LATER)]
-    assert prices.current([], NOW) == []
+    assert [row[:2] for row in prices.current(rows)] == [("*", NOW), ("b", NOW), ("b", LATER), ("c", LATER)]
+    assert prices.current([]) == []
 
 
 def test_the_shipped_book_charges_a_credit_a_token(db):
@@ -68,7 +67,7 @@ def test_the_shipped_book_charges_a_credit_a_token(db):
 @pytest.fixture
 def book(clock, monkeypatch):
     """A price book of no database, by the clock of the test."""
-    monkeypatch.setattr(price_book, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(price_book, "elapsed", clock)
     return PriceBook(None)
 
 
@@ -92,7 +91,7 @@ def reading(monkeypatch):
 
 def rows(credits):
     figures = dict.fromkeys(CLASSES, credits)
-    return [PriceRow("m", datetime(2026, 1, 1, tzinfo=UTC), figures)]
+    return [PriceRow("m", datetime(2026, 1, 1, tzinfo=UTC), figures, NOW)]
 
 
 def down():
@@ -119,6 +118,35 @@ def test_the_price_book_is_read_when_it_is_due_and_not_before(book, clock, readi
     clock.now += 0.01
     assert (book.find_price("m")["input"], reading.reads) == (2, 2)
     assert (book.find_price("m")["input"], reading.reads) == (2, 2)
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=-9), timedelta(0), timedelta(hours=9)])
+def test_what_is_in_force_is_told_by_the_database_s_clock(seller, new_license, new_call, sql, monkeypatch, off):
+    """With a container's clock that is hours off, hours of answers were charged at another price."""
+    for figure, when in ((2_000_000, "- interval '1 hour'"), (3_000_000, "+ interval '1 hour'")):
+        sql(
+            f"INSERT INTO obol.prices (model_pattern, effective_from, {', '.join(CLASSES)})"
+            f" VALUES ('*', now() {when}, {', '.join([str(figure)] * len(CLASSES))})"
+        )
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + off
+
+    for module in ("service.gateway.price_book", "service.repository.prices"):
+        monkeypatch.setattr(f"{module}.datetime", Wrong)
+    assert seller.answer(new_license().key, new_call()).receipt.charged == 2 * CHARGE
+
+
+def test_a_price_comes_into_force_between_two_reads(book, clock, reading):
+    early, late = ({"input": number} for number in (1, 2))
+    reading.outcomes = [[PriceRow("m", EARLIER, early, NOW), PriceRow("m", NOW + timedelta(seconds=2), late, NOW)]]
+    found = []
+    for _ in range(4):
+        found.append(book.find_price("m")["input"])
+        clock.now += 1
+    assert (found, reading.reads) == ([1, 1, 2, 2], 1)
 
 
 def test_one_thread_reads_while_the_others_go_on_with_the_old_book(book, clock, reading):
