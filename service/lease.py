@@ -11,6 +11,7 @@ A process that dies takes all three with it. Its lease lapses, and any living pr
 open holds back.
 """
 
+import math
 import os
 import threading
 from collections import defaultdict
@@ -24,6 +25,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from . import migrations
 from .clock import elapsed
 from .db import Database
 from .keys import KeyDigest
@@ -47,6 +49,8 @@ LICENSES_AT_ONCE = 4
 
 # The heartbeat's own connections: a busy pool of the calls must not let the lease lapse.
 CONNECTIONS = LICENSES_AT_ONCE
+
+_HEAD = migrations.head()
 
 T = TypeVar("T")
 
@@ -84,6 +88,7 @@ class Lease:
         self._delivered: dict[UUID, set[UUID]] = defaultdict(set)
         self._last_beat: datetime | None = None
         self._renewed_at = float("-inf")
+        self._revision: str | None = None
         self._purged_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -115,18 +120,30 @@ class Lease:
 
         Raises:
             Problem: there is no lease (the process has just started, or was stopped for long)
-                and the database gives none now.
+                and the database gives none now; or see `check_revision`.
         """
         self.start()
+        self.check_revision()
+        hold_id = uuid4()
+        with self._lock:
+            self._live.add(hold_id)
+        return hold_id
+
+    def check_revision(self) -> None:
+        """Refuse to set credits aside in a database that is not at this release's revision: what opens a hold
+        may be there already, or still, and what ends it not. Then answers would leave and never be charged.
+
+        Raises:
+            Problem: over_capacity, with both revisions; or there is no lease, and the database gives none now.
+        """
         if not self.is_alive():
             with self._turn():
                 # Fifty calls may wake up at once; one of them renews for all.
                 if not self.is_alive():
                     self._renew()
-        hold_id = uuid4()
-        with self._lock:
-            self._live.add(hold_id)
-        return hold_id
+        if self._revision != _HEAD:
+            detail = f"The database is at migration {self._revision}, this release at {_HEAD}. Nothing was charged."
+            raise Problem("over_capacity", detail, retry_after_s=math.ceil(self._lease_s / BEATS_PER_LEASE))
 
     def let_go(self, hold_id: UUID) -> None:
         """The hold is live no more: its end is certain, or it is for the heartbeat to find out."""
@@ -181,11 +198,14 @@ class Lease:
             self._beating.release()
 
     def _renew(self) -> datetime:
-        """Renew the lease; returns the database's time."""
+        """Renew the lease, and see what revision the database is at; returns its time."""
         asked_at = self._clock()
         now = processes.heartbeat(self._db, self.process_id, self._lease_s)
         # Counted from before the question: so our clock ends the lease before the database's does.
         self._renewed_at = asked_at
+        self._revision = processes.revision(self._db)
+        if self._revision != _HEAD:
+            log.error("wrong_revision", database=self._revision, release=_HEAD, hint="run `obol migrate`")
         return now
 
     def _renew_in_time(self) -> None:

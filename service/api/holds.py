@@ -63,6 +63,7 @@ blueprint = Blueprint("holds", license_auth)
 def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Set credits aside until they are settled, released, or their time is over."""
     amount = check_amount(body["amount"])
+    services().lease.check_revision()
     hold = holds.open_for_client(
         services().database,
         license_key(),

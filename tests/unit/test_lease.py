@@ -1,7 +1,9 @@
 """The lease of a process: what renews it, how long it lives, and that its beats cannot pile up."""
 
 import pytest
+from structlog.testing import capture_logs
 
+from service import migrations
 from service.config import load
 from service.lease import BEATS_PER_LEASE
 from service.problems import Problem
@@ -113,3 +115,38 @@ def test_a_dead_process_s_holds_are_back_within_a_minute_by_default():
     lease_s = load({}).lease_s
 
     assert lease_s * (1 + 1 / BEATS_PER_LEASE) < 60
+
+
+# the revision of the database
+
+
+def at_revision(sql, revision):
+    sql("UPDATE obol.alembic_version SET version_num = %s", (revision,))
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_no_hold_is_opened_in_a_database_of_another_revision(lease, sql, revision):
+    at_revision(sql, revision)
+
+    with capture_logs() as lines, pytest.raises(Problem) as refused:
+        lease.new_hold()
+    assert (refused.value.code, refused.value.retry_after) == ("over_capacity", LEASE_S / BEATS_PER_LEASE)
+    assert f"at migration {revision}" in refused.value.detail
+    assert lease._live == set()
+    (line,) = lines
+    assert (line["event"], line["database"], line["release"]) == ("wrong_revision", revision, migrations.head())
+
+
+def test_a_downgrade_is_noticed_with_the_next_heartbeat_and_so_is_its_end(lease, sql):
+    lease.new_hold()
+    at_revision(sql, "0000")
+    lease.beat()
+    # It lives, and what it has in hand is settled if the database can.
+    assert lease.is_alive()
+    with pytest.raises(Problem):
+        lease.new_hold()
+
+    at_revision(sql, migrations.head())
+    lease.beat()
+    lease.new_hold()
+    assert len(lease._live) == 2
