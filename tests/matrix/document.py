@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import groupby
+from typing import NamedTuple
 
 from cases import ALL, BEFORE_CHARGE, EVENTS, PRICE, Outcome
 from running import Cell
@@ -43,9 +44,78 @@ HEAD = (
 )
 
 
+class Elsewhere(NamedTuple):
+    """A row whose call is made by another test: it takes megabytes, minutes or a database of its own."""
+
+    what_happens: str
+    charged: str
+    hold: str
+    client: str
+    again: str
+    no_key: str
+    test: str
+
+
+ELSEWHERE = (
+    Elsewhere(
+        "The client of a stream takes nothing, or a few bytes now and then",
+        "its price",
+        "settled",
+        "what it took; the rest waits for it, 60 s after the end and longer at 8 KiB a second",
+        "the same answer",
+        "a new call; listed",
+        "tests/faults/test_slow_clients.py::test_a_client_that_takes_too_little_for_too_long_is_given_up_and_charged",
+    ),
+    Elsewhere(
+        "Streams of a license break off again and again",
+        "**0**",
+        "released",
+        "events, then `error`; after about `OBOL_UNPAID_TOKENS_PER_HOUR` of them 429 `rate_limit_error`",
+        "a new call",
+        "a new call",
+        "tests/api/test_messages_unpaid.py::test_broken_streams_cannot_be_farmed",
+    ),
+    Elsewhere(
+        "The client leaves while it waits for its turn",
+        "**0**",
+        "none",
+        "nothing; the model is not asked",
+        "a new call",
+        "a new call",
+        "tests/api/test_delivery.py::test_a_client_that_left_before_its_turn_came_is_not_asked_for",
+    ),
+    Elsewhere(
+        "An SDK's time-out is shorter than the answer takes, and it asks again with the same key",
+        "its price, once",
+        "settled",
+        "409 `invalid_request_error` until the first attempt has ended, then its answer",
+        "the same answer",
+        "each attempt is charged",
+        "tests/clients/test_retries.py::test_an_answer_that_takes_longer_than_the_time_out_is_paid_once",
+    ),
+    Elsewhere(
+        "The database is not at this release's migration",
+        "**0**",
+        "none",
+        "503 `overloaded_error`; the model is not asked",
+        "a new call",
+        "a new call",
+        "tests/api/test_revision.py::test_no_answer_is_sold",
+    ),
+)
+
+ELSEWHERE_HEAD = (
+    "## Made elsewhere\n\n"
+    "| what happens | charged | hold | the client gets | the same key again | no key | test |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
+)
+
+
 def document(sections: dict[str, list[Cell]]) -> str:
-    """All of the file: a table for each section, whose cells are in order."""
-    return "\n".join([INTRO, *(f"## {title}\n\n{HEAD}{_table(cells)}" for title, cells in sections.items())])
+    """All of the file: a table for each section, whose cells are in order, and the rows made elsewhere."""
+    tables = [f"## {title}\n\n{HEAD}{_table(cells)}" for title, cells in sections.items()]
+    elsewhere = "".join(f"| {' | '.join(row[:-1])} | `{row.test.partition('::')[0]}` |\n" for row in ELSEWHERE)
+    return "\n".join([INTRO, *tables, ELSEWHERE_HEAD + elsewhere])
 
 
 def _table(cells: Iterable[Cell]) -> str:

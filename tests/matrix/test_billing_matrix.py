@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 from cases import of_json, of_leaving_clients, of_streams
-from document import document
+from document import ELSEWHERE, document
 from factories import ROOT, wait_until
 from running import CREDITS, Cell, Runner, listed
 
@@ -85,6 +85,12 @@ def with_listing(cell, on_the_list):
 def expected_of(cell):
     expected = cell.case.expected(cell.position)
     return expected._replace(listed=False) if cell.keyed else expected._replace(repeats=False)
+
+
+@pytest.mark.parametrize("row", ELSEWHERE, ids=[row.what_happens for row in ELSEWHERE])
+def test_what_is_made_elsewhere_is_there(row):
+    file, _, name = row.test.partition("::")
+    assert f"\ndef {name}(" in (ROOT / file).read_text()
 
 
 def test_everything_that_can_become_of_a_call_is_charged_as_it_must_be(urls, servers, upstream, sections, sql):
