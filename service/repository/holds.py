@@ -43,11 +43,13 @@ class HoldAmounts(NamedTuple):
 
 class Admission(NamedTuple):
     """What admission found. `outcome` is "opened", "checked" or "replayed"; the hold's fields are
-    None where none was opened, and `charge`, `balance` and the sealed `answer` are those of a replay."""
+    None where none was opened, and `charge`, `balance` and the sealed `answer` are those of a replay.
+    `state` is the hold's by now: "held", or of a replay also "settled", "released" or "expired"."""
 
     outcome: str
     hold_id: UUID | None
     amount: int | None
+    state: str | None
     expires_at: datetime | None
     available: int | None
     charge: int | None
@@ -101,7 +103,7 @@ def open_for_client(
     fingerprint: bytes = b"",
     reference: str | None = None,
 ) -> Admission:
-    """Open a client's own hold; replayed, its fields are as they were.
+    """Open a client's own hold; replayed, its fields are as they were, but for its state.
 
     Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
     """
