@@ -101,7 +101,7 @@ WITH (fillfactor='80');
 -- Name: TABLE holds; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at).';
+COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired.';
 
 --
 -- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -241,7 +241,7 @@ $$;
 -- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -251,7 +251,7 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL),
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
@@ -414,6 +414,13 @@ BEGIN
          WHERE e.license_id = p_license_id AND e.kind = 'deduction'
            AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
         IF FOUND THEN
+            PERFORM FROM obol.ledger_entries r
+              WHERE r.license_id = p_license_id AND r.kind = 'refund'
+                AND r.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+            IF FOUND THEN
+                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
+                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
+            END IF;
             RETURN;
         END IF;
         PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true);
@@ -779,7 +786,7 @@ $$;
 -- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -845,7 +852,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
@@ -861,26 +868,47 @@ CREATE FUNCTION obol.purge_expired(p_batch_size integer DEFAULT 1000, p_key_days
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_batch_size integer := LEAST(GREATEST(p_batch_size, 1), 10000);
+    v_old timestamptz := v_now - make_interval(days => LEAST(GREATEST(p_key_days, 30), 36500));
     v_bound timestamptz;
     v_answers integer;
+    v_hold_keys integer;
+    v_holds integer;
     v_keys integer;
+    v_needed uuid[];
 BEGIN
     SELECT max(k.answer_expires_at) INTO v_bound
       FROM (SELECT i.answer_expires_at FROM obol.idempotency_keys i
              WHERE i.answer_expires_at <= v_now
-             ORDER BY i.answer_expires_at LIMIT p_batch_size) k;
+             ORDER BY i.answer_expires_at LIMIT v_batch_size) k;
     UPDATE obol.idempotency_keys i
        SET answer = NULL, answer_expires_at = NULL
      WHERE i.answer_expires_at <= v_bound;
     GET DIAGNOSTICS v_answers = ROW_COUNT;
 
+    -- The keys go first, or one would name nothing. What is settled late meanwhile is no longer
+    -- 'expired', and where its key is gone already, book_charge refuses it.
+    SELECT max(e.ended_at) INTO v_bound
+      FROM (SELECT h.ended_at FROM obol.holds h
+             WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_old
+             ORDER BY h.ended_at LIMIT v_batch_size) e;
+    DELETE FROM obol.idempotency_keys i
+     USING obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound
+       AND i.license_id = h.license_id AND i.scope = 'license'
+       AND i.idempotency_key = h.idempotency_key AND i.cause_id = h.hold_id;
+    GET DIAGNOSTICS v_hold_keys = ROW_COUNT;
+    DELETE FROM obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound;
+    GET DIAGNOSTICS v_holds = ROW_COUNT;
+
     SELECT max(k.claimed_at) INTO v_bound
       FROM (SELECT i.claimed_at FROM obol.idempotency_keys i
-             WHERE i.claimed_at <= v_now - make_interval(days => p_key_days)
+             WHERE i.claimed_at <= v_old
                AND NOT EXISTS (SELECT FROM obol.holds h
                                 WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
                                   AND h.state = 'held')
-             ORDER BY i.claimed_at LIMIT p_batch_size) k;
+             ORDER BY i.claimed_at LIMIT v_batch_size) k;
     DELETE FROM obol.idempotency_keys i
      WHERE i.claimed_at <= v_bound
        AND NOT EXISTS (SELECT FROM obol.holds h
@@ -888,9 +916,11 @@ BEGIN
                           AND h.state = 'held');
     GET DIAGNOSTICS v_keys = ROW_COUNT;
 
+    SELECT COALESCE(array_agg(DISTINCT h.process_id) FILTER (WHERE h.process_id IS NOT NULL), '{}') INTO v_needed
+      FROM obol.holds h WHERE h.state = 'held';
     DELETE FROM obol.processes p
-     WHERE p.lease_expires_at < v_now - interval '1 day';
-    RETURN v_answers + v_keys;
+     WHERE p.lease_expires_at < v_now - interval '1 day' AND p.process_id <> ALL (v_needed);
+    RETURN v_answers + v_hold_keys + v_holds + v_keys;
 END
 $$;
 
@@ -1078,7 +1108,7 @@ $$;
 -- Name: replay_hold(uuid, uuid, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1093,7 +1123,7 @@ BEGIN
         IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
             PERFORM obol.refuse_hold(v_hold, 0);
         END IF;
-        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
+        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.state, v_hold.expires_at,
                             v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
         RETURN;
     END IF;
@@ -1118,8 +1148,10 @@ BEGIN
     END IF;
     -- A process's hold that is neither was freed between the two reads: let the caller go on.
     RETURN QUERY
-        SELECT 'replayed', v_hold.hold_id, v_hold.amount, v_hold.expires_at, v_hold.available_after,
-               -e.amount, e.balance_after, v_key.answer
+        SELECT 'replayed', v_hold.hold_id, v_hold.amount,
+               CASE WHEN v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN 'expired'
+                    ELSE v_hold.state END,
+               v_hold.expires_at, v_hold.available_after, -e.amount, e.balance_after, v_key.answer
           FROM (VALUES (1)) one
           LEFT JOIN obol.ledger_entries e
                  ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id
@@ -1366,6 +1398,16 @@ CREATE FUNCTION obol.verify_holds() RETURNS TABLE(license_id uuid, rule text, de
     SELECT h.license_id, 'a delivered answer is paid for',
            format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
       FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
+    -- Any living process gives back what is due within a minute. A day is for a service that was stopped.
+    SELECT h.license_id, 'an open hold is of a process or a client, and not long overdue',
+           format('hold %s of process %s was due at %s', h.hold_id, COALESCE(h.process_id::text, 'none'),
+                  COALESCE(h.expires_at, p.lease_expires_at))
+      FROM obol.holds h
+      LEFT JOIN obol.processes p ON p.process_id = h.process_id
+     WHERE h.state = 'held'
+       -- Null for a process that is not there: purge_expired keeps the lease of every open hold.
+       AND (COALESCE(h.expires_at, p.lease_expires_at) < now() - interval '1 day') IS NOT FALSE
 $$;
 
 --
@@ -1396,6 +1438,32 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
        AND NOT (e.kind = 'charge'
                 AND EXISTS (SELECT FROM obol.ledger_entries r
                              WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund'))
+    UNION ALL
+    -- Where the key is gone or stands for something else, a retry pays again. Only a process's hold that
+    -- ended without a charge lets go of its key.
+    SELECT h.license_id, 'a keyed hold has its key for thirty days',
+           format('hold %s is %s, and its key names %s', h.hold_id, h.state, COALESCE(i.cause_id::text, 'nothing'))
+      FROM obol.holds h
+      LEFT JOIN obol.idempotency_keys i
+             ON i.license_id = h.license_id AND i.scope = 'license' AND i.idempotency_key = h.idempotency_key
+     WHERE h.idempotency_key IS NOT NULL
+       AND (h.process_id IS NULL OR h.state IN ('held', 'settled'))
+       -- A day less than keys live at least: purge_expired may have looked at the clock after this did.
+       AND h.opened_at > now() - interval '29 days'
+       AND (i.cause_id IS NULL
+            OR (h.state = 'held' AND NOT i.in_force)
+            -- As above: a new try may have taken the key of an answer that was withheld and paid back.
+            OR (i.cause_id <> h.hold_id
+                AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                                 WHERE r.license_id = h.license_id AND r.cause_id = h.hold_id AND r.kind = 'refund')))
+    UNION ALL
+    SELECT i.license_id, 'a stored answer is of a settled hold',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.answer IS NOT NULL
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.process_id IS NOT NULL AND h.state = 'settled')
 $$;
 
 --
@@ -1443,6 +1511,13 @@ CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, d
       FROM obol.ledger_entries e
       JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
+    SELECT e.license_id, 'what is short of something took all of its hold',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
     UNION ALL
     SELECT r.license_id, 'a refund gives back what its entry took',
            format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
@@ -1779,6 +1854,12 @@ ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
 
 --
+-- Name: holds_ended; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_ended ON obol.holds USING btree (ended_at) WHERE (state = ANY (ARRAY['released'::text, 'expired'::text]));
+
+--
 -- Name: holds_open; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -2086,7 +2167,6 @@ GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_
 --
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.verify() TO obol_service;
 
 --
 -- Name: FUNCTION verify_holds(); Type: ACL; Schema: obol; Owner: -
