@@ -764,10 +764,10 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
 $$;
 
 --
--- Name: note_deliveries(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: note_deliveries(uuid, uuid[], uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) RETURNS void
+CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -777,7 +777,7 @@ DECLARE
 BEGIN
     UPDATE obol.holds h
        SET delivered_at = v_now
-     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids)
+     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.process_id = p_process_id
        AND h.delivered_at IS NULL AND h.state = 'settled';
 END
 $$;
@@ -2073,11 +2073,11 @@ REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
 
 --
--- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
 -- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -

@@ -30,7 +30,7 @@ _DUE = text(
     "CAST(:orphans_before AS timestamptz))"
 )
 _EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
-_NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]))")
+_NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]), :process_id)")
 _UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
 
 
@@ -253,9 +253,10 @@ def expire(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> int:
     return int(count)
 
 
-def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> None:
-    """Note that the answers of these holds of a license were written to the client to the end."""
-    db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=[str(hold_id) for hold_id in hold_ids])
+def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID], *, process_id: UUID) -> None:
+    """Note that a process wrote the answers of these holds, which it opened, to their client to the end."""
+    ids = [str(hold_id) for hold_id in hold_ids]
+    db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=ids, process_id=process_id)
 
 
 def undelivered(db: Database) -> list[UndeliveredHold]:

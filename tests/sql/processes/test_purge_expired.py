@@ -17,7 +17,8 @@ def age(sql):
     """`age(interval)`: every key was claimed, and every hold opened and ended, this much earlier."""
     return lambda interval: sql(
         f"UPDATE obol.idempotency_keys SET claimed_at = claimed_at - interval '{interval}';"
-        f"UPDATE obol.holds SET opened_at = opened_at - interval '{interval}', ended_at = ended_at - interval '{interval}'"
+        f"UPDATE obol.holds SET opened_at = opened_at - interval '{interval}',"
+        f" ended_at = ended_at - interval '{interval}'"
     )
 
 
@@ -140,9 +141,7 @@ def test_a_key_that_a_later_call_took_over_stays_with_that_call(
     assert ledger.verify(owner) == []
 
 
-def test_what_is_forgotten_can_neither_be_settled_late_nor_released_again(
-    db, new_license, unpaid, settle, age, money
-):
+def test_what_is_forgotten_can_neither_be_settled_late_nor_released_again(db, new_license, unpaid, settle, age, money):
     license = new_license(credits=1000)
     of_client, _, expired = unpaid(license)
     age("31 days")
