@@ -1198,6 +1198,34 @@ END
 $$;
 
 --
+-- Name: set_license(uuid, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.licenses l
+       SET name = COALESCE(p_name, l.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity')
+     WHERE l.license_id = p_license_id
+       AND (p_allow_past OR p_expires_at IS NULL OR p_expires_at > v_now OR p_expires_at = l.expires_at);
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: --allow-past.';
+    END IF;
+END
+$$;
+
+--
 -- Name: set_license_status(uuid, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2142,6 +2170,12 @@ REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_ide
 --
 
 REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION set_license_status(p_license_id uuid, p_status text); Type: ACL; Schema: obol; Owner: -

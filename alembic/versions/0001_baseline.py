@@ -25,6 +25,7 @@ UPGRADE = (
     "create_license",
     "find_license",
     "rotate_license_key",
+    "set_license",
     "set_license_status",
     "verify_licenses",
     # Idempotency

@@ -36,6 +36,7 @@ DROP FUNCTION
     obol.release_hold,
     obol.replay_hold,
     obol.rotate_license_key,
+    obol.set_license,
     obol.set_license_status,
     obol.set_prices,
     obol.settle_hold,
