@@ -1794,22 +1794,35 @@ WITH (fillfactor='50');
 COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
 
 --
--- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+-- Name: undelivered_charges; Type: VIEW; Schema: obol; Owner: -
 --
 
-CREATE VIEW obol.undelivered_holds AS
+CREATE VIEW obol.undelivered_charges AS
  SELECT h.license_id,
     h.hold_id,
     (- e.amount) AS charge,
     h.model,
-    h.ended_at AS settled_at
-   FROM (obol.holds h
+    h.ended_at AS settled_at,
+    SUBSTRING(i.answer FROM 1 FOR 8) AS answer_key_id
+   FROM ((obol.holds h
      JOIN obol.ledger_entries e ON (((e.license_id = h.license_id) AND (e.kind = 'charge'::text) AND (e.cause_id = h.hold_id))))
+     LEFT JOIN obol.idempotency_keys i ON (((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))
   WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
-           FROM obol.idempotency_keys i
-          WHERE ((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))) AND (NOT (EXISTS ( SELECT
            FROM obol.ledger_entries r
           WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
+
+--
+-- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.undelivered_holds AS
+ SELECT license_id,
+    hold_id,
+    charge,
+    model,
+    settled_at
+   FROM obol.undelivered_charges u
+  WHERE (answer_key_id IS NULL);
 
 --
 -- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -

@@ -16,6 +16,7 @@ UPGRADE = (
     "license_key_validity",
     "license_overview",
     "price_book",
+    "undelivered_charges",
     "undelivered_holds",
     # Licenses
     "refuse_license",

@@ -2,13 +2,17 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from uuid import UUID
 
 import click
 
 from .. import operator
+from ..db import Database
 from ..repository import holds, ledger
-from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, moment, owner, say
+from ..repository.holds import StoredHold, UndeliveredHold
+from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, environment, moment, owner, say
+from .common import database as open_database
 
 
 @click.command()
@@ -44,14 +48,22 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
     say(document, f"Granted {granted.amount} credits; the balance is {granted.balance}.", as_json)
 
 
+# What the list says of an answer, and where that is worth a word.
+_ANSWERS = {
+    "not_stored": "",
+    "lost": "  # stored under a replay key that is not in OBOL_REPLAY_KEYS",
+    "unknown": "  # stored: set OBOL_REPLAY_KEYS to know whether a retry still gets it",
+}
+
+
 @click.command(name="holds")
 @click.option("--undelivered", is_flag=True, required=True, expose_value=False, help="The only list there is yet.")
 @as_json
 def list_holds(as_json: bool) -> None:
-    """Charges whose answers may not have reached their clients: settled, never noted as
-    delivered, and not stored for a retry."""
-    with owner() as database:
-        rows = holds.undelivered(database)
+    """Charges whose answers may not have reached their clients: settled, never noted as delivered, and
+    not stored for a retry, or under a replay key that OBOL_REPLAY_KEYS has no more."""
+    with environment() as config, open_database(config) as database:
+        rows = _undelivered(database, config.replay_keys)
     documents = [
         {
             "license_id": str(row.license_id),
@@ -59,14 +71,31 @@ def list_holds(as_json: bool) -> None:
             "charge": row.charge,
             "model": row.model,
             "settled_at": moment(row.settled_at),
+            "answer": answer,
         }
-        for row in rows
+        for row, answer in rows
     ]
     lines = [
         f"{item['settled_at']}  {item['charge']} credits  obol refund {item['license_id']} {item['hold_id']}"
+        f"{_ANSWERS[str(item['answer'])]}"
         for item in documents
     ]
     say(documents, "\n".join(lines) or "None: every charged answer was delivered.", as_json)
+
+
+def _undelivered(database: Database, replay_keys: Sequence[bytes]) -> list[tuple[UndeliveredHold | StoredHold, str]]:
+    """The undelivered charges whose answers no retry gets, as far as can be known, and what is known."""
+    # Here, because the other commands need not wait for the cryptography.
+    from ..gateway.transcript import key_id
+
+    known = {key_id(key) for key in replay_keys}
+    rows: list[tuple[UndeliveredHold | StoredHold, str]] = [(row, "not_stored") for row in holds.undelivered(database)]
+    rows += [
+        (row, "lost" if known else "unknown")
+        for row in holds.undelivered_stored(database)
+        if row.answer_key_id not in known
+    ]
+    return sorted(rows, key=lambda row: (row[0].settled_at, row[0].hold_id))
 
 
 @click.command()

@@ -32,6 +32,7 @@ _DUE = text(
 _EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
 _NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]), :process_id)")
 _UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
+_STORED = text("SELECT * FROM obol.undelivered_charges WHERE answer_key_id IS NOT NULL ORDER BY settled_at, hold_id")
 
 
 class HoldAmounts(NamedTuple):
@@ -90,6 +91,17 @@ class UndeliveredHold(NamedTuple):
     charge: int
     model: str
     settled_at: datetime
+
+
+class StoredHold(NamedTuple):
+    """An undelivered charge whose answer is stored for a retry, sealed with the replay key of this id."""
+
+    license_id: UUID
+    hold_id: UUID
+    charge: int
+    model: str
+    settled_at: datetime
+    answer_key_id: bytes
 
 
 def open_for_client(
@@ -260,5 +272,11 @@ def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID], *,
 
 
 def undelivered(db: Database) -> list[UndeliveredHold]:
-    """Charges that were never noted as delivered and whose answers no retry can get, oldest first."""
+    """Charges that were never noted as delivered and whose answers are not stored, oldest first."""
     return [UndeliveredHold._make(row) for row in db.rows(_UNDELIVERED)]
+
+
+def undelivered_stored(db: Database) -> list[StoredHold]:
+    """Charges that were never noted as delivered and whose answers a retry gets, oldest first: if the
+    service still has the replay key."""
+    return [StoredHold._make(row)._replace(answer_key_id=bytes(row.answer_key_id)) for row in db.rows(_STORED)]

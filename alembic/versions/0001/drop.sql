@@ -1,5 +1,6 @@
 -- Everything but the role, which belongs to the whole cluster, and Alembic's own table.
-DROP VIEW obol.license_key_validity, obol.license_overview, obol.price_book, obol.undelivered_holds;
+DROP VIEW obol.license_key_validity, obol.license_overview, obol.price_book, obol.undelivered_holds,
+    obol.undelivered_charges;
 DROP FUNCTION
     obol.admissible_amount,
     obol.ask_again,
