@@ -113,7 +113,7 @@ WITH (fillfactor='80');
 -- Name: TABLE holds; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
+COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired. unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
 
 --
 -- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -253,7 +253,7 @@ $$;
 -- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -263,7 +263,7 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),
                         NULL::bigint, NULL::bigint, NULL::bytea;
@@ -427,6 +427,13 @@ BEGIN
          WHERE e.license_id = p_license_id AND e.kind = 'deduction'
            AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
         IF FOUND THEN
+            PERFORM FROM obol.ledger_entries r
+              WHERE r.license_id = p_license_id AND r.kind = 'refund'
+                AND r.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+            IF FOUND THEN
+                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
+                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
+            END IF;
             RETURN;
         END IF;
         PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
@@ -770,10 +777,10 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
 $$;
 
 --
--- Name: note_deliveries(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: note_deliveries(uuid, uuid[], uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) RETURNS void
+CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -783,7 +790,7 @@ DECLARE
 BEGIN
     UPDATE obol.holds h
        SET delivered_at = v_now
-     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids)
+     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.process_id = p_process_id
        AND h.delivered_at IS NULL AND h.state = 'settled';
 END
 $$;
@@ -792,7 +799,7 @@ $$;
 -- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -860,7 +867,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
@@ -876,26 +883,47 @@ CREATE FUNCTION obol.purge_expired(p_batch_size integer DEFAULT 1000, p_key_days
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_batch_size integer := LEAST(GREATEST(p_batch_size, 1), 10000);
+    v_old timestamptz := v_now - make_interval(days => LEAST(GREATEST(p_key_days, 30), 36500));
     v_bound timestamptz;
     v_answers integer;
+    v_hold_keys integer;
+    v_holds integer;
     v_keys integer;
+    v_needed uuid[];
 BEGIN
     SELECT max(k.answer_expires_at) INTO v_bound
       FROM (SELECT i.answer_expires_at FROM obol.idempotency_keys i
              WHERE i.answer_expires_at <= v_now
-             ORDER BY i.answer_expires_at LIMIT p_batch_size) k;
+             ORDER BY i.answer_expires_at LIMIT v_batch_size) k;
     UPDATE obol.idempotency_keys i
        SET answer = NULL, answer_expires_at = NULL
      WHERE i.answer_expires_at <= v_bound;
     GET DIAGNOSTICS v_answers = ROW_COUNT;
 
+    -- The keys go first, or one would name nothing. What is settled late meanwhile is no longer
+    -- 'expired', and where its key is gone already, book_charge refuses it.
+    SELECT max(e.ended_at) INTO v_bound
+      FROM (SELECT h.ended_at FROM obol.holds h
+             WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_old
+             ORDER BY h.ended_at LIMIT v_batch_size) e;
+    DELETE FROM obol.idempotency_keys i
+     USING obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound
+       AND i.license_id = h.license_id AND i.scope = 'license'
+       AND i.idempotency_key = h.idempotency_key AND i.cause_id = h.hold_id;
+    GET DIAGNOSTICS v_hold_keys = ROW_COUNT;
+    DELETE FROM obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound;
+    GET DIAGNOSTICS v_holds = ROW_COUNT;
+
     SELECT max(k.claimed_at) INTO v_bound
       FROM (SELECT i.claimed_at FROM obol.idempotency_keys i
-             WHERE i.claimed_at <= v_now - make_interval(days => p_key_days)
+             WHERE i.claimed_at <= v_old
                AND NOT EXISTS (SELECT FROM obol.holds h
                                 WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
                                   AND h.state = 'held')
-             ORDER BY i.claimed_at LIMIT p_batch_size) k;
+             ORDER BY i.claimed_at LIMIT v_batch_size) k;
     DELETE FROM obol.idempotency_keys i
      WHERE i.claimed_at <= v_bound
        AND NOT EXISTS (SELECT FROM obol.holds h
@@ -903,9 +931,11 @@ BEGIN
                           AND h.state = 'held');
     GET DIAGNOSTICS v_keys = ROW_COUNT;
 
+    SELECT COALESCE(array_agg(DISTINCT h.process_id) FILTER (WHERE h.process_id IS NOT NULL), '{}') INTO v_needed
+      FROM obol.holds h WHERE h.state = 'held';
     DELETE FROM obol.processes p
-     WHERE p.lease_expires_at < v_now - interval '1 day';
-    RETURN v_answers + v_keys;
+     WHERE p.lease_expires_at < v_now - interval '1 day' AND p.process_id <> ALL (v_needed);
+    RETURN v_answers + v_hold_keys + v_holds + v_keys;
 END
 $$;
 
@@ -1101,7 +1131,7 @@ $$;
 -- Name: replay_hold(uuid, uuid, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1116,7 +1146,7 @@ BEGIN
         IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
             PERFORM obol.refuse_hold(v_hold, 0);
         END IF;
-        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
+        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.state, v_hold.expires_at,
                             v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
         RETURN;
     END IF;
@@ -1141,8 +1171,10 @@ BEGIN
     END IF;
     -- A process's hold that is neither was freed between the two reads: let the caller go on.
     RETURN QUERY
-        SELECT 'replayed', v_hold.hold_id, v_hold.amount, v_hold.expires_at, v_hold.available_after,
-               -e.amount, e.balance_after, v_key.answer
+        SELECT 'replayed', v_hold.hold_id, v_hold.amount,
+               CASE WHEN v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN 'expired'
+                    ELSE v_hold.state END,
+               v_hold.expires_at, v_hold.available_after, -e.amount, e.balance_after, v_key.answer
           FROM (VALUES (1)) one
           LEFT JOIN obol.ledger_entries e
                  ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id
@@ -1185,6 +1217,34 @@ BEGIN
          WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
     END IF;
     RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: set_license(uuid, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.licenses l
+       SET name = COALESCE(p_name, l.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity')
+     WHERE l.license_id = p_license_id
+       AND (p_allow_past OR p_expires_at IS NULL OR p_expires_at > v_now OR p_expires_at = l.expires_at);
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: --allow-past.';
+    END IF;
 END
 $$;
 
@@ -1389,6 +1449,16 @@ CREATE FUNCTION obol.verify_holds() RETURNS TABLE(license_id uuid, rule text, de
     SELECT h.license_id, 'a delivered answer is paid for',
            format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
       FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
+    -- Any living process gives back what is due within a minute. A day is for a service that was stopped.
+    SELECT h.license_id, 'an open hold is of a process or a client, and not long overdue',
+           format('hold %s of process %s was due at %s', h.hold_id, COALESCE(h.process_id::text, 'none'),
+                  COALESCE(h.expires_at, p.lease_expires_at))
+      FROM obol.holds h
+      LEFT JOIN obol.processes p ON p.process_id = h.process_id
+     WHERE h.state = 'held'
+       -- Null for a process that is not there: purge_expired keeps the lease of every open hold.
+       AND (COALESCE(h.expires_at, p.lease_expires_at) < now() - interval '1 day') IS NOT FALSE
 $$;
 
 --
@@ -1419,6 +1489,32 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
        AND NOT (e.kind = 'charge'
                 AND EXISTS (SELECT FROM obol.ledger_entries r
                              WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund'))
+    UNION ALL
+    -- Where the key is gone or stands for something else, a retry pays again. Only a process's hold that
+    -- ended without a charge lets go of its key.
+    SELECT h.license_id, 'a keyed hold has its key for thirty days',
+           format('hold %s is %s, and its key names %s', h.hold_id, h.state, COALESCE(i.cause_id::text, 'nothing'))
+      FROM obol.holds h
+      LEFT JOIN obol.idempotency_keys i
+             ON i.license_id = h.license_id AND i.scope = 'license' AND i.idempotency_key = h.idempotency_key
+     WHERE h.idempotency_key IS NOT NULL
+       AND (h.process_id IS NULL OR h.state IN ('held', 'settled'))
+       -- A day less than keys live at least: purge_expired may have looked at the clock after this did.
+       AND h.opened_at > now() - interval '29 days'
+       AND (i.cause_id IS NULL
+            OR (h.state = 'held' AND NOT i.in_force)
+            -- As above: a new try may have taken the key of an answer that was withheld and paid back.
+            OR (i.cause_id <> h.hold_id
+                AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                                 WHERE r.license_id = h.license_id AND r.cause_id = h.hold_id AND r.kind = 'refund')))
+    UNION ALL
+    SELECT i.license_id, 'a stored answer is of a settled hold',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.answer IS NOT NULL
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.process_id IS NOT NULL AND h.state = 'settled')
 $$;
 
 --
@@ -1466,6 +1562,13 @@ CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, d
       FROM obol.ledger_entries e
       JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
+    SELECT e.license_id, 'what is short of something took all of its hold',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
     UNION ALL
     SELECT r.license_id, 'a refund gives back what its entry took',
            format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
@@ -1717,22 +1820,35 @@ WITH (fillfactor='50');
 COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
 
 --
--- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+-- Name: undelivered_charges; Type: VIEW; Schema: obol; Owner: -
 --
 
-CREATE VIEW obol.undelivered_holds AS
+CREATE VIEW obol.undelivered_charges AS
  SELECT h.license_id,
     h.hold_id,
     (- e.amount) AS charge,
     h.model,
-    h.ended_at AS settled_at
-   FROM (obol.holds h
+    h.ended_at AS settled_at,
+    SUBSTRING(i.answer FROM 1 FOR 8) AS answer_key_id
+   FROM ((obol.holds h
      JOIN obol.ledger_entries e ON (((e.license_id = h.license_id) AND (e.kind = 'charge'::text) AND (e.cause_id = h.hold_id))))
+     LEFT JOIN obol.idempotency_keys i ON (((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))
   WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
-           FROM obol.idempotency_keys i
-          WHERE ((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))) AND (NOT (EXISTS ( SELECT
            FROM obol.ledger_entries r
           WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
+
+--
+-- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.undelivered_holds AS
+ SELECT license_id,
+    hold_id,
+    charge,
+    model,
+    settled_at
+   FROM obol.undelivered_charges u
+  WHERE (answer_key_id IS NULL);
 
 --
 -- Name: unpaid_holds; Type: VIEW; Schema: obol; Owner: -
@@ -1819,6 +1935,12 @@ ALTER TABLE ONLY obol.prices
 
 ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
+
+--
+-- Name: holds_ended; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_ended ON obol.holds USING btree (ended_at) WHERE (state = ANY (ARRAY['released'::text, 'expired'::text]));
 
 --
 -- Name: holds_open; Type: INDEX; Schema: obol; Owner: -
@@ -2034,11 +2156,11 @@ REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
 
 --
--- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
 -- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
@@ -2105,6 +2227,12 @@ REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_ide
 REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
 
 --
+-- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION set_license_status(p_license_id uuid, p_status text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2128,7 +2256,6 @@ GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_
 --
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.verify() TO obol_service;
 
 --
 -- Name: FUNCTION verify_holds(); Type: ACL; Schema: obol; Owner: -

@@ -275,7 +275,7 @@ class Lease:
     def _note(self, item: tuple[UUID, list[UUID]]) -> None:
         """Note the deliveries of one license. What fails is noted with the next beat."""
         license_id, hold_ids = item
-        holds.note_deliveries(self._db, license_id, hold_ids)
+        holds.note_deliveries(self._db, license_id, hold_ids, process_id=self.process_id)
         with self._lock:
             self._delivered[license_id].difference_update(hold_ids)
             if not self._delivered[license_id]:

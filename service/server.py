@@ -154,7 +154,7 @@ def _services(worker: Any) -> Services:
 
 
 def _warn_of_excess(services: Services) -> None:
-    """Log a warning when the database login can do more than the service needs."""
+    """Log a warning when the database login can do more than the service needs, or shows what it does."""
     from .repository import processes
 
     try:
@@ -162,6 +162,12 @@ def _warn_of_excess(services: Services) -> None:
             log.warning(
                 "login_can_do_too_much",
                 hint="give DATABASE_URL a login that is only IN ROLE obol_service; the owner is for OBOL_MIGRATE_URL",
+            )
+        if statements := processes.settings_that_show_digests(services.database):
+            log.warning(
+                "digests_are_shown",
+                hint="key digests can be read in the texts of statements: docs/operating.md, The service's login",
+                run_as_superuser=statements,
             )
     except Problem as problem:
         log.warning("login_not_checked", problem=str(problem))

@@ -12,7 +12,7 @@ from factories import run
 from psycopg2 import sql
 from psycopg2.extras import Json
 
-from service.dev.embedded import EmbeddedPostgres, Urls
+from service.dev.embedded import SERVICE, EmbeddedPostgres, Urls
 
 # A database rests for so many tests before it is used again: whoever still had it open has left by then.
 _RESTING = 3
@@ -156,7 +156,10 @@ def start_server(folder: Path, binaries: Path | None) -> tuple[EmbeddedPostgres,
         run(owner, f"ALTER SYSTEM SET {setting}")
     server.release()
     _copy(_base(folder / "server") / "data", folder / "data")
-    return server, server.acquire()
+    urls = server.acquire()
+    # Many tests wait until a statement of the service waits, and know it by its text.
+    run(urls.owner, f"ALTER ROLE {SERVICE} RESET track_activities")
+    return server, urls
 
 
 def copy_cluster(source: Path, folder: Path, binaries: Path | None) -> EmbeddedPostgres:

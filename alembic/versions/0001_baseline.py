@@ -16,6 +16,7 @@ UPGRADE = (
     "license_key_validity",
     "license_overview",
     "price_book",
+    "undelivered_charges",
     "undelivered_holds",
     "unpaid_holds",
     # Licenses
@@ -26,6 +27,7 @@ UPGRADE = (
     "create_license",
     "find_license",
     "rotate_license_key",
+    "set_license",
     "set_license_status",
     "verify_licenses",
     # Idempotency

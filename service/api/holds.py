@@ -39,7 +39,10 @@ class SettleRequest(Request):
 class HoldAnswer(Schema):
     id = fields.UUID()
     amount = fields.Integer()
-    state = fields.String(validate=validate.OneOf(["held", "settled", "released"]))
+    state = fields.String(
+        validate=validate.OneOf(["held", "settled", "released", "expired"]),
+        metadata={"description": "as it is now: a call that is replayed may find its hold ended"},
+    )
     expires_at = Moment()
 
 
@@ -77,7 +80,7 @@ def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     return {
         "id": hold.hold_id,
         "amount": hold.amount,
-        "state": "held",
+        "state": hold.state,
         "expires_at": hold.expires_at,
         "available": hold.available,
     }

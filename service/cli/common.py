@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 from uuid import UUID
 
 import click
@@ -75,6 +75,17 @@ class Expiry(click.ParamType[datetime]):
             return (expiry if expiry.tzinfo is not None else expiry.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is not an ISO 8601 time such as 2027-01-31T00:00:00Z.", param, ctx)
+
+
+class ExpiryOrNever(click.ParamType[datetime | Literal["never"]]):
+    """An ISO 8601 time as of `Expiry`, or the word."""
+
+    name = "ISO8601|never"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | Literal["never"]:
+        return "never" if value == "never" else Expiry().convert(value, param, ctx)
 
 
 class Id(click.ParamType[UUID]):

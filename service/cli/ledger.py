@@ -2,13 +2,17 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from uuid import UUID
 
 import click
 
 from .. import operator
+from ..db import Database
 from ..repository import holds, ledger
-from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, moment, owner, say
+from ..repository.holds import StoredHold, UndeliveredHold
+from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, environment, moment, owner, say
+from .common import database as open_database
 
 
 @click.command()
@@ -44,13 +48,21 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
     say(document, f"Granted {granted.amount} credits; the balance is {granted.balance}.", as_json)
 
 
+# What the list says of an answer, and where that is worth a word.
+_ANSWERS = {
+    "not_stored": "",
+    "lost": "  # stored under a replay key that is not in OBOL_REPLAY_KEYS",
+    "unknown": "  # stored: set OBOL_REPLAY_KEYS to know whether a retry still gets it",
+}
+
+
 @click.command(name="holds")
 @click.option(
     "--undelivered",
     "which",
     flag_value="undelivered",
     help="Charges whose answers may not have reached their clients: settled, never noted as delivered, and not "
-    "stored for a retry.",
+    "stored for a retry, or under a replay key that OBOL_REPLAY_KEYS has no more.",
 )
 @click.option(
     "--unpaid",
@@ -63,11 +75,11 @@ def list_holds(which: str | None, as_json: bool) -> None:
     """Holds that an operator should look at."""
     if which is None:
         raise click.UsageError("say which holds: --undelivered or --unpaid")
-    with owner() as database:
+    with environment() as config, open_database(config) as database:
         if which == "unpaid":
             _list_unpaid(holds.unpaid(database), as_json)
         else:
-            _list_undelivered(holds.undelivered(database), as_json)
+            _list_undelivered(_undelivered(database, config.replay_keys), as_json)
 
 
 def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
@@ -85,7 +97,7 @@ def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
     say(documents, "\n".join([*lines, total]) if rows else "None: no answer broke off.", as_json)
 
 
-def _list_undelivered(rows: list[holds.UndeliveredHold], as_json: bool) -> None:
+def _list_undelivered(rows: list[tuple[UndeliveredHold | StoredHold, str]], as_json: bool) -> None:
     documents = [
         {
             "license_id": str(row.license_id),
@@ -93,14 +105,31 @@ def _list_undelivered(rows: list[holds.UndeliveredHold], as_json: bool) -> None:
             "charge": row.charge,
             "model": row.model,
             "settled_at": moment(row.settled_at),
+            "answer": answer,
         }
-        for row in rows
+        for row, answer in rows
     ]
     lines = [
         f"{item['settled_at']}  {item['charge']} credits  obol refund {item['license_id']} {item['hold_id']}"
+        f"{_ANSWERS[str(item['answer'])]}"
         for item in documents
     ]
     say(documents, "\n".join(lines) or "None: every charged answer was delivered.", as_json)
+
+
+def _undelivered(database: Database, replay_keys: Sequence[bytes]) -> list[tuple[UndeliveredHold | StoredHold, str]]:
+    """The undelivered charges whose answers no retry gets, as far as can be known, and what is known."""
+    # Here, because the other commands need not wait for the cryptography.
+    from ..gateway.transcript import key_id
+
+    known = {key_id(key) for key in replay_keys}
+    rows: list[tuple[UndeliveredHold | StoredHold, str]] = [(row, "not_stored") for row in holds.undelivered(database)]
+    rows += [
+        (row, "lost" if known else "unknown")
+        for row in holds.undelivered_stored(database)
+        if row.answer_key_id not in known
+    ]
+    return sorted(rows, key=lambda row: (row[0].settled_at, row[0].hold_id))
 
 
 @click.command()

@@ -1,7 +1,7 @@
 """The commands for licenses and their keys."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import click
@@ -9,7 +9,7 @@ import click
 from .. import operator
 from ..repository import licenses
 from ..repository.licenses import License
-from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, Id, as_json, moment, owner, say
+from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, ExpiryOrNever, Id, as_json, moment, owner, say
 
 
 @click.group()
@@ -79,6 +79,24 @@ def show(license_id: UUID, as_json: bool) -> None:
 def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
     with owner() as database:
         licenses.set_status(database, license_id, status)
+        row = licenses.show(database, license_id)
+    say(_license_document(row), _license_line(row), as_json)
+
+
+@license.command(name="set")
+@click.argument("license_id", type=Id())
+@click.option("--name", type=NAME, help="A new name.")
+@click.option("--expires", type=ExpiryOrNever(), help="A new end, e.g. 2027-01-31T00:00:00Z, or never.")
+@click.option("--allow-past", is_flag=True, help="Take an end that is past: the license is refused from now on.")
+@as_json
+def set_license(
+    *, license_id: UUID, name: str | None, expires: datetime | Literal["never"] | None, allow_past: bool, as_json: bool
+) -> None:
+    """Rename a license, renew it, or let it end. What is not named stays as it is."""
+    if name is None and expires is None:
+        raise click.UsageError("say what to set: --name, --expires, or both.")
+    with owner() as database:
+        licenses.set_license(database, license_id, name=name, expires_at=expires, allow_past=allow_past)
         row = licenses.show(database, license_id)
     say(_license_document(row), _license_line(row), as_json)
 

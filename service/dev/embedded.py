@@ -296,6 +296,9 @@ def _create_database(port: int, password: str) -> None:
             if not cursor.rowcount:
                 cursor.execute(f"CREATE ROLE {SERVICE} LOGIN IN ROLE obol_service PASSWORD %s", (password,))
                 cursor.execute(f"ALTER ROLE {SERVICE} SET statement_timeout = '30s'")
+                # The texts of its statements hold key digests; docs/operating.md has the same for others.
+                cursor.execute(f"ALTER ROLE {SERVICE} SET track_activities = off")
+                cursor.execute(f"ALTER ROLE {SERVICE} SET log_min_error_statement = panic")
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
             if not cursor.rowcount:
                 cursor.execute(f"CREATE DATABASE {DATABASE}")

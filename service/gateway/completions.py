@@ -76,7 +76,7 @@ class Completions:
         database: the pool for admission and settlement.
         lease: what the holds of this process live by.
         upstream: who answers.
-        replay_keys: keys to store answers with, newest first; none: answers are not stored.
+        replay_keys: the first is to store answers with, all of them open some; none: answers are not stored.
         max_unpaid_tokens: what a license may get in an hour of answers that broke off; None: no limit.
     """
 
@@ -230,7 +230,7 @@ class Completions:
         assert admission.answer is not None
         kept = transcript.unseal(self._replay_keys, key.license_id, admission.hold_id, sealed=admission.answer)
         if kept is None:
-            raise Problem("answer_gone", "The answer is stored under a replay key that is no longer configured.")
+            raise Problem("answer_gone", "The answer is stored under a replay key that is not configured here.")
         return _Stored(Receipt(admission.hold_id, admission.charge, admission.balance), kept)
 
 

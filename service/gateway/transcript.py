@@ -1,6 +1,8 @@
 """Answers that are kept for a retry: compressed, then sealed with AES-256-GCM, bound to the license and
-the hold that paid for them."""
+the hold that paid for them. In front stands the id of the key, in clear: so that anybody can tell which
+answers a key still opens."""
 
+import hashlib
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,8 @@ ANSWER_TTL_S = 24 * 3600
 # longer all the same is not stored, and its retry gets "gone".
 MOST_STORED = 16 * 1024 * 1024
 
+# The view obol.undelivered_charges cuts it off the stored bytes.
+_KEY_ID_LENGTH = 8
 _NONCE_LENGTH = 12
 _PIECE = 64 * 1024
 
@@ -39,25 +43,32 @@ class Transcript:
             self._kept += self._compressor.compress(piece)
 
     def seal(self, license_id: UUID, hold_id: UUID) -> bytes | None:
-        """Encrypt what was added with the newest key (the first): nonce + ciphertext. None when
+        """Encrypt what was added with the first key: id of the key + nonce + ciphertext. None when
         there is no key, or the answer is too long to be stored."""
         self._kept += self._compressor.flush()
         if not self._keys or len(self._kept) > MOST_STORED:
             return None
-        nonce = secrets.token_bytes(_NONCE_LENGTH)
-        return nonce + AESGCM(self._keys[0]).encrypt(nonce, bytes(self._kept), _context(license_id, hold_id))
+        key, nonce = self._keys[0], secrets.token_bytes(_NONCE_LENGTH)
+        return key_id(key) + nonce + AESGCM(key).encrypt(nonce, bytes(self._kept), _context(license_id, hold_id))
+
+
+def key_id(key: bytes) -> bytes:
+    """What a replay key is known by. A key is 32 random bytes: its digest tells nothing of it."""
+    return hashlib.sha256(key).digest()[:_KEY_ID_LENGTH]
 
 
 def unseal(keys: Sequence[bytes], license_id: UUID, hold_id: UUID, *, sealed: bytes) -> bytes | None:
-    """The answer as it was kept, for `pieces`; None when no configured key opens it, or it is of an
-    earlier release's form."""
+    """The answer as it was kept, for `pieces`; None when no configured key opens it."""
+    # From the database it is a view, which equals no bytes.
+    sealed_with, sealed = bytes(sealed[:_KEY_ID_LENGTH]), sealed[_KEY_ID_LENGTH:]
     for key in keys:
-        try:
-            kept = AESGCM(key).decrypt(sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _context(license_id, hold_id))
-        except InvalidTag:
-            continue
-        # Every answer that is compressed begins so; what was stored as it was begins with a brace.
-        return None if kept.startswith(b"{") else kept
+        if key_id(key) == sealed_with:
+            try:
+                return AESGCM(key).decrypt(
+                    sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _context(license_id, hold_id)
+                )
+            except InvalidTag:
+                return None
     return None
 
 

@@ -31,9 +31,10 @@ _DUE = text(
     "CAST(:orphans_before AS timestamptz))"
 )
 _EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
-_NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]))")
+_NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]), :process_id)")
 _UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
 _UNPAID = text("SELECT * FROM obol.unpaid_holds ORDER BY ended_at, hold_id")
+_STORED = text("SELECT * FROM obol.undelivered_charges WHERE answer_key_id IS NOT NULL ORDER BY settled_at, hold_id")
 
 
 class HoldAmounts(NamedTuple):
@@ -45,11 +46,13 @@ class HoldAmounts(NamedTuple):
 
 class Admission(NamedTuple):
     """What admission found. `outcome` is "opened", "checked" or "replayed"; the hold's fields are
-    None where none was opened, and `charge`, `balance` and the sealed `answer` are those of a replay."""
+    None where none was opened, and `charge`, `balance` and the sealed `answer` are those of a replay.
+    `state` is the hold's by now: "held", or of a replay also "settled", "released" or "expired"."""
 
     outcome: str
     hold_id: UUID | None
     amount: int | None
+    state: str | None
     expires_at: datetime | None
     available: int | None
     charge: int | None
@@ -114,6 +117,17 @@ class UnpaidHold(NamedTuple):
     tokens: int
 
 
+class StoredHold(NamedTuple):
+    """An undelivered charge whose answer is stored for a retry, sealed with the replay key of this id."""
+
+    license_id: UUID
+    hold_id: UUID
+    charge: int
+    model: str
+    settled_at: datetime
+    answer_key_id: bytes
+
+
 def open_for_client(
     db: Database,
     key: KeyDigest,
@@ -125,7 +139,7 @@ def open_for_client(
     fingerprint: bytes = b"",
     reference: str | None = None,
 ) -> Admission:
-    """Open a client's own hold; replayed, its fields are as they were.
+    """Open a client's own hold; replayed, its fields are as they were, but for its state.
 
     Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
     """
@@ -292,16 +306,23 @@ def expire(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> int:
     return int(count)
 
 
-def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> None:
-    """Note that the answers of these holds of a license were written to the client to the end."""
-    db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=[str(hold_id) for hold_id in hold_ids])
+def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID], *, process_id: UUID) -> None:
+    """Note that a process wrote the answers of these holds, which it opened, to their client to the end."""
+    ids = [str(hold_id) for hold_id in hold_ids]
+    db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=ids, process_id=process_id)
 
 
 def undelivered(db: Database) -> list[UndeliveredHold]:
-    """Charges that were never noted as delivered and whose answers no retry can get, oldest first."""
+    """Charges that were never noted as delivered and whose answers are not stored, oldest first."""
     return [UndeliveredHold._make(row) for row in db.rows(_UNDELIVERED)]
 
 
 def unpaid(db: Database) -> list[UnpaidHold]:
     """What clients got of answers that broke off, oldest first."""
     return [UnpaidHold._make(row) for row in db.rows(_UNPAID)]
+
+
+def undelivered_stored(db: Database) -> list[StoredHold]:
+    """Charges that were never noted as delivered and whose answers a retry gets, oldest first: if the
+    service still has the replay key."""
+    return [StoredHold._make(row)._replace(answer_key_id=bytes(row.answer_key_id)) for row in db.rows(_STORED)]

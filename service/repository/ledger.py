@@ -63,7 +63,8 @@ def deduct(
 ) -> Deduction:
     """Take `amount` credits; the same call again gives the first one's result.
 
-    Raises: Problem amount_invalid, license_*, idempotency_key_reused, insufficient_credits.
+    Raises: Problem amount_invalid, license_*, idempotency_key_reused, answer_gone (refunded since),
+    insufficient_credits.
     """
     row = db.row(
         _DEDUCT,

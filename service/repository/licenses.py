@@ -1,7 +1,7 @@
 """Licenses and their keys."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,6 +18,9 @@ _CREATE = text(
     ":credits, :fingerprint)"
 )
 _SET_STATUS = text("SELECT * FROM obol.set_license_status(:license_id, :status)")
+_SET = text(
+    "SELECT * FROM obol.set_license(:license_id, :name, CAST(:expires_at AS timestamptz), CAST(:allow_past AS boolean))"
+)
 _ROTATE = text("SELECT * FROM obol.rotate_license_key(:license_id, :digest, :overlap_s)")
 _COLUMNS = "license_id, name, status, expires_at, balance, held, available"
 _OVERVIEW = text(f"SELECT {_COLUMNS} FROM obol.license_overview ORDER BY created_at, license_id")
@@ -108,6 +111,27 @@ def create(
 def set_status(db: Database, license_id: UUID, status: str) -> None:
     """`status` is active or suspended. Raises: Problem license_invalid."""
     db.row(_SET_STATUS, license_id=license_id, status=status)
+
+
+def set_license(
+    db: Database,
+    license_id: UUID,
+    *,
+    name: str | None = None,
+    expires_at: datetime | Literal["never"] | None = None,
+    allow_past: bool = False,
+) -> None:
+    """Rename or renew a license; None leaves things as they are. `allow_past`: it may end at once.
+
+    Raises: Problem license_invalid, amount_invalid, for a time that is past.
+    """
+    db.row(
+        _SET,
+        license_id=license_id,
+        name=name,
+        expires_at="infinity" if expires_at == "never" else expires_at,
+        allow_past=allow_past,
+    )
 
 
 def rotate_key(db: Database, key: KeyDigest, overlap_s: int) -> datetime:

@@ -8,7 +8,7 @@ from calls import PAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.repository import licenses
+from service.repository import ledger, licenses
 
 PATH = "/api/v1/deductions"
 NO_KEY = "obol_" + "0" * 32 + "_" + "a" * 38
@@ -212,6 +212,16 @@ def test_the_same_key_gives_the_same_bytes_and_charges_once(client, new_license,
 
     assert (again.status_code, again.data) == (200, first.data)
     assert state(license) == (59, 0, 3)
+
+
+def test_a_refunded_deduction_is_gone(client, owner, new_license, problem, state):
+    license = new_license(credits=100)
+    key = {"Idempotency-Key": "once"}
+    first = post(client, license, {"amount": 40}, **key).get_json()
+    ledger.refund(owner, license.id, UUID(first["id"]), reference="sorry")
+
+    problem(post(client, license, {"amount": 40}, **key), "answer_gone")
+    assert state(license) == (100, 0, 3)
 
 
 def test_a_replay_needs_no_license_that_is_still_good(client, owner, new_license, sql):

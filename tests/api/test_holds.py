@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import keys
-from service.repository import holds, licenses
+from service.repository import holds, licenses, processes
 
 PATH = "/api/v1/holds"
 
@@ -237,6 +237,26 @@ def test_the_same_key_opens_one_hold(client, new_license, problem, state):
     problem(open_hold(client, license, {"amount": 5}, **key), "idempotency_key_reused")
 
 
+@pytest.mark.parametrize("end", ["settled", "released", "expired"])
+def test_the_same_key_tells_what_has_become_of_the_hold(client, new_license, state, sql, end):
+    license = new_license(credits=1000)
+    key = {"Idempotency-Key": "once"}
+    first = open_hold(client, license, **key).get_json()
+    if end == "settled":
+        settle(client, license, first["id"], 150)
+    elif end == "released":
+        release(client, license, first["id"])
+    else:
+        expire(sql, first["id"])
+    before = state(license)
+
+    again = open_hold(client, license, **key).get_json()
+
+    # Its time is the one thing that the test has moved.
+    assert again | {"expires_at": None} == first | {"state": end, "expires_at": None}
+    assert state(license) == before
+
+
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256])
 def test_an_idempotency_key_that_cannot_be_one(client, new_license, problem, state, key):
     license = new_license()
@@ -257,12 +277,13 @@ def test_a_license_that_is_not_good_opens_nothing(client, owner, new_license, pr
 
 @pytest.mark.parametrize("path", ["settle", "release"])
 def test_the_hold_of_a_generation_in_flight_is_no_client_s(client, db, new_license, problem, state, path):
-    license, hold_id = new_license(), uuid4()
+    license, hold_id, process_id = new_license(), uuid4(), uuid4()
+    processes.heartbeat(db, process_id, 30)
     holds.open_for_process(
         db,
         license.key,
         hold_id,
-        process_id=uuid4(),
+        process_id=process_id,
         amounts=holds.HoldAmounts(5, 5),
         model="m",
         price={"input": 1, "output": 1},

@@ -5,15 +5,17 @@ from uuid import uuid4
 
 import pytest
 
+from service.gateway.transcript import Transcript
 from service.pricing import CLASSES
 from service.repository import holds, ledger, processes
 
 
 @pytest.fixture
 def spend(db):
-    """`spend(license, amount)`: a keyless generation, charged and never noted as delivered; its hold."""
+    """`spend(license, amount)`: a generation, charged and never noted as delivered; its hold. With a replay
+    key it has an idempotency key, and its answer is stored."""
 
-    def generate(license, amount):
+    def generate(license, amount, replay_key=None):
         process_id, hold_id = uuid4(), uuid4()
         processes.heartbeat(db, process_id, 30)
         holds.open_for_process(
@@ -24,8 +26,18 @@ def spend(db):
             amounts=holds.HoldAmounts(amount, amount),
             model="a-model",
             price=dict.fromkeys(CLASSES, 1_000_000),
+            idempotency_key=None if replay_key is None else str(hold_id),
         )
-        holds.settle(db, license.key, hold_id, amount=amount, process_id=process_id, usage={"input": amount})
+        holds.settle(
+            db,
+            license.key,
+            hold_id,
+            amount=amount,
+            process_id=process_id,
+            usage={"input": amount},
+            answer=None if replay_key is None else Transcript([replay_key]).seal(license.id, hold_id),
+            answer_ttl_s=3600,
+        )
         return hold_id
 
     return generate
@@ -38,7 +50,9 @@ def test_undelivered_charges_are_listed_with_the_command_that_refunds_them(obol,
     (listed,) = obol("holds", "--undelivered", "--json").json
     settled_at = listed.pop("settled_at")
     assert datetime.fromisoformat(settled_at) <= datetime.now(UTC)
-    assert listed == {"license_id": str(license.id), "hold_id": str(hold_id), "charge": 30, "model": "a-model"}
+    assert listed == {"license_id": str(license.id), "hold_id": str(hold_id), "charge": 30, "model": "a-model"} | {
+        "answer": "not_stored"
+    }
     refund = f"obol refund {license.id} {hold_id}"
     assert obol("holds", "--undelivered").out == f"{settled_at}  30 credits  {refund}\n"
 
@@ -86,6 +100,38 @@ def test_which_holds_has_to_be_said(obol):
     refused = obol("holds")
     assert refused.code == 2
     assert "--undelivered or --unpaid" in refused.err
+
+
+OURS, LOST = b"\0" * 32, b"l" * 32
+
+
+def test_a_stored_answer_is_listed_when_no_retry_can_open_it(obol, new_license, spend):
+    license = new_license(credits=100)
+    spend(license, 1, OURS)
+    lost, not_stored = spend(license, 2, LOST), spend(license, 3)
+    keys = {"OBOL_REPLAY_KEYS": "B" * 43 + "," + "A" * 43}
+
+    listed = obol("holds", "--undelivered", "--json", **keys).json
+    assert [(item["hold_id"], item["charge"], item["answer"]) for item in listed] == [
+        (str(lost), 2, "lost"),
+        (str(not_stored), 3, "not_stored"),
+    ]
+    first, second = obol("holds", "--undelivered", **keys).out.splitlines()
+    assert f"obol refund {license.id} {lost}  # stored under a replay key that is not in OBOL_REPLAY_KEYS" in first
+    assert second.endswith(f"obol refund {license.id} {not_stored}")
+
+    obol("refund", license.id, lost)
+    assert [item["charge"] for item in obol("holds", "--undelivered", "--json", **keys).json] == [3]
+
+
+def test_without_replay_keys_nobody_knows_which_answers_a_retry_can_open(obol, new_license, spend):
+    license = new_license(credits=100)
+    spend(license, 1, OURS)
+    spend(license, 2, LOST)
+
+    listed = obol("holds", "--undelivered", "--json").json
+    assert [(item["charge"], item["answer"]) for item in listed] == [(1, "unknown"), (2, "unknown")]
+    assert "set OBOL_REPLAY_KEYS to know" in obol("holds", "--undelivered").out
 
 
 def test_a_refunded_charge_is_no_longer_listed(obol, new_license, spend):

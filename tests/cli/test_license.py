@@ -1,4 +1,4 @@
-"""`obol license`: create, list, show, suspend, resume and rotate."""
+"""`obol license`: create, list, show, set, suspend, resume and rotate."""
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -137,6 +137,39 @@ def test_suspend_and_resume(obol, new_license, db):
     assert obol("license", "suspend", license.id).out.startswith(f"{license.id}  suspended,")
     assert obol("license", "resume", license.id, "--json").json["status"] == "active"
     assert ledger.deduct(db, license.key, uuid4(), amount=1).balance == 999
+
+
+def test_set_renews_and_renames(obol, new_license):
+    license = new_license(name="before", expires_at=datetime(2020, 1, 31, tzinfo=UTC))
+
+    renewed = obol("license", "set", license.id, "--expires", "2999-01-31", "--json").json
+    assert (renewed["status"], renewed["expires_at"], renewed["name"]) == ("active", "2999-01-31T00:00:00Z", "before")
+    assert obol("license", "set", license.id, "--name", "after").out == (
+        f"{license.id}  active, until 2999-01-31T00:00:00Z, balance 1000, held 0  after\n"
+    )
+    assert obol("license", "set", license.id, "--expires", "never", "--json").json["expires_at"] is None
+
+
+def test_set_takes_an_end_that_is_past_only_when_it_is_meant(obol, new_license):
+    license = new_license()
+    past = ("license", "set", license.id, "--expires", "2020-01-31")
+
+    refused = obol(*past)
+    assert (refused.code, refused.out) == (1, "")
+    assert "--allow-past" in refused.err
+    assert obol("license", "show", license.id, "--json").json["status"] == "active"
+
+    assert obol(*past, "--allow-past", "--json").json["status"] == "expired"
+
+
+def test_set_wants_to_know_what(obol, new_license):
+    license = new_license()
+
+    for options in ((), ("--allow-past",)):
+        refused = obol("license", "set", license.id, *options)
+        assert (refused.code, "--name, --expires" in refused.err) == (2, True)
+    refused = obol("license", "set", license.id, "--expires", "tomorrow")
+    assert (refused.code, "'--expires'" in refused.err) == (2, True)
 
 
 def test_rotate_ends_the_older_keys(obol, new_license, db):

@@ -39,6 +39,7 @@ def test_what_is_not_unicode_is_refused_in_one_line(obol):
 
 UNKNOWN_LICENSE = [
     ("license", "show", SOME_ID),
+    ("license", "set", SOME_ID, "--name", "n"),
     ("license", "suspend", SOME_ID),
     ("license", "resume", SOME_ID),
     ("license", "rotate", SOME_ID),

@@ -46,7 +46,7 @@ def test_money_moves(installed):
     assert ledger.deduct(db, license.key, uuid4(), amount=10).balance == 90
     assert holds.open_for_client(db, license.key, hold_id, amount=40, expires_in_s=60).available == 50
     assert holds.settle(db, license.key, hold_id, amount=30).balance == 60
-    assert ledger.verify(db) == []
+    assert ledger.verify(owner) == []
     owner.close()
     db.close()
 

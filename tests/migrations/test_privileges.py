@@ -185,7 +185,8 @@ def test_the_service_s_login_touches_no_table(urls):
 
 
 def test_the_service_s_login_reads_no_view_but_what_the_functions_give(urls):
-    for view in ("license_key_validity", "license_overview", "price_book", "undelivered_holds", "unpaid_holds"):
+    views = ("license_key_validity", "license_overview", "price_book", "undelivered_charges", "undelivered_holds")
+    for view in (*views, "unpaid_holds"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             run(urls.service, f"SELECT * FROM obol.{view}")
     assert run(urls.service, "SELECT obol.current_revision()") == [(migrations.head(),)]

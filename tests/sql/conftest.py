@@ -153,7 +153,7 @@ def one_of_each(db, owner, process_id, new_license, client_hold, process_hold, s
 
 
 @pytest.fixture
-def tamper(db, sql, one_of_each):
+def tamper(owner, sql, one_of_each):
     """`tamper(statements, {rule: detail})`: once these are done, verify finds these rules broken and no
     others, of this license and no other, and says this of them."""
 
@@ -161,7 +161,7 @@ def tamper(db, sql, one_of_each):
         ids = {name: str(value) for name, value in vars(one_of_each).items()}
         sql(statements, ids)
 
-        findings = ledger.verify(db)
+        findings = ledger.verify(owner)
 
         assert {finding.license_id for finding in findings} == {one_of_each.license_id}
         assert {finding.rule for finding in findings} == set(expected)

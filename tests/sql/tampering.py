@@ -13,14 +13,18 @@ CHARGE_NAMES_HOLD = "a charge names its hold and carries its price"
 PRICE_TIMES_USAGE = "a charge is its price times its usage"
 CLIENT_CHARGE = "a client is charged what it held at most"
 REFUND = "a refund gives back what its entry took"
+SHORT = "what is short of something took all of its hold"
 
 # Holds
 ONE_CHARGE = "a settled hold has exactly one charge, no other hold has one"
 DELIVERED = "a delivered answer is paid for"
+OVERDUE = "an open hold is of a process or a client, and not long overdue"
 
 # Idempotency
 KEY_NAMES = "an idempotency key in force names what it did"
 KEY_FREED = "a freed idempotency key names nothing that was charged"
+KEY_KEPT = "a keyed hold has its key for thirty days"
+ANSWER = "a stored answer is of a settled hold"
 
 LICENSE = "WHERE license_id = %(license_id)s"
 HOLD = f"{LICENSE} AND hold_id = "

@@ -29,6 +29,7 @@ RESULTS = {
     "release_hold": holds.ReleasedHold,
     "set_prices": prices.PriceChange,
     "settle_hold": holds.SettledHold,
+    "undelivered_charges": holds.StoredHold,
     "undelivered_holds": holds.UndeliveredHold,
     "unpaid_holds": holds.UnpaidHold,
     "verify": ledger.Finding,

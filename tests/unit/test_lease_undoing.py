@@ -159,9 +159,9 @@ def test_the_deliveries_of_each_license_are_noted_for_it_alone(
             lease.note_delivered(license.id, hold_id)
     note, told = holds.note_deliveries, []
 
-    def note_and_tell(database, license_id, hold_ids):
+    def note_and_tell(database, license_id, hold_ids, *, process_id):
         told.append((license_id, set(hold_ids)))
-        note(database, license_id, hold_ids)
+        note(database, license_id, hold_ids, process_id=process_id)
 
     monkeypatch.setattr(holds, "note_deliveries", note_and_tell)
     lease.beat()
@@ -198,8 +198,8 @@ def test_deliveries_that_there_was_no_time_to_note_are_noted_with_the_next_beat(
     note = holds.note_deliveries
     monkeypatch.setattr("service.lease.LICENSES_AT_ONCE", 1)
 
-    def note_slowly(*arguments):
-        note(*arguments)
+    def note_slowly(*arguments, **options):
+        note(*arguments, **options)
         clock.now += 500
 
     monkeypatch.setattr(holds, "note_deliveries", note_slowly)
@@ -221,8 +221,8 @@ def test_a_delivery_that_comes_while_others_are_noted_is_noted_too(
     lease.note_delivered(license.id, first)
     note = holds.note_deliveries
 
-    def note_and_deliver(*arguments):
-        note(*arguments)
+    def note_and_deliver(*arguments, **options):
+        note(*arguments, **options)
         lease.note_delivered(license.id, second)
 
     monkeypatch.setattr(holds, "note_deliveries", note_and_deliver)

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION obol.check_admission(
     p_idempotency_key text,
     p_fingerprint bytea,
     p_max_unpaid_tokens bigint
-) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
+) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, state text, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
 STABLE
@@ -24,7 +24,7 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::timestamptz,
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),
                         NULL::bigint, NULL::bigint, NULL::bytea;

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION obol.replay_hold(
     p_hold_id uuid,
     p_idempotency_key text,
     p_fingerprint bytea
-) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
+) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, state text, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
 STABLE
@@ -23,7 +23,7 @@ BEGIN
         IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
             PERFORM obol.refuse_hold(v_hold, 0);
         END IF;
-        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.expires_at,
+        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.state, v_hold.expires_at,
                             v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
         RETURN;
     END IF;
@@ -48,8 +48,10 @@ BEGIN
     END IF;
     -- A process's hold that is neither was freed between the two reads: let the caller go on.
     RETURN QUERY
-        SELECT 'replayed', v_hold.hold_id, v_hold.amount, v_hold.expires_at, v_hold.available_after,
-               -e.amount, e.balance_after, v_key.answer
+        SELECT 'replayed', v_hold.hold_id, v_hold.amount,
+               CASE WHEN v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN 'expired'
+                    ELSE v_hold.state END,
+               v_hold.expires_at, v_hold.available_after, -e.amount, e.balance_after, v_key.answer
           FROM (VALUES (1)) one
           LEFT JOIN obol.ledger_entries e
                  ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id

@@ -1,4 +1,4 @@
--- What the holds say of their charges: see verify.
+-- What the holds say of their charges, and of who will end them: see verify.
 CREATE OR REPLACE FUNCTION obol.verify_holds()
 RETURNS TABLE (license_id uuid, rule text, detail text)
 LANGUAGE sql
@@ -16,6 +16,16 @@ AS $$
     SELECT h.license_id, 'a delivered answer is paid for',
            format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
       FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
+    -- Any living process gives back what is due within a minute. A day is for a service that was stopped.
+    SELECT h.license_id, 'an open hold is of a process or a client, and not long overdue',
+           format('hold %s of process %s was due at %s', h.hold_id, COALESCE(h.process_id::text, 'none'),
+                  COALESCE(h.expires_at, p.lease_expires_at))
+      FROM obol.holds h
+      LEFT JOIN obol.processes p ON p.process_id = h.process_id
+     WHERE h.state = 'held'
+       -- Null for a process that is not there: purge_expired keeps the lease of every open hold.
+       AND (COALESCE(h.expires_at, p.lease_expires_at) < now() - interval '1 day') IS NOT FALSE
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify_holds() FROM PUBLIC;

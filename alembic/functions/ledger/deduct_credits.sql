@@ -2,7 +2,8 @@
 -- returns the new balance. The service does not use it (a raw key would show in
 -- pg_stat_activity); it calls obol.deduct with the digest.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, INACTIVE_LICENSE, EXPIRED_LICENSE,
--- INSUFFICIENT_CREDITS.
+-- INSUFFICIENT_CREDITS; with an idempotency key, before INACTIVE_LICENSE: IDEMPOTENCY_KEY_REUSED,
+-- ANSWER_GONE (it was refunded since).
 CREATE OR REPLACE FUNCTION obol.deduct_credits(
     license_key text,
     amount bigint,

@@ -44,6 +44,13 @@ AS $$
       JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
     UNION ALL
+    SELECT e.license_id, 'what is short of something took all of its hold',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
+    UNION ALL
     SELECT r.license_id, 'a refund gives back what its entry took',
            format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
       FROM obol.ledger_entries r

@@ -1,7 +1,7 @@
 -- Hold and settle in one step. One call a deduction id: asked again with the same id, or with
 -- the same idempotency key and fingerprint, it gives the first result and charges nothing.
--- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, IDEMPOTENCY_KEY_REUSED, and those of
--- admissible_amount; 40001 means ask again with the same id.
+-- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, IDEMPOTENCY_KEY_REUSED, ANSWER_GONE (it was
+-- refunded since), and those of admissible_amount; 40001 means ask again with the same id.
 CREATE OR REPLACE FUNCTION obol.deduct(
     p_license_id uuid,
     p_key_digest bytea,
@@ -54,6 +54,13 @@ BEGIN
          WHERE e.license_id = p_license_id AND e.kind = 'deduction'
            AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
         IF FOUND THEN
+            PERFORM FROM obol.ledger_entries r
+              WHERE r.license_id = p_license_id AND r.kind = 'refund'
+                AND r.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+            IF FOUND THEN
+                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
+                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
+            END IF;
             RETURN;
         END IF;
         PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);

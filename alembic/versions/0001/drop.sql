@@ -1,6 +1,6 @@
 -- Everything but the role, which belongs to the whole cluster, and Alembic's own table.
 DROP VIEW obol.license_key_validity, obol.license_overview, obol.price_book, obol.undelivered_holds,
-    obol.unpaid_holds;
+    obol.undelivered_charges, obol.unpaid_holds;
 DROP FUNCTION
     obol.admissible_amount,
     obol.ask_again,
@@ -37,6 +37,7 @@ DROP FUNCTION
     obol.release_hold,
     obol.replay_hold,
     obol.rotate_license_key,
+    obol.set_license,
     obol.set_license_status,
     obol.set_prices,
     obol.settle_hold,

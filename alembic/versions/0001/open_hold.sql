@@ -2,7 +2,8 @@
 -- p_min_amount. A process's hold (p_process_id) lives as long as its process's lease; a
 -- client's hold (no process) until p_expires_in_s have passed.
 -- outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
--- a settled hold whose answer is stored. p_max_unpaid_tokens: see admissible_amount. Asked again with the same hold id, it gives the hold.
+-- a settled hold whose answer is stored; state is then the hold's as it is by now. Asked again with
+-- the same hold id, it gives the hold. p_max_unpaid_tokens: see admissible_amount.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
 -- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, and those of admissible_amount;
 -- 40001: ask again with the same id.
@@ -20,7 +21,7 @@ CREATE OR REPLACE FUNCTION obol.open_hold(
     p_fingerprint bytea,
     p_reference text,
     p_max_unpaid_tokens bigint
-) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, expires_at timestamptz,
+) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, state text, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -90,7 +91,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, v_expires_at, v_available,
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;

@@ -50,8 +50,9 @@ CREATE TABLE obol.holds (
     CHECK (unpaid IS NULL OR state = 'released')
 ) WITH (fillfactor = 80);
 CREATE INDEX holds_open ON obol.holds (process_id, expires_at) WHERE state = 'held';
+CREATE INDEX holds_ended ON obol.holds (ended_at) WHERE state IN ('released', 'expired');
 COMMENT ON TABLE obol.holds IS
-    'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
+    'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired. unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
 
 CREATE TABLE obol.ledger_entries (
     license_id uuid NOT NULL REFERENCES obol.licenses,

@@ -17,4 +17,3 @@ AS $$
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION obol.verify() TO obol_service;

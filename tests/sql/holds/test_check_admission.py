@@ -34,7 +34,8 @@ def test_it_tells_what_is_available_and_sets_nothing_aside(new_license, process_
     checked = check(license)
 
     assert (checked.outcome, checked.available) == ("checked", 700)
-    assert (checked.hold_id, checked.amount, checked.charge, checked.balance, checked.answer) == (None,) * 5
+    assert (checked.hold_id, checked.amount, checked.state) == (None,) * 3
+    assert (checked.charge, checked.balance, checked.answer) == (None,) * 3
     assert contents() == before
 
 
@@ -50,6 +51,7 @@ def test_a_settled_call_is_replayed(new_license, process_hold, settle, check):
     checked = check(license, key="k")
 
     assert (checked.outcome, checked.hold_id, checked.charge, checked.balance) == ("replayed", hold.hold_id, 120, 880)
+    assert checked.state == "settled"
     assert bytes(checked.answer) == b"sealed"
 
 

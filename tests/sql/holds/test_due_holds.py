@@ -80,11 +80,12 @@ def test_the_holds_of_a_dead_process_are_due(db, new_license, process_id, proces
     assert due(uuid4(), [hold.hold_id]) == {hold.hold_id}
 
 
-def test_so_are_those_of_a_process_that_was_never_heard_of(new_license, process_hold, due, sql):
+def test_so_are_those_of_a_process_that_was_never_heard_of(new_license, process_hold, due, reap, sql):
     hold = process_hold(new_license())
     sql("DELETE FROM obol.processes")
 
     assert due() == {hold.hold_id}
+    assert reap() == 1
 
 
 def test_a_heartbeat_in_time_keeps_them(db, new_license, process_id, process_hold, due):
@@ -110,13 +111,14 @@ def test_a_process_does_not_take_its_own_lapsed_lease_for_its_death(db, new_lice
     assert due(process_id, [hold.hold_id], orphans_before=in_a_minute()) == set()
 
 
-def test_what_was_opened_after_the_time_of_the_read_is_not_due(new_license, process_hold, due, sql):
+def test_what_was_opened_after_the_time_of_the_read_is_not_due(db, new_license, process_id, process_hold, due, sql):
     """Its process may have begun after that time too, and then its lease has not been seen."""
     process_hold(new_license())
     sql("UPDATE obol.holds SET opened_at = clock_timestamp() + interval '1 minute'; DELETE FROM obol.processes")
 
     assert due() == set()
     assert due(uuid4(), [], orphans_before=in_a_minute()) == set()
+    processes.heartbeat(db, process_id, 30)
 
 
 # Orphans

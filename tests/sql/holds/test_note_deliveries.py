@@ -24,39 +24,51 @@ def test_settled_keyless_and_not_noted_is_listed(new_license, process_hold, sett
     assert row.settled_at is not None
 
 
-def test_noted_it_is_listed_no_more(db, new_license, process_hold, settle, undelivered):
+def test_noted_it_is_listed_no_more(db, new_license, process_id, process_hold, settle, undelivered):
     license, other = new_license(), new_license()
     one, two, missing = (process_hold(license) for _ in range(3))
     of_other = process_hold(other)
     for of, hold in ((license, one), (license, two), (license, missing), (other, of_other)):
         settle(of, hold, 1)
 
-    holds.note_deliveries(db, license.id, [one.hold_id, two.hold_id])
+    holds.note_deliveries(db, license.id, [one.hold_id, two.hold_id], process_id=process_id)
 
     assert {row.hold_id for row in undelivered()} == {missing.hold_id, of_other.hold_id}
 
 
-def test_the_same_again_keeps_the_first_time(db, new_license, process_hold, settle, sql):
+def test_the_same_again_keeps_the_first_time(db, new_license, process_id, process_hold, settle, sql):
     license = new_license()
     hold = process_hold(license)
     settle(license, hold, 1)
-    holds.note_deliveries(db, license.id, [hold.hold_id])
+    holds.note_deliveries(db, license.id, [hold.hold_id], process_id=process_id)
     first = sql("SELECT delivered_at FROM obol.holds")
 
-    holds.note_deliveries(db, license.id, [hold.hold_id] * 2)
+    holds.note_deliveries(db, license.id, [hold.hold_id] * 2, process_id=process_id)
 
     assert sql("SELECT delivered_at FROM obol.holds") == first
     assert first != [(None,)]
 
 
-def test_only_license_and_hold_together_count(db, new_license, process_hold, settle, undelivered):
+def test_nobody_but_the_process_that_opened_a_hold_takes_it_off_the_list(
+    db, new_license, process_hold, settle, undelivered
+):
+    license = new_license()
+    hold = process_hold(license)
+    settle(license, hold, 1)
+
+    holds.note_deliveries(db, license.id, [hold.hold_id], process_id=uuid4())
+
+    assert [row.hold_id for row in undelivered()] == [hold.hold_id]
+
+
+def test_only_license_and_hold_together_count(db, new_license, process_id, process_hold, settle, undelivered):
     license, other = new_license(), new_license()
     hold = process_hold(license)
     settle(license, hold, 1)
 
-    holds.note_deliveries(db, other.id, [hold.hold_id])
-    holds.note_deliveries(db, license.id, [uuid4()])
-    holds.note_deliveries(db, license.id, [])
+    holds.note_deliveries(db, other.id, [hold.hold_id], process_id=process_id)
+    holds.note_deliveries(db, license.id, [uuid4()], process_id=process_id)
+    holds.note_deliveries(db, license.id, [], process_id=process_id)
 
     assert [row.hold_id for row in undelivered()] == [hold.hold_id]
 
@@ -74,7 +86,7 @@ def test_what_was_not_paid_for_cannot_be_noted(
     assert state_of(hold) == end
     before = contents()
 
-    holds.note_deliveries(db, license.id, [hold.hold_id])
+    holds.note_deliveries(db, license.id, [hold.hold_id], process_id=process_id)
 
     assert contents() == before
 

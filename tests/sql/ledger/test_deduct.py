@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from service.keys import KeyDigest
-from service.repository import licenses
+from service.repository import ledger, licenses
 
 PAST = datetime.now(UTC) - timedelta(days=1)
 
@@ -110,6 +110,26 @@ def test_a_key_goes_before_the_license_s_state(owner, new_license, deduct):
     licenses.set_status(owner, license.id, "suspended")
 
     assert deduct(license, 100, key="k") == first
+
+
+@pytest.mark.parametrize("named_by", ["key", "id"])
+def test_what_was_refunded_is_gone_and_not_paid_for_again(owner, new_license, deduct, money, refused, named_by):
+    license = new_license(credits=100)
+    first = deduct(license, 40, key="k")
+    ledger.refund(owner, license.id, first.deduction_id, reference="sorry")
+
+    with refused("answer_gone") as problem:
+        deduct(license, 40, key="k", deduction_id=first.deduction_id if named_by == "id" else None)
+    assert "refunded" in str(problem.value)
+    assert money(license) == (100, 0)
+
+
+def test_what_was_refunded_still_guards_its_payload(owner, new_license, deduct, refused):
+    license = new_license(credits=100)
+    ledger.refund(owner, license.id, deduct(license, 40, key="k").deduction_id, reference="sorry")
+
+    with refused("idempotency_key_reused"):
+        deduct(license, 40, key="k", fingerprint=b"another")
 
 
 def test_a_refused_call_leaves_its_key_free(new_license, deduct, grant, refused):

@@ -69,11 +69,13 @@ def test_without_a_stored_answer_the_key_is_freed_for_a_new_try(new_license, pro
     assert settle(license, again, 10).balance == 90
 
 
-def test_not_for_an_answer_that_was_delivered(db, new_license, process_hold, settle, refund_withheld, contents):
+def test_not_for_an_answer_that_was_delivered(
+    db, process_id, new_license, process_hold, settle, refund_withheld, contents
+):
     license = new_license(credits=100)
     hold = process_hold(license)
     settle(license, hold, 40)
-    holds.note_deliveries(db, license.id, [hold.hold_id])
+    holds.note_deliveries(db, license.id, [hold.hold_id], process_id=process_id)
     before = contents()
 
     assert refund_withheld(license, hold.hold_id) is None

@@ -9,20 +9,26 @@ import pytest
 from service.repository import ledger
 
 
-def test_a_ledger_in_order_has_no_findings(db, one_of_each):
-    assert ledger.verify(db) == []
+def test_a_ledger_in_order_has_no_findings(owner, one_of_each):
+    assert ledger.verify(owner) == []
 
 
-def test_an_empty_ledger_has_no_findings(db):
-    assert ledger.verify(db) == []
+def test_an_empty_ledger_has_no_findings(owner):
+    assert ledger.verify(owner) == []
+
+
+def test_it_is_not_for_the_service_s_login(db, refused):
+    """It reads every row there is."""
+    with refused("database_error"):
+        ledger.verify(db)
 
 
 @pytest.mark.tampers
-def test_each_of_two_licenses_is_named(db, new_license, sql):
+def test_each_of_two_licenses_is_named(owner, new_license, sql):
     two = {new_license().id, new_license().id}
     sql("UPDATE obol.licenses SET balance = balance + 1")
 
-    assert {finding.license_id for finding in ledger.verify(db)} == two
+    assert {finding.license_id for finding in ledger.verify(owner)} == two
 
 
 def test_every_function_that_verifies_is_asked(sql):

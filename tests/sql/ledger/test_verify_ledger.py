@@ -2,6 +2,7 @@
 
 import pytest
 from tampering import (
+    ANSWER,
     BALANCE_IS_SUM,
     CHAIN,
     CHARGE_NAMES_HOLD,
@@ -14,6 +15,7 @@ from tampering import (
     LICENSE,
     PRICE_TIMES_USAGE,
     REFUND,
+    SHORT,
 )
 
 TAMPERED = {
@@ -45,7 +47,7 @@ TAMPERED = {
     ),
     "a charge of no hold": (
         f"DELETE FROM obol.holds {HOLD} %(charged)s",
-        {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s", KEY_NAMES: "names %(charged)s"},
+        {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s", KEY_NAMES: "names %(charged)s", ANSWER: "names %(charged)s"},
     ),
     "a charge at another price than the hold's": (
         f"""UPDATE obol.holds SET price = '{{"output": 1}}' {HOLD} %(charged)s""",
@@ -78,7 +80,11 @@ TAMPERED = {
     ),
     "a shortfall that is none": (
         f"UPDATE obol.ledger_entries SET shortfall = 1 {ENTRY} 4",
-        {PRICE_TIMES_USAGE: "entry 4: charged 50, short by 1, price times usage is 50"},
+        {PRICE_TIMES_USAGE: "entry 4: charged 50, short by 1, price times usage is 50", SHORT: "entry 4"},
+    ),
+    "a shortfall though not all of the hold was taken": (
+        f"""UPDATE obol.ledger_entries SET shortfall = 5, usage = '{{"output": 55}}' {ENTRY} 4""",
+        {SHORT: "entry 4: charged 50, short by 5, hold %(charged)s was of 60"},
     ),
     "a usage that is no number": (
         f"""UPDATE obol.ledger_entries SET usage = '{{"output": "x"}}' {ENTRY} 4""",
@@ -90,7 +96,7 @@ TAMPERED = {
     ),
     "a client that is short of something": (
         f"UPDATE obol.ledger_entries SET shortfall = 1 {ENTRY} 7",
-        {CLIENT_CHARGE: "entry 7: charged 25, short by 1, hold %(client_charged)s was of 40"},
+        {CLIENT_CHARGE: "entry 7: charged 25, short by 1, hold %(client_charged)s was of 40", SHORT: "entry 7"},
     ),
     "a refund of more than was taken": (
         f"UPDATE obol.ledger_entries SET amount = 101, balance_after = 958 {ENTRY} 5;"
