@@ -8,7 +8,7 @@ lock=$1
 npm=
 [ "$lock" != requirements-dev.lock ] || npm=tests/clients
 
-wanted=$(cat "$lock" setup.cfg pyproject.toml ${npm:+"$npm/package-lock.json"} | cksum)
+wanted=$(cat "$lock" setup.cfg setup.py pyproject.toml ${npm:+"$npm/package-lock.json"} | cksum)
 stamp=.venv/installed-${lock%.lock}
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/obol ] &&
     { [ -z "$npm" ] || [ -d "$npm/node_modules" ]; }; then

