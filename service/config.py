@@ -131,10 +131,13 @@ def _flag(value: str) -> bool:
 
 def _url(value: str) -> str | None:
     try:
-        sqlalchemy_url(value)
+        host = sqlalchemy_url(value).host
     except Exception as error:
         # SQLAlchemy's message would repeat the URL, and with it the password.
         raise ValueError("it must be a URL such as postgresql://user:password@host:5432/database") from error
+    if "@" in (host or ""):
+        # Errors would name the rest of the password as the host that they did not find.
+        raise ValueError("an @ in its password must be written as %40")
     return value
 
 

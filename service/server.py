@@ -22,6 +22,7 @@ from gunicorn.glogging import Logger
 
 from . import dev, strict_json
 from .config import Config, ConfigError, load
+from .db import why_unreachable
 from .dev.embedded import EmbeddedError
 from .logs import log
 from .problems import Problem
@@ -59,6 +60,9 @@ def on_starting(server: Any) -> None:
         _give_up(error)
     # A master that cannot listen, say, ends without on_exit; where both run, the second does nothing.
     atexit.register(on_exit, server)
+    # Said once, and not by each worker that finds it out.
+    if (why := why_unreachable(load(os.environ).require_database_url())) is not None:
+        _give_up(ConfigError(f"the database of DATABASE_URL cannot be used: {why}"))
 
 
 def post_fork(server: Any, worker: Any) -> None:

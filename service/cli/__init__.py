@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from ..config import ConfigError
+from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
@@ -41,5 +42,7 @@ def main() -> NoReturn:
     except (ConfigError, EmbeddedError, MigrationError) as error:
         fail(str(error), WRONG_USAGE)
     except Problem as problem:
-        unreachable = problem.code in ("database_error", "over_capacity")
-        fail(problem.detail, NO_DATABASE if unreachable else REFUSED, problem.code)
+        if problem.code not in ("database_error", "over_capacity"):
+            fail(problem.detail, REFUSED, problem.code)
+        said = reason(problem)
+        fail(f"{problem.detail} ({said})" if said else problem.detail, NO_DATABASE, problem.code)

@@ -236,7 +236,9 @@ def test_a_database_that_is_down_ends_each_command_with_3(obol, command):
     refused = obol("prices", *command, DATABASE_URL=NOWHERE, OBOL_MIGRATE_URL=NOWHERE)
 
     assert (refused.code, refused.out) == (3, "")
-    assert refused.err == "obol: The database could not be reached. Ask again.\n"
+    assert refused.err.startswith("obol: The database could not be reached. Ask again. (connection to server at ")
+    assert "Connection refused" in refused.err
+    assert "secret-password" not in refused.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
