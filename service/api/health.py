@@ -5,8 +5,7 @@ from typing import Any
 from flask import Response
 from marshmallow import Schema, fields, validate
 
-from .. import strict_json
-from .. import migrations
+from .. import migrations, strict_json
 from ..http.auth import no_auth
 from ..http.blueprint import Blueprint
 from ..http.services import services

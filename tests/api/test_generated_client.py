@@ -36,7 +36,7 @@ def made(client, tmp_path, monkeypatch):
     return SimpleNamespace(
         root=importlib.import_module(name),
         models=importlib.import_module(f"{name}.models"),
-        api=lambda id: importlib.import_module(f"{name}.api.{modules[id].parent.name}.{id}"),
+        api=lambda call: importlib.import_module(f"{name}.api.{modules[call].parent.name}.{call}"),
     )
 
 
