@@ -8,7 +8,7 @@ import click
 
 from .. import operator
 from ..repository import holds, ledger
-from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, moment, owner, say
+from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, Whole, as_json, harmless, moment, owner, say, table
 
 
 @click.command()
@@ -21,7 +21,7 @@ def verify(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"clean": not findings, "findings": findings}))
     for finding in findings if not as_json else ():
-        click.echo(f"{finding['license_id']}: NOT {finding['rule']}: {finding['detail']}")
+        click.echo(harmless(f"{finding['license_id']}: NOT {finding['rule']}: {finding['detail']}"))
     if findings:
         sys.exit(REFUSED)
     if not as_json:
@@ -30,7 +30,7 @@ def verify(as_json: bool) -> None:
 
 @click.command()
 @click.argument("license_id", type=Id())
-@click.argument("amount", type=click.IntRange(1, 2**63 - 1))
+@click.argument("amount", type=Whole(1, 2**63 - 1))
 @click.option("--reference", type=REFERENCE, help="What for; stands in the statement.")
 @click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
@@ -46,12 +46,13 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
 
 @click.command(name="holds")
 @click.option("--undelivered", is_flag=True, required=True, expose_value=False, help="The only list there is yet.")
+@click.option("--license", "license_id", type=Id(), help="Only those of this license.")
 @as_json
-def list_holds(as_json: bool) -> None:
+def list_holds(license_id: UUID | None, as_json: bool) -> None:
     """Charges whose answers may not have reached their clients: settled, never noted as
     delivered, and not stored for a retry."""
     with owner() as database:
-        rows = holds.undelivered(database)
+        rows = [row for row in holds.undelivered(database) if license_id in (None, row.license_id)]
     documents = [
         {
             "license_id": str(row.license_id),
@@ -62,11 +63,11 @@ def list_holds(as_json: bool) -> None:
         }
         for row in rows
     ]
-    lines = [
-        f"{item['settled_at']}  {item['charge']} credits  obol refund {item['license_id']} {item['hold_id']}"
-        for item in documents
+    cells = [
+        (row.charge, moment(row.settled_at), row.model, f"obol refund {row.license_id} {row.hold_id}") for row in rows
     ]
-    say(documents, "\n".join(lines) or "None: every charged answer was delivered.", as_json)
+    text = table(("CREDITS", "SETTLED AT", "MODEL", "TO GIVE THEM BACK"), cells)
+    say(documents, text if rows else "None: every charged answer was delivered.", as_json)
 
 
 @click.command()

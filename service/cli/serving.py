@@ -14,7 +14,7 @@ from .. import migrations, operator
 from ..config import Config, load
 from ..dev import sandbox
 from ..repository import licenses
-from .common import WRONG_USAGE, database, environment, fail
+from .common import WRONG_USAGE, Whole, database, environment, fail
 
 DEMO_CREDITS = 100_000
 
@@ -118,8 +118,8 @@ def migrate(revision: str) -> None:
 
 
 @click.command(name="sandbox")
-@click.option("--port", default=8001, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--delay-ms", default=0, show_default=True, type=click.IntRange(0), help="How long answers take.")
+@click.option("--port", default=8001, show_default=True, type=Whole(1, 65535))
+@click.option("--delay-ms", default=0, show_default=True, type=Whole(0, 3_600_000), help="How long answers take.")
 def serve_sandbox(port: int, delay_ms: int) -> None:
     """Serve a local stand-in for the model's API, for trying out and for tests."""
     try:

@@ -31,7 +31,7 @@ class ProblemSchema(Schema):
     required = fields.Integer()
 
 
-class _Api(Api):  # type: ignore[misc]
+class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
 
     def _register_responses(self) -> None:

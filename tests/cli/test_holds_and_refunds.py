@@ -40,7 +40,11 @@ def test_undelivered_charges_are_listed_with_the_command_that_refunds_them(obol,
     assert datetime.fromisoformat(settled_at) <= datetime.now(UTC)
     assert listed == {"license_id": str(license.id), "hold_id": str(hold_id), "charge": 30, "model": "a-model"}
     refund = f"obol refund {license.id} {hold_id}"
-    assert obol("holds", "--undelivered").out == f"{settled_at}  30 credits  {refund}\n"
+    heading, row = obol("holds", "--undelivered").out.splitlines()
+    assert heading.split("  ")[0] == "CREDITS"
+    assert row.split(maxsplit=3) == ["30", settled_at, "a-model", refund]
+    assert obol("holds", "--undelivered", "--license", license.id, "--json").json != []
+    assert obol("holds", "--undelivered", "--license", uuid4(), "--json").json == []
 
     assert "the balance is 100" in obol(*refund.split()[1:]).out
 
