@@ -25,9 +25,12 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 # Everything comes from the environment that the tests run in, and nothing from the net.
 OFFLINE = ("--no-deps", "--no-index")
 
+# An archive, a wheel and an environment are made before the first test.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("installed")]
+
 
 def ran(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
