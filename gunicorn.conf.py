@@ -35,6 +35,9 @@ graceful_timeout = 600
 # No unix socket in the home folder of whoever runs this.
 control_socket_disable = True
 
+# By default a client on this machine, and whatever a proxy on it passes on, may choose the path in these headers.
+forwarder_headers = ""
+
 # What gunicorn itself refuses (a malformed header, say) never reaches the application.
 logger_class = MaskingLogger
 gunicorn.util.write_error = write_problem

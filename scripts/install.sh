@@ -8,7 +8,7 @@ lock=$1
 npm=
 [ "$lock" != requirements-dev.lock ] || npm=tests/clients
 
-wanted=$(cat "$lock" setup.cfg pyproject.toml ${npm:+"$npm/package-lock.json"} | cksum)
+wanted=$(cat "$lock" setup.cfg setup.py pyproject.toml ${npm:+"$npm/package-lock.json"} | cksum)
 stamp=.venv/installed-${lock%.lock}
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x .venv/bin/obol ] &&
     { [ -z "$npm" ] || [ -d "$npm/node_modules" ]; }; then
@@ -43,7 +43,20 @@ if ! { [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/pytho
     "$python" -m venv .venv
 fi
 
-echo "Installing $lock into .venv"
+# On a terminal dots say that it goes on. They end with this script, however that ends: a shell starts what is
+# in the background deaf to Ctrl-C.
+dots() {
+    while sleep 1 && kill -0 $$ 2>/dev/null; do printf .; done
+}
+
+echo "Installing $lock into .venv (the first time this takes a minute)"
+if [ -t 1 ]; then
+    dots &
+    dots=$!
+    trap 'kill "$dots" 2>/dev/null; echo' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+fi
 # --no-deps: the lock is complete. Left to resolve, pip takes an extra (coverage[toml]) for a package of
 # its own without a pin, and fails on the day that a newer release comes out.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$lock"

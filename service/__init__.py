@@ -32,6 +32,7 @@ def create_app(config: Config) -> Flask:
     from .lease import CONNECTIONS, Lease
     from .logs import log
 
+    config.check_served()
     database = Database(config.require_database_url(), config.pool_size, POOL_WAIT_S)
     lease = Lease(Database(config.require_database_url(), CONNECTIONS, POOL_WAIT_S), config.lease_s)
     api_key, base_url = config.anthropic_api_key, config.anthropic_base_url

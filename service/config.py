@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class Config:
     replay_keys: tuple[bytes, ...]
     data_dir: Path
     dev: bool
+    database_is_here: bool
 
     def require_database_url(self) -> str:
         return _require("DATABASE_URL", self.database_url, "the PostgreSQL to use, postgresql://user:password@host/db")
@@ -67,6 +69,21 @@ class Config:
 
     def require_anthropic_api_key(self) -> str:
         return _require("ANTHROPIC_API_KEY", self.anthropic_api_key, "the key for the model's API")
+
+    def check_served(self) -> None:
+        """That this can be served: nobody's real credits for a sandbox's answers.
+
+        Raises:
+            ConfigError: naming what is missing, or OBOL_DEV where it was left on.
+        """
+        if not self.dev:
+            self.require_database_url()
+            self.require_anthropic_api_key()
+        elif self.anthropic_api_key is None and not self.database_is_here:
+            raise ConfigError(
+                "OBOL_DEV=1, without ANTHROPIC_API_KEY, would sell the sandbox's answers for the credits of a "
+                "DATABASE_URL that is not on this machine. Set ANTHROPIC_API_KEY, or unset OBOL_DEV."
+            )
 
 
 def load(environ: Mapping[str, str]) -> Config:
@@ -105,6 +122,7 @@ def load(environ: Mapping[str, str]) -> Config:
         replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
         dev=read("OBOL_DEV", _flag, False),
+        database_is_here=database_url is None or _is_here(database_url, environ),
     )
 
 
@@ -134,11 +152,32 @@ def _flag(value: str) -> bool:
 
 def _url(value: str) -> str | None:
     try:
-        sqlalchemy_url(value)
+        host = sqlalchemy_url(value).host
     except Exception as error:
         # SQLAlchemy's message would repeat the URL, and with it the password.
         raise ValueError("it must be a URL such as postgresql://user:password@host:5432/database") from error
+    if "@" in (host or ""):
+        # Errors would name the rest of the password as the host that they did not find.
+        raise ValueError("an @ in its password must be written as %40")
     return value
+
+
+def _is_here(url: str, environ: Mapping[str, str]) -> bool:
+    """Whether all that a database's URL, or what libpq takes in its place, names is on this machine."""
+    parsed = sqlalchemy_url(url)
+    named = [parsed.host or environ.get("PGHOST"), environ.get("PGHOSTADDR")]
+    for parameter in ("host", "hostaddr", "service"):
+        value = parsed.query.get(parameter, ())
+        named += [value] if isinstance(value, str) else value
+    hosts = [host for several in named if several for host in several.split(",")]
+    return all(host.startswith(("/", "@")) or host == "localhost" or _is_loopback(host) for host in hosts)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _base_url(value: str) -> str | None:

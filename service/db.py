@@ -14,6 +14,7 @@ from sqlalchemy import Connection, TextClause, create_engine
 from sqlalchemy.engine import URL, Row, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import NullPool
 
 from .problems import BY_SQLSTATE, Problem
 
@@ -87,8 +88,10 @@ class Database:
             try:
                 connection = self._connect()
             except Problem as problem:
+                if unknown is None:
+                    raise
                 # What was asked before may have been done, and that is what counts.
-                raise unknown or problem from problem
+                raise unknown from problem
             with connection:
                 try:
                     return list(connection.execute(statement, parameters))
@@ -123,6 +126,28 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def why_unreachable(url: str) -> str | None:
+    """Why nobody can log in there, in libpq's words, which never have the password; None when one can."""
+    engine = create_engine(
+        sqlalchemy_url(url), poolclass=NullPool, hide_parameters=True, connect_args={"connect_timeout": 5}
+    )
+    try:
+        engine.connect().close()
+    except DBAPIError as error:
+        return _libpq_says(error)
+    return None
+
+
+def reason(problem: Problem) -> str | None:
+    """What libpq said when a Problem of the database came of it, for an operator and for no client."""
+    return _libpq_says(problem.__cause__) if isinstance(problem.__cause__, DBAPIError) else None
+
+
+def _libpq_says(error: DBAPIError) -> str:
+    # Its first line; further ones ask whether a server runs there, or have values of rows.
+    return str(error.orig).partition("\n")[0]
 
 
 def _problem(error: DBAPIError) -> Problem:

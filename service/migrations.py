@@ -12,7 +12,9 @@ from alembic import command, op
 
 from .problems import Problem
 
-ROOT = Path(__file__).resolve().parent.parent
+# Where alembic.ini, alembic/, wsgi.py and gunicorn.conf.py are: the wheel has them in the package (setup.py).
+_PACKAGE = Path(__file__).resolve().parent
+ROOT = _PACKAGE / "_root" if (_PACKAGE / "_root").is_dir() else _PACKAGE.parent
 VERSIONS = ROOT / "alembic" / "versions"
 
 

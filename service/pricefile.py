@@ -49,6 +49,8 @@ def read(text: str) -> list[NewPrice]:
         document = tomllib.loads(text, parse_float=Decimal)
     except ValueError as error:
         raise PriceFileError(f"It is not TOML: {error}.") from error
+    except RecursionError as error:
+        raise PriceFileError("It is nested too deeply.") from error
     _only("the file", document, _TOP)
     factor = _factor(document)
     effective_from = _moment(document)

@@ -22,6 +22,7 @@ from gunicorn.glogging import Logger
 
 from . import dev, strict_json
 from .config import Config, ConfigError, load
+from .db import why_unreachable
 from .dev.embedded import EmbeddedError
 from .logs import log
 from .problems import Problem
@@ -43,9 +44,7 @@ def load_settings() -> Config:
     """The configuration. Missing variables end the master here, by name, and not each worker in turn."""
     try:
         settings = load(os.environ)
-        if not settings.dev:
-            settings.require_database_url()
-            settings.require_anthropic_api_key()
+        settings.check_served()
     except ConfigError as error:
         _give_up(error)
     return settings
@@ -59,6 +58,9 @@ def on_starting(server: Any) -> None:
         _give_up(error)
     # A master that cannot listen, say, ends without on_exit; where both run, the second does nothing.
     atexit.register(on_exit, server)
+    # Said once, and not by each worker that finds it out.
+    if (why := why_unreachable(load(os.environ).require_database_url())) is not None:
+        _give_up(ConfigError(f"the database of DATABASE_URL cannot be used: {why}"))
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -106,7 +108,8 @@ def write_problem(connection: socket.socket, status: int, reason: str, _message:
     """Say what gunicorn itself refuses as the application would say it.
 
     In place of `gunicorn.util.write_error`, which answers in HTML and repeats the request."""
-    if status >= 500:
+    # 501 is about a Transfer-Encoding that nobody knows.
+    if status >= 500 and status != 501:
         problem = Problem("internal_error", "Something went wrong before the request was read.")
     else:
         problem = Problem("malformed_request", f"The request is no HTTP that can be read here ({reason}).")
@@ -114,7 +117,7 @@ def write_problem(connection: socket.socket, status: int, reason: str, _message:
     body = strict_json.encode(problem.document(request_id)) + b"\n"
     head = (
         f"HTTP/1.1 {problem.type.status} {problem.type.title}\r\nConnection: close\r\n"
-        f"request-id: {request_id}\r\n"
+        f"request-id: {request_id}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     # The connection is closed next; a client that does not read must not keep the thread.

@@ -56,7 +56,7 @@ def deliver_stream(
 
     response = _deliver(key, stream, chunks(), content_type=f"{_EVENT_STREAM}; charset=utf-8", source=stream)
     # A proxy that collects an answer before it passes it on would make a stream of it no more.
-    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    response.headers["X-Accel-Buffering"] = "no"
     return response
 
 

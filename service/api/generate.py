@@ -39,7 +39,7 @@ class GenerateAnswer(Schema):
     id = fields.UUID()
     model = fields.String()
     text = fields.String()
-    stop_reason = fields.String()
+    stop_reason = fields.String(allow_none=True)
     usage = fields.Dict(metadata={"description": "as the upstream reports it: input_tokens, output_tokens, …"})
     credits = fields.Nested(CreditsAnswer)
 

@@ -2,14 +2,30 @@
 
 from typing import Any
 
-from flask import jsonify
+from flask import Response
+from marshmallow import Schema, fields, validate
 
-from .. import migrations
+from .. import migrations, strict_json
 from ..http.auth import no_auth
 from ..http.blueprint import Blueprint
 from ..http.services import services
 from ..problems import Problem
 from ..repository import processes
+
+
+class ProcessAnswer(Schema):
+    status = fields.String(validate=validate.Equal("ok"))
+
+
+class ReadyAnswer(Schema):
+    status = fields.String(validate=validate.Equal("ready"))
+    revision = fields.String(metadata={"description": "of the database: its newest migration"})
+
+
+class NotReadyAnswer(Schema):
+    status = fields.String(validate=validate.Equal("not ready"))
+    reason = fields.String()
+
 
 blueprint = Blueprint("health", no_auth)
 
@@ -17,12 +33,15 @@ _HEAD = migrations.head()
 
 
 @blueprint.get("/healthz")
+@blueprint.response(200, ProcessAnswer)
 def healthz() -> Any:
     """The process answers."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
+@blueprint.response(200, ReadyAnswer)
+@blueprint.alt_response(503, schema=NotReadyAnswer)
 def readyz() -> Any:
     """The database answers and is at the newest migration."""
     try:
@@ -35,4 +54,5 @@ def readyz() -> Any:
 
 
 def _not_ready(reason: str) -> Any:
-    return jsonify(status="not ready", reason=reason), 503
+    document = {"status": "not ready", "reason": reason}
+    return Response(strict_json.encode(document) + b"\n", status=503, content_type="application/json")

@@ -17,7 +17,7 @@ class LicenseAnswer(Schema):
     license_id = fields.UUID()
     name = fields.String()
     status = fields.String(validate=validate.OneOf(["active", "suspended", "expired"]))
-    expires_at = Moment()
+    expires_at = Moment(allow_none=True, metadata={"description": "null: never"})
     balance = fields.Integer()
     held = fields.Integer()
     available = fields.Integer()
@@ -42,15 +42,15 @@ class EntryAnswer(Schema):
     amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
     balance_after = fields.Integer()
     id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, deduction or hold"})
-    reference = fields.String()
-    model = fields.String()
-    usage = fields.Dict()
+    reference = fields.String(allow_none=True)
+    model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
+    usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
     created_at = Moment()
 
 
 class EntriesAnswer(Schema):
     entries = fields.List(fields.Nested(EntryAnswer))
-    next_cursor = fields.Integer(metadata={"description": "null on the last page"})
+    next_cursor = fields.Integer(allow_none=True, metadata={"description": "null on the last page"})
 
 
 blueprint = Blueprint("license", license_auth)

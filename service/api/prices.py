@@ -12,7 +12,7 @@ from ..repository import licenses, prices
 
 
 def _figure() -> fields.Integer:
-    return fields.Integer(dump_default=None, metadata={"description": "null: not sold from then on"})
+    return fields.Integer(allow_none=True, dump_default=None, metadata={"description": "null: not sold from then on"})
 
 
 class PriceTierAnswer(Schema):

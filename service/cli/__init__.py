@@ -10,14 +10,15 @@ from typing import NoReturn
 import click
 
 from ..config import ConfigError
+from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
 from . import ledger, licenses, prices, serving
-from .common import NO_DATABASE, REFUSED, WRONG_USAGE, fail
+from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="obol")
 def cli() -> None:
     """Obol sells AI answers for prepaid credits, each paid for exactly once."""
@@ -30,16 +31,35 @@ for command in (*serving.COMMANDS, *licenses.COMMANDS, *ledger.COMMANDS, *prices
 def main() -> NoReturn:
     """The console script: errors become one line and an exit code."""
     try:
+        # A pipe that nobody reads any more is seen to by click: 1, and not a word.
         sys.exit(cli(standalone_mode=False))
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(130)
     except click.ClickException as error:
-        if "--json" not in sys.argv:
-            error.show()
-            sys.exit(error.exit_code)
-        fail(error.format_message(), error.exit_code)
+        said = error.format_message()
+        if isinstance(error, click.exceptions.NoSuchCommand):
+            said += "".join(f" There is `{path}`." for path in _elsewhere(error.command_name))
+        if "--json" in sys.argv:
+            fail(said, error.exit_code)
+        with as_far_as_possible(sys.stderr):
+            click.UsageError(harmless(said), getattr(error, "ctx", None)).show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        write_no_more(sys.stdout)
+        fail(f"{error.filename or 'the output'}: {error.strerror}", REFUSED)
     except (ConfigError, EmbeddedError, MigrationError) as error:
         fail(str(error), WRONG_USAGE)
     except Problem as problem:
-        unreachable = problem.code in ("database_error", "over_capacity")
-        fail(problem.detail, NO_DATABASE if unreachable else REFUSED, problem.code)
+        if problem.code not in ("database_error", "over_capacity"):
+            fail(problem.detail, REFUSED, problem.code)
+        why = reason(problem)
+        fail(f"{problem.detail} ({why})" if why else problem.detail, NO_DATABASE, problem.code)
+
+
+def _elsewhere(name: str) -> list[str]:
+    """The commands of this name, wherever they are."""
+    found = [f"obol {name}"] if name in cli.commands else []
+    for group in cli.commands.values():
+        if isinstance(group, click.Group) and name in group.commands:
+            found.append(f"obol {group.name} {name}")
+    return found

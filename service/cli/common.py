@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TextIO
 from uuid import UUID
 
 import click
@@ -22,11 +23,50 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 def fail(message: str, exit_code: int, code: str | None = None) -> NoReturn:
     """One line on stderr, or with --json one object on stdout, and the end."""
-    if "--json" in sys.argv:
-        click.echo(json.dumps({"error": message, "code": code}))
-    else:
-        click.echo(f"obol: {message}", err=True)
+    is_json = "--json" in sys.argv
+    with as_far_as_possible(sys.stdout if is_json else sys.stderr):
+        if is_json:
+            click.echo(json.dumps({"error": message, "code": code}))
+        else:
+            click.echo(f"obol: {harmless(message)}", err=True)
     sys.exit(exit_code)
+
+
+@contextmanager
+def as_far_as_possible(stream: TextIO) -> Iterator[None]:
+    """Where nothing can be written any more, the exit code still says what happened."""
+    try:
+        yield
+    except OSError:
+        write_no_more(stream)
+
+
+def write_no_more(stream: TextIO) -> None:
+    """Python would try again to write what is left, as the last thing that it does, and then say 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def harmless(text: str) -> str:
+    """Text with a backslash form for what would steer a terminal: names and references are their writers' to choose."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text
+    )
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under headings, in columns; numbers to the right. None is a dash."""
+    cells = [list(headings)]
+    numbers = [True] * len(headings)
+    for row in rows:
+        cells.append(["-" if value is None else harmless(str(value)).replace("\n", "\\n") for value in row])
+        numbers = [are and isinstance(value, int | None) for are, value in zip(numbers, row, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        columns = zip(row, widths, numbers, strict=True)
+        return "  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in columns).rstrip()
+
+    return "\n".join(map(line, cells))
 
 
 @contextmanager
@@ -56,7 +96,7 @@ def owner() -> Iterator[Database]:
 
 def say(data: Any, text: str, as_json: bool) -> None:
     """Print a result for a script or for a person."""
-    click.echo(json.dumps(data) if as_json else text)
+    click.echo(json.dumps(data) if as_json else harmless(text))
 
 
 def moment(value: datetime | None) -> str | None:
@@ -102,6 +142,23 @@ class Id(click.ParamType[UUID]):
             )
 
 
+class Whole(click.ParamType[int]):
+    """A whole number, written in digits."""
+
+    name = "NUMBER"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least = least
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        # A default is a number already.
+        digits = str(value)
+        if not re.fullmatch("-?[0-9]{1,19}", digits) or not self._least <= int(digits) <= self._most:
+            self.fail(f"it must be a whole number from {self._least} to {self._most}, written in digits.", param, ctx)
+        return int(digits)
+
+
 class Words(click.ParamType[str]):
     """Text that PostgreSQL can store; at least `least` characters and at most `most`."""
 
@@ -118,7 +175,7 @@ class Words(click.ParamType[str]):
         return str(value)
 
 
-CREDITS = click.IntRange(0, 2**63 - 1)
+CREDITS = Whole(0, 2**63 - 1)
 IDEMPOTENCY_KEY = Words(1, 255)
 NAME = Words(0, 200)
 REFERENCE = Words(0, 500)

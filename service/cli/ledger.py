@@ -11,7 +11,20 @@ from .. import operator
 from ..db import Database
 from ..repository import holds, ledger
 from ..repository.holds import StoredHold, UndeliveredHold
-from .common import IDEMPOTENCY_KEY, REFERENCE, REFUSED, Id, as_json, environment, moment, owner, say
+from .common import (
+    IDEMPOTENCY_KEY,
+    REFERENCE,
+    REFUSED,
+    Id,
+    Whole,
+    as_json,
+    environment,
+    harmless,
+    moment,
+    owner,
+    say,
+    table,
+)
 from .common import database as open_database
 
 
@@ -25,7 +38,7 @@ def verify(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"clean": not findings, "findings": findings}))
     for finding in findings if not as_json else ():
-        click.echo(f"{finding['license_id']}: NOT {finding['rule']}: {finding['detail']}")
+        click.echo(harmless(f"{finding['license_id']}: NOT {finding['rule']}: {finding['detail']}"))
     if findings:
         sys.exit(REFUSED)
     if not as_json:
@@ -34,7 +47,7 @@ def verify(as_json: bool) -> None:
 
 @click.command()
 @click.argument("license_id", type=Id())
-@click.argument("amount", type=click.IntRange(1, 2**63 - 1))
+@click.argument("amount", type=Whole(1, 2**63 - 1))
 @click.option("--reference", type=REFERENCE, help="What for; stands in the statement.")
 @click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
@@ -51,8 +64,8 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
 # What the list says of an answer, and where that is worth a word.
 _ANSWERS = {
     "not_stored": "",
-    "lost": "  # stored under a replay key that is not in OBOL_REPLAY_KEYS",
-    "unknown": "  # stored: set OBOL_REPLAY_KEYS to know whether a retry still gets it",
+    "lost": "# stored under a replay key that is not in OBOL_REPLAY_KEYS",
+    "unknown": "# stored: set OBOL_REPLAY_KEYS to know whether a retry still gets it",
 }
 
 
@@ -70,16 +83,19 @@ _ANSWERS = {
     flag_value="unpaid",
     help="What clients got of answers that broke off, and that nobody was charged for.",
 )
+@click.option("--license", "license_id", type=Id(), help="Only those of this license.")
 @as_json
-def list_holds(which: str | None, as_json: bool) -> None:
+def list_holds(which: str | None, license_id: UUID | None, as_json: bool) -> None:
     """Holds that an operator should look at."""
     if which is None:
         raise click.UsageError("say which holds: --undelivered or --unpaid")
     with environment() as config, open_database(config) as database:
         if which == "unpaid":
-            _list_unpaid(holds.unpaid(database), as_json)
+            unpaid = [row for row in holds.unpaid(database) if license_id in (None, row.license_id)]
+            _list_unpaid(unpaid, as_json)
         else:
-            _list_undelivered(_undelivered(database, config.replay_keys), as_json)
+            undelivered = _undelivered(database, config.replay_keys)
+            _list_undelivered([row for row in undelivered if license_id in (None, row[0].license_id)], as_json)
 
 
 def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
@@ -88,13 +104,11 @@ def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
         | {"license_id": str(row.license_id), "hold_id": str(row.hold_id), "ended_at": moment(row.ended_at)}
         for row in rows
     ]
-    lines = [
-        f"{item['ended_at']}  {item['license_id']}  {item['events']} events, {item['bytes']} bytes, about "
-        f"{item['tokens']} tokens of {item['model']}: {item['reason']}"
-        for item in documents
+    headings = ("TOKENS, ABOUT", "EVENTS", "BYTES", "ENDED AT", "MODEL", "REASON", "LICENSE")
+    cells = [
+        (row.tokens, row.events, row.bytes, moment(row.ended_at), row.model, row.reason, row.license_id) for row in rows
     ]
-    total = f"{len(rows)} answers broke off after about {sum(row.tokens for row in rows)} tokens in all."
-    say(documents, "\n".join([*lines, total]) if rows else "None: no answer broke off.", as_json)
+    say(documents, table(headings, cells) if rows else "None: no answer broke off.", as_json)
 
 
 def _list_undelivered(rows: list[tuple[UndeliveredHold | StoredHold, str]], as_json: bool) -> None:
@@ -109,12 +123,17 @@ def _list_undelivered(rows: list[tuple[UndeliveredHold | StoredHold, str]], as_j
         }
         for row, answer in rows
     ]
-    lines = [
-        f"{item['settled_at']}  {item['charge']} credits  obol refund {item['license_id']} {item['hold_id']}"
-        f"{_ANSWERS[str(item['answer'])]}"
-        for item in documents
+    cells = [
+        (
+            row.charge,
+            moment(row.settled_at),
+            row.model,
+            f"obol refund {row.license_id} {row.hold_id}  {_ANSWERS[answer]}".rstrip(),
+        )
+        for row, answer in rows
     ]
-    say(documents, "\n".join(lines) or "None: every charged answer was delivered.", as_json)
+    text = table(("CREDITS", "SETTLED AT", "MODEL", "TO GIVE THEM BACK"), cells)
+    say(documents, text if rows else "None: every charged answer was delivered.", as_json)
 
 
 def _undelivered(database: Database, replay_keys: Sequence[bytes]) -> list[tuple[UndeliveredHold | StoredHold, str]]:

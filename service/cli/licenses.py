@@ -9,7 +9,10 @@ import click
 from .. import operator
 from ..repository import licenses
 from ..repository.licenses import License
-from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, ExpiryOrNever, Id, as_json, moment, owner, say
+from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, ExpiryOrNever, Id, Whole, as_json, moment, owner, say, table
+
+# How long older keys stay good: clients get the new one in a day, or are told of it.
+OVERLAP_S = 24 * 3600
 
 
 @click.group()
@@ -51,19 +54,29 @@ def _license_document(row: License) -> dict[str, Any]:
     }
 
 
-def _license_line(row: License) -> str:
-    expires = f", until {moment(row.expires_at)}" if row.expires_at else ""
-    return f"{row.license_id}  {row.status}{expires}, balance {row.balance}, held {row.held}  {row.name}"
+def _license_table(rows: list[License]) -> str:
+    return table(
+        ("LICENSE", "STATUS", "EXPIRES", "BALANCE", "HELD", "NAME"),
+        ((row.license_id, row.status, moment(row.expires_at), row.balance, row.held, row.name) for row in rows),
+    )
 
 
 @license.command(name="list")
+@click.option("--status", type=click.Choice(["active", "suspended", "expired"]), help="Only these.")
+@click.option("--query", default="", metavar="TEXT", help="Only those with this in the name, or an id that begins so.")
 @as_json
-def list_licenses(as_json: bool) -> None:
-    """All licenses, oldest first."""
+def list_licenses(status: str | None, query: str, as_json: bool) -> None:
+    """Licenses, oldest first."""
     with owner() as database:
-        rows = licenses.overview(database)
-    text = "\n".join(map(_license_line, rows)) or "No licenses yet: obol license create --credits 1000"
-    say([_license_document(row) for row in rows], text, as_json)
+        everything = licenses.overview(database)
+    sought = query.casefold()
+    rows = [
+        row
+        for row in everything
+        if status in (None, row.status) and (sought in row.name.casefold() or str(row.license_id).startswith(sought))
+    ]
+    none = "No license is like that." if everything else "No licenses yet: obol license create --credits 1000"
+    say([_license_document(row) for row in rows], _license_table(rows) if rows else none, as_json)
 
 
 @license.command()
@@ -73,14 +86,14 @@ def show(license_id: UUID, as_json: bool) -> None:
     """One license."""
     with owner() as database:
         row = licenses.show(database, license_id)
-    say(_license_document(row), _license_line(row), as_json)
+    say(_license_document(row), _license_table([row]), as_json)
 
 
 def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
     with owner() as database:
         licenses.set_status(database, license_id, status)
         row = licenses.show(database, license_id)
-    say(_license_document(row), _license_line(row), as_json)
+    say(_license_document(row), _license_table([row]), as_json)
 
 
 @license.command(name="set")
@@ -98,7 +111,7 @@ def set_license(
     with owner() as database:
         licenses.set_license(database, license_id, name=name, expires_at=expires, allow_past=allow_past)
         row = licenses.show(database, license_id)
-    say(_license_document(row), _license_line(row), as_json)
+    say(_license_document(row), _license_table([row]), as_json)
 
 
 @license.command()
@@ -121,14 +134,18 @@ def resume(license_id: UUID, as_json: bool) -> None:
 @click.argument("license_id", type=Id())
 @click.option(
     "--overlap-s",
-    default=0,
+    default=OVERLAP_S,
     show_default=True,
-    type=click.IntRange(0, 2**31 - 1),
-    help="How long older keys stay good.",
+    type=Whole(1, 2**31 - 1),
+    help="How many seconds older keys stay good.",
 )
+@click.option("--now", is_flag=True, help="Let them end now: whoever still uses one is refused.")
 @as_json
-def rotate(license_id: UUID, overlap_s: int, as_json: bool) -> None:
-    """Make a new key and let the older ones end."""
+def rotate(*, license_id: UUID, overlap_s: int, now: bool, as_json: bool) -> None:
+    """Make a new key and let the older ones end, a day later."""
+    if now and overlap_s != OVERLAP_S:
+        raise click.UsageError("--now and --overlap-s exclude each other.")
+    overlap_s = 0 if now else overlap_s
     with owner() as database:
         new = operator.rotate_key(database, license_id, overlap_s)
     ends_at = moment(new.older_keys_end_at)

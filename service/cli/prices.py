@@ -1,6 +1,7 @@
 """The commands of the price book."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -10,7 +11,7 @@ from ..pricefile import MAX_FIGURE, NewPrice, PriceFileError, pattern_error, rea
 from ..pricing import CLASSES, Price
 from ..repository import prices as repository
 from ..repository.prices import PriceRow
-from .common import Expiry, as_json, moment, owner, say
+from .common import REFUSED, Expiry, Whole, as_json, fail, moment, owner, say, table
 
 
 class Model(click.ParamType[str]):
@@ -24,7 +25,7 @@ class Model(click.ParamType[str]):
         return str(value)
 
 
-_FIGURE = click.IntRange(0, MAX_FIGURE)
+_FIGURE = Whole(0, MAX_FIGURE)
 _effective_from = click.option(
     "--effective-from", type=Expiry(), help="When it begins, e.g. 2027-01-31T00:00:00Z. Default: now."
 )
@@ -51,8 +52,9 @@ def show(history: bool, as_json: bool) -> None:
         rows.sort(key=lambda row: (row.pattern, row.effective_from))
     else:
         rows = repository.current(rows)
-    lines = [f"{row.pattern}  from {moment(row.effective_from)}: {_words(row.price)}" for row in rows]
-    say([_document(row) for row in rows], "\n".join(lines) or "No prices: every model is refused.", as_json)
+    headings = ("MODEL", "FROM", "ABOVE", *(name.replace("_", " ").upper() for name in CLASSES))
+    text = table(headings, (cells for row in rows for cells in _cells(row)))
+    say([_document(row) for row in rows], text if rows else "No prices: every model is refused.", as_json)
 
 
 @prices.command(name="set")
@@ -72,12 +74,23 @@ def set_price(model: str, effective_from: datetime | None, as_json: bool, **figu
 @prices.command()
 @_model
 @_effective_from
+@click.option("--unpriced", is_flag=True, help="Also where MODEL has no price of its own, but a shorter name sells it.")
 @as_json
-def end(model: str, effective_from: datetime | None, as_json: bool) -> None:
+def end(*, model: str, effective_from: datetime | None, unpriced: bool, as_json: bool) -> None:
     """Refuse MODEL: what it names is not sold until it is given a price again.
 
     `obol prices end '*'` refuses every model that nothing else names.
     """
+    if not unpriced:
+        with owner() as database:
+            known = {row.pattern for row in repository.book(database)}
+        if model not in known:
+            near = "".join(f" Did you mean {name}?" for name in difflib.get_close_matches(model, known, 1))
+            fail(
+                f"{model} has no price of its own, so there is nothing to end.{near} "
+                "To refuse what a shorter name sells: --unpriced",
+                REFUSED,
+            )
     _set([NewPrice(model, effective_from, None)], False, as_json)
 
 
@@ -89,6 +102,8 @@ def import_file(file: TextIO, dry_run: bool, as_json: bool) -> None:
     """Set the prices of a TOML FILE, all or none; docs/prices.example.toml is one."""
     try:
         rows = read(file.read())
+    except OSError as error:
+        raise click.BadParameter(f"It cannot be read: {error.strerror}.", param_hint="FILE") from error
     except UnicodeDecodeError as error:
         raise click.BadParameter("It is not UTF-8.", param_hint="FILE") from error
     except PriceFileError as error:
@@ -122,6 +137,17 @@ def _set(rows: Iterable[NewPrice], dry_run: bool, as_json: bool) -> None:
 def _document(row: PriceRow) -> dict[str, Any]:
     figures = dict.fromkeys(CLASSES) | {"tiers": []} | dict(row.price or {})
     return {"model": row.pattern, "effective_from": moment(row.effective_from)} | figures
+
+
+def _cells(row: PriceRow) -> Iterator[tuple[object, ...]]:
+    """A price's lines in the table: its own, and one for each tier."""
+    begins = row.pattern, moment(row.effective_from)
+    if row.price is None:
+        yield (*begins, "not sold", *[None] * len(CLASSES))
+        return
+    yield (*begins, None, *(row.price[name] for name in CLASSES))
+    for tier in row.price.get("tiers", ()):
+        yield (*begins, f"{tier['above_input_tokens']} input tokens", *(tier[name] for name in CLASSES))
 
 
 def _words(price: Price | None, none: str = "not sold") -> str:

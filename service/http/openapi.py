@@ -1,10 +1,12 @@
 """/openapi.json, made from the blueprints."""
 
+from importlib.metadata import version
+
 from flask import Flask
 from flask_smorest import Api
-from marshmallow import Schema, fields
+from marshmallow import INCLUDE, Schema, fields
 
-VERSION = "0.1.0"
+VERSION = version("obol")
 
 
 class FieldError(Schema):
@@ -13,7 +15,10 @@ class FieldError(Schema):
 
 
 class ProblemSchema(Schema):
-    """RFC 9457."""
+    """RFC 9457; some codes have more members, which their `detail` tells of."""
+
+    class Meta:
+        unknown = INCLUDE
 
     type = fields.String()
     title = fields.String()
@@ -28,6 +33,12 @@ class ProblemSchema(Schema):
 
 class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
+
+    def _register_responses(self) -> None:
+        # The responses that it has ready are errors; what a view answers is JSON.
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
 
 def init(app: Flask) -> Api:

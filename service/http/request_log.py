@@ -41,6 +41,9 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["request-id"] = request_id()
+    # Balances and answers are one client's: nobody on the way keeps them, and no browser guesses what they are.
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
     line = g.log_fields
     line["method"] = request.method
     # The rule and not the path: a path can hold anything that a client types.

@@ -109,7 +109,7 @@ def test_line_ends_and_comments_of_any_kind_in_any_pieces_go_through(make_client
 
 def test_a_stream_is_not_kept_by_a_proxy(send, new_license):
     headers = send(new_license(), stream=True).headers
-    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
     assert "content-length" not in headers
 
 

@@ -87,3 +87,16 @@ def test_the_headers_of_a_call_are_described(document, path, names):
 def test_an_answer_may_be_a_stream(document, path):
     content = document["paths"][path]["post"]["responses"]["200"]["content"]
     assert set(content) == {"application/json", "text/event-stream"}
+
+
+def test_every_operation_has_a_name_of_its_own(document):
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(names)) == len(names)
+    assert {"generate", "create_message", "create_deduction", "open_hold", "show_license", "readyz"} <= set(names)
+
+
+def test_problems_are_said_to_be_what_they_are_sent_as(document, client):
+    responses = document["components"]["responses"]
+    assert {tuple(response["content"]) for response in responses.values()} == {("application/problem+json",)}
+    assert document["components"]["schemas"]["Problem"]["additionalProperties"] is True
+    assert client.get("/api/v1/license").content_type == "application/problem+json"

@@ -54,7 +54,11 @@ def test_undelivered_charges_are_listed_with_the_command_that_refunds_them(obol,
         "answer": "not_stored"
     }
     refund = f"obol refund {license.id} {hold_id}"
-    assert obol("holds", "--undelivered").out == f"{settled_at}  30 credits  {refund}\n"
+    heading, row = obol("holds", "--undelivered").out.splitlines()
+    assert heading.split("  ")[0] == "CREDITS"
+    assert row.split(maxsplit=3) == ["30", settled_at, "a-model", refund]
+    assert obol("holds", "--undelivered", "--license", license.id, "--json").json != []
+    assert obol("holds", "--undelivered", "--license", uuid4(), "--json").json == []
 
     assert "the balance is 100" in obol(*refund.split()[1:]).out
 
@@ -91,9 +95,10 @@ def test_answers_that_broke_off_are_listed(obol, db, new_license):
         "tokens": 20,
     }
     assert second["events"] == 8
-    told = obol("holds", "--unpaid").out.splitlines()
-    assert told[0] == (f"{ended_at}  {license.id}  7 events, 900 bytes, about 20 tokens of a-model: upstream_error")
-    assert told[-1] == "2 answers broke off after about 40 tokens in all."
+    heading, row, _ = obol("holds", "--unpaid").out.splitlines()
+    assert heading.split("  ")[0] == "TOKENS, ABOUT"
+    assert row.split() == ["20", "7", "900", ended_at, "a-model", "upstream_error", str(license.id)]
+    assert obol("holds", "--unpaid", "--license", uuid4(), "--json").json == []
 
 
 def test_which_holds_has_to_be_said(obol):
@@ -116,7 +121,7 @@ def test_a_stored_answer_is_listed_when_no_retry_can_open_it(obol, new_license, 
         (str(lost), 2, "lost"),
         (str(not_stored), 3, "not_stored"),
     ]
-    first, second = obol("holds", "--undelivered", **keys).out.splitlines()
+    _, first, second = obol("holds", "--undelivered", **keys).out.splitlines()
     assert f"obol refund {license.id} {lost}  # stored under a replay key that is not in OBOL_REPLAY_KEYS" in first
     assert second.endswith(f"obol refund {license.id} {not_stored}")
 

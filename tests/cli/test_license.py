@@ -1,6 +1,6 @@
 """`obol license`: create, list, show, set, suspend, resume and rotate."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -121,11 +121,30 @@ def test_list_and_show(obol, new_license):
         "available": 20,
     }
     assert listed[0]["expires_at"] is None
-    assert obol("license", "list").out.splitlines() == [
-        f"{one.id}  active, balance 10, held 0  one",
-        f"{other.id}  expired, until 2020-01-31T00:00:00Z, balance 20, held 0  other",
+    heading, *rows = obol("license", "list").out.splitlines()
+    assert heading.split() == ["LICENSE", "STATUS", "EXPIRES", "BALANCE", "HELD", "NAME"]
+    assert [row.split() for row in rows] == [
+        [str(one.id), "active", "-", "10", "0", "one"],
+        [str(other.id), "expired", "2020-01-31T00:00:00Z", "20", "0", "other"],
     ]
-    assert obol("license", "show", one.id).out == f"{one.id}  active, balance 10, held 0  one\n"
+    # Numbers end where their headings end, text begins where they begin.
+    assert {heading.index("BALANCE") + 7} == {row.index("     0  ") for row in rows}
+    assert {heading.index("NAME")} == {row.index(name) for row, name in zip(rows, ("one", "other"), strict=True)}
+    assert obol("license", "show", one.id).out.splitlines()[1].split() == rows[0].split()
+
+
+def test_list_what_is_asked_for(obol, new_license):
+    one = new_license(name="Ada of Kent")
+    other = new_license(name="Grace", expires_at=datetime(2020, 1, 31, tzinfo=UTC))
+
+    def listed(*options):
+        return [row["license_id"] for row in obol("license", "list", *options, "--json").json]
+
+    assert listed("--status", "expired") == [str(other.id)]
+    assert listed("--query", "ADA") == listed("--query", str(one.id)[:8]) == [str(one.id)]
+    assert listed("--query", "a") == [str(one.id), str(other.id)]
+    assert listed("--status", "active", "--query", "Grace") == []
+    assert obol("license", "list", "--status", "suspended").out == "No license is like that.\n"
 
 
 def test_suspend_and_resume(obol, new_license, db):
@@ -134,7 +153,7 @@ def test_suspend_and_resume(obol, new_license, db):
     assert obol("license", "suspend", license.id, "--json").json["status"] == "suspended"
     with pytest.raises(Problem, match="license_inactive"):
         ledger.deduct(db, license.key, uuid4(), amount=1)
-    assert obol("license", "suspend", license.id).out.startswith(f"{license.id}  suspended,")
+    assert f"{license.id}  suspended" in obol("license", "suspend", license.id).out
     assert obol("license", "resume", license.id, "--json").json["status"] == "active"
     assert ledger.deduct(db, license.key, uuid4(), amount=1).balance == 999
 
@@ -144,9 +163,8 @@ def test_set_renews_and_renames(obol, new_license):
 
     renewed = obol("license", "set", license.id, "--expires", "2999-01-31", "--json").json
     assert (renewed["status"], renewed["expires_at"], renewed["name"]) == ("active", "2999-01-31T00:00:00Z", "before")
-    assert obol("license", "set", license.id, "--name", "after").out == (
-        f"{license.id}  active, until 2999-01-31T00:00:00Z, balance 1000, held 0  after\n"
-    )
+    _, row = obol("license", "set", license.id, "--name", "after").out.splitlines()
+    assert row.split() == [str(license.id), "active", "2999-01-31T00:00:00Z", "1000", "0", "after"]
     assert obol("license", "set", license.id, "--expires", "never", "--json").json["expires_at"] is None
 
 
@@ -172,9 +190,22 @@ def test_set_wants_to_know_what(obol, new_license):
     assert (refused.code, "'--expires'" in refused.err) == (2, True)
 
 
-def test_rotate_ends_the_older_keys(obol, new_license, db):
+def test_rotate_gives_the_older_keys_a_day(obol, new_license, db):
     license = new_license()
-    rotated = obol("license", "rotate", license.id)
+    rotated = obol("license", "rotate", license.id, "--json").json
+
+    left = datetime.fromisoformat(rotated["older_keys_end_at"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < left <= timedelta(days=1)
+    assert licenses.find(db, license.key).license_id == license.id
+
+
+def test_rotate_now_ends_the_older_keys(obol, new_license, db):
+    license = new_license()
+    for contradiction in ("60", "0"):
+        refused = obol("license", "rotate", license.id, "--now", "--overlap-s", contradiction)
+        assert (refused.code, refused.out, "--overlap-s" in refused.err) == (2, "", True)
+    assert licenses.find(db, license.key).license_id == license.id
+    rotated = obol("license", "rotate", license.id, "--now")
 
     assert "shown only now" in rotated.out
     assert licenses.find(db, keys.parse(rotated.key)).license_id == license.id

@@ -47,7 +47,9 @@ def file(tmp_path):
 def test_show_the_shipped_prices(obol):
     document = {"model": "*", "effective_from": "2026-01-01T00:00:00Z", **SHIPPED, "tiers": []}
 
-    assert obol("prices", "show") == (0, f"*  from 2026-01-01T00:00:00Z: {SHIPPED_WORDS}\n", "")
+    heading, row = obol("prices", "show").out.splitlines()
+    assert heading.split(maxsplit=5)[:5] == ["MODEL", "FROM", "ABOVE", "INPUT", "OUTPUT"]
+    assert row.split() == ["*", "2026-01-01T00:00:00Z", "-", *["1000000"] * 5]
     assert obol("prices", "show", "--json").json == [document]
 
 
@@ -62,11 +64,10 @@ def test_show_what_is_in_force_and_to_come_and_with_all_the_history(obol, owner,
         ("m", None, []),
     ]
     assert shown[2]["effective_from"] == SOON_WORDS
-    *_, in_force, to_come = obol("prices", "show").out.splitlines()
-    assert in_force.endswith(
-        f"{WORDS}; above 100 input tokens: input 7, output 7, cache_write_5m 7, cache_write_1h 7, cache_read 7"
-    )
-    assert to_come == f"m  from {SOON_WORDS}: not sold"
+    *_, in_force, tier, to_come = (row.split() for row in obol("prices", "show").out.splitlines())
+    assert in_force[2:] == ["-", "1", "2", "3", "4", "5"]
+    assert tier == [*in_force[:2], "100", "input", "tokens", *"77777"]
+    assert to_come == ["m", SOON_WORDS, "not", "sold", *"-----"]
     assert [(row["model"], row["input"]) for row in obol("prices", "show", "--all", "--json").json] == [
         ("*", 1_000_000),
         ("*", None),
@@ -162,6 +163,19 @@ def test_end_refuses_what_nothing_else_names(obol, price):
     assert price("m") == FIGURES
 
 
+def test_end_of_what_has_no_price_says_so(obol, price, sql):
+    obol("prices", "set", "claude-x", *OPTIONS)
+    refused = obol("prices", "end", "claud-x")
+
+    assert (refused.code, refused.out) == (1, "")
+    assert "claud-x has no price of its own" in refused.err
+    assert "Did you mean claude-x?" in refused.err
+    assert "Did you mean" not in obol("prices", "end", "nothing-like-it").err
+    assert sql("SELECT count(*) FROM obol.prices") == [(2,)]
+    assert obol("prices", "end", "claude-old*", "--unpriced").code == 0
+    assert (price("claude-old-1"), price("another")) == (None, SHIPPED)
+
+
 # import
 
 
@@ -199,6 +213,7 @@ def test_a_dry_run_says_so(obol, file, price):
         ("", "it has no price"),
         ("model", "It is not TOML"),
         (b"# \xff", "It is not UTF-8"),
+        ("price = " + "[" * 5000 + "]" * 5000, "It is nested too deeply."),
     ],
 )
 def test_a_file_that_is_wrong_is_wrong_usage(obol, file, sql, text, said):
@@ -216,6 +231,13 @@ def test_a_file_that_is_not_there(obol, tmp_path):
 
     assert refused.code == 2
     assert "none.toml" in refused.err
+
+
+def test_a_file_that_cannot_be_read_to_its_end(obol):
+    refused = obol("prices", "import", "/proc/self/mem")
+
+    assert (refused.code, refused.out) == (2, "")
+    assert "It cannot be read: " in refused.err
 
 
 def test_a_file_of_the_past_is_refused_whole(obol, file, price):
@@ -236,7 +258,9 @@ def test_a_database_that_is_down_ends_each_command_with_3(obol, command):
     refused = obol("prices", *command, DATABASE_URL=NOWHERE, OBOL_MIGRATE_URL=NOWHERE)
 
     assert (refused.code, refused.out) == (3, "")
-    assert refused.err == "obol: The database could not be reached. Ask again.\n"
+    assert refused.err.startswith("obol: The database could not be reached. Ask again. (connection to server at ")
+    assert "Connection refused" in refused.err
+    assert "secret-password" not in refused.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])

@@ -1,30 +1,49 @@
 """`obol serve` and `obol sandbox`, the installed command, and the demo license of `make run`."""
 
+import json
 import os
 import signal
 import socket
+import subprocess
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 from ended import KEY, NOWHERE
-from factories import free_port, wait_until
+from factories import free_port, run, wait_until
 
 from service import cli, keys
 from service.cli import serving
+from service.config import load
 from service.repository import licenses
 
 
 def test_the_demo_license_is_made_once(urls, config, capsys, db):
-    serving._demo_license(config)
+    key = serving._demo_license(config)
     printed = capsys.readouterr().out
-    key, in_curl = KEY.findall(printed)
-    serving._demo_license(config)
 
-    assert key == in_curl
+    assert KEY.findall(printed) == [key]
     assert not printed[: printed.index(key)].count("obol_")
     assert licenses.find(db, keys.parse(key)).balance == serving.DEMO_CREDITS
-    assert f"http://127.0.0.1:{config.port}/api/v1/generate" in printed
-    assert not KEY.search(capsys.readouterr().out)
+    assert serving._demo_license(config) is None
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "from the sandbox, not from a model."),
+        ({"ANTHROPIC_API_KEY": "k"}, "from the real model."),
+        ({"ANTHROPIC_BASE_URL": "http://a.test"}, "from http://a.test."),
+        ({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://a.test"}, "from the real model, at http://a.test."),
+    ],
+)
+def test_who_answers_is_said(given, said):
+    told = serving._how_to_ask(load({"OBOL_DEV": "1", **given}), None, "obol")
+
+    assert f"Obol is ready at http://127.0.0.1:8000. Answers come {said}\n" in told
+    # Programs take the first such word for the demo license's key.
+    assert "obol_" not in told
 
 
 def test_the_installed_command(program, urls):
@@ -43,12 +62,22 @@ def answers(url):
         return False
 
 
-@pytest.mark.parametrize("options", [(), ("--demo",)])
-def test_serve(started, environ, new_license, options):
+@pytest.fixture
+def serving_on(started, environ):
+    """`serving_on(port, *options, **environment)`: `obol serve`, once it is ready."""
+
+    def serve(port, *options, **environment):
+        process = started("serve", *options, "--workers", 1, **environ | environment, PORT=str(port))
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
+        return process
+
+    return serve
+
+
+def test_serve(serving_on, new_license):
     license = new_license()
     port = free_port()
-    process = started("serve", *options, "--workers", 1, **environ, PORT=str(port))
-    wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
+    process = serving_on(port)
 
     process.send_signal(signal.SIGTERM)
     printed = process.communicate(timeout=20)[0]
@@ -57,18 +86,65 @@ def test_serve(started, environ, new_license, options):
     assert f"Listening at: http://127.0.0.1:{port} " in printed
     assert "Using worker: gthread" in printed
     assert license.raw_key not in printed
-    assert ("Licenses are there already" in printed) == bool(options)
+    assert "Obol is ready" not in printed
 
 
-def test_serve_demo_migrates_and_makes_the_license(started, environ, empty_database):
+@pytest.mark.parametrize("option", ["--bind", "-b"])
+def test_serve_at_an_address_of_gunicorn_s(started, environ, option):
     port = free_port()
-    environ |= {"DATABASE_URL": empty_database.service, "OBOL_MIGRATE_URL": empty_database.owner}
-    process = started("serve", "--demo", "--workers", "1", **environ, PORT=str(port))
-    wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
-    process.send_signal(signal.SIGINT)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        environ |= {"PORT": str(taken.getsockname()[1])}
+        started("serve", option, f"127.0.0.1:{port}", "--workers", "1", **environ)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
 
-    assert len(KEY.findall(process.communicate(timeout=20)[0])) == 2
-    assert process.returncode == 0
+
+def test_the_lines_of_every_start_run_as_they_stand(serving_on, empty_database):
+    database = {"DATABASE_URL": empty_database.service, "OBOL_MIGRATE_URL": empty_database.owner}
+    for is_first in (True, False):
+        process = serving_on(free_port(), "--demo", **database)
+        lines = []
+        while not (lines and lines[-1].startswith("    curl")):
+            lines.append(process.stdout.readline())
+        script = "".join(line for line in lines if line.startswith(("    curl", "    KEY=")))
+        ran = subprocess.run(
+            ["sh", "-c", script], env=os.environ | database, capture_output=True, text=True, timeout=60
+        )
+        process.send_signal(signal.SIGINT)
+        printed = "".join(lines) + process.communicate(timeout=20)[0]
+
+        assert process.returncode == 0
+        assert json.loads(ran.stdout)["credits"]["charged"] == 33, ran.stderr
+        assert len(KEY.findall(printed)) == (2 if is_first else 0)
+        assert ("Licenses are there already" in printed) != is_first
+
+
+@pytest.mark.parametrize(("option", "command"), [("--demo", "make run"), ("--preload", "obol serve")])
+def test_a_port_that_is_taken_is_said_before_anything_is_done(program, empty_database, option, command):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = program("serve", option, DATABASE_URL=empty_database.owner, PORT=str(port))
+
+    said = f"obol: port {port} cannot be used (Address already in use). Choose another: PORT=8080 {command}\n"
+    assert refused == (2, "", said)
+    assert run(empty_database.owner, "SELECT FROM pg_namespace WHERE nspname = 'obol'") == []
+
+
+@pytest.mark.parametrize("wrong", ["password", "port"])
+def test_a_database_that_cannot_be_used_ends_the_master_with_the_reason(program, environ, urls, wrong):
+    password = urlsplit(urls.service).password
+    url = NOWHERE if wrong == "port" else urls.service.replace(password, "wrong-password")
+    refused = program("serve", **environ | {"DATABASE_URL": url, "PORT": str(free_port())})
+
+    assert refused.code == 2
+    (line,) = (line for line in refused.err.splitlines() if line.startswith("obol: "))
+    assert line.startswith("obol: the database of DATABASE_URL cannot be used: connection to server at ")
+    assert {"password": "password authentication failed", "port": "Connection refused"}[wrong] in line
+    assert "wrong-password" not in refused.out + refused.err
+    assert "Booting worker" not in refused.err
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "ANTHROPIC_API_KEY"])

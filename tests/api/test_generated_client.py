@@ -1,0 +1,110 @@
+"""A client that openapi-python-client makes from /openapi.json reads every answer, with all that can be null."""
+
+import importlib
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from test_openapi import operations
+
+from service.api import health
+from service.repository import prices
+
+# What it would have ruff do to the files takes longer than to make them.
+NO_HOOKS = "post_hooks: []\n"
+
+
+@pytest.fixture
+def made(client, tmp_path, monkeypatch):
+    """The generated package: `api(operation id)` is its module, `models` its classes."""
+    document = tmp_path / "openapi.json"
+    document.write_text(client.get("/openapi.json").text)
+    (tmp_path / "config.yml").write_text(NO_HOOKS)
+    name = f"obol_client_{tmp_path.name.replace('-', '_')}"
+    generator = Path(sys.executable).parent / "openapi-python-client"
+    options = ["--path", document, "--output-path", tmp_path / name, "--config", tmp_path / "config.yml"]
+    done = subprocess.run([generator, "generate", "--meta", "none", *options], capture_output=True, text=True)
+    assert (done.returncode, "Warning" in done.stdout + done.stderr) == (0, False), done.stdout + done.stderr
+
+    monkeypatch.syspath_prepend(tmp_path)
+    modules = {path.stem: path for path in (tmp_path / name / "api").glob("*/*.py")}
+    return SimpleNamespace(
+        root=importlib.import_module(name),
+        models=importlib.import_module(f"{name}.models"),
+        api=lambda call: importlib.import_module(f"{name}.api.{modules[call].parent.name}.{call}"),
+    )
+
+
+@pytest.fixture
+def ask(made, app, new_license):
+    """`ask(operation id, *path parameters, **arguments)`: what the client read, which must be all that was sent."""
+    key = new_license(credits=1000).raw_key
+    transport = {"transport": httpx.WSGITransport(app=app)}
+
+    def call(id, *path, raw_key=key, **arguments):
+        client = made.root.AuthenticatedClient(base_url="http://obol.test", token=raw_key, httpx_args=transport)
+        response = made.api(id).sync_detailed(*path, client=client, **arguments)
+        call.called.add(id)
+        read = json.dumps(response.parsed.to_dict(), sort_keys=True).replace("+00:00", "Z")
+        assert json.loads(read) == json.loads(response.content)
+        return response.parsed
+
+    call.called = set()
+    return call
+
+
+def test_every_call(made, ask, client, owner, new_license):
+    models = made.models
+    prices.set_prices(owner, [("retired", None, None)])
+
+    assert ask("healthz").status.value == "ok"
+    assert ask("readyz").status.value == "ready"
+    assert ask("show_license").expires_at is None
+    expired = new_license(expires_at=datetime(2020, 1, 31, tzinfo=UTC))
+    assert ask("show_license", raw_key=expired.raw_key).expires_at == datetime(2020, 1, 31, tzinfo=UTC)
+    assert {row.model: row.input_ for row in ask("show_prices").prices} == {"*": 1_000_000, "retired": None}
+
+    assert ask("create_deduction", body=models.DeductionRequest(amount=10), idempotency_key="k").balance == 990
+    hold = ask("open_hold", body=models.HoldRequest(amount=100))
+    assert ask("settle_hold", hold.id, body=models.SettleRequest(amount=60)).charged == 60
+    released = ask("open_hold", body=models.HoldRequest(amount=100, reference="a reference"))
+    assert ask("release_hold", released.id).state.value == "released"
+
+    assert ask("generate", body=models.GenerateRequest(prompt="Hello")).credits_.charged == 33
+    message = models.MessagesRequest("claude-sonnet-5-5", 5, [{"role": "user", "content": "Hello"}])
+    assert ask("create_message", body=message)["content"]
+    counted = models.AnyObject.from_dict(message.to_dict() | {"max_tokens": 5})
+    assert ask("count_tokens", body=counted)["input_tokens"]
+    model_id = ask("list_models")["data"][0]["id"]
+    assert ask("show_model", model_id)["id"] == model_id
+
+    statement = ask("list_entries")
+    assert statement.next_cursor is None
+    assert [(entry.kind.value, entry.reference, entry.model is None) for entry in statement.entries[:2]] == [
+        ("charge", None, False),
+        ("charge", None, False),
+    ]
+    assert ask("list_entries", limit=1).next_cursor == statement.entries[0].entry_no
+    assert ask.called == {
+        operation["operationId"] for operation in operations(client.get("/openapi.json").json).values()
+    }
+
+
+def test_every_refusal(made, ask, monkeypatch):
+    models = made.models
+
+    assert ask("create_deduction", body=models.DeductionRequest(amount=1001)).code == "insufficient_credits"
+    assert ask("create_deduction", body=models.DeductionRequest(amount="1")).errors[0].field == "amount"
+    assert ask("show_license", raw_key="nonsense").code == "license_invalid"
+    failing = models.GenerateRequest(prompt="[sandbox status=529] Hello")
+    assert ask("generate", body=failing)["upstream_status"] == 529
+    message = models.MessagesRequest("claude-sonnet-5-5", 5, [{"role": "user", "content": "Hello"}])
+    refused = ask("create_message", body=message, raw_key="nonsense").error
+    assert refused.details.error_code == "license_invalid"
+    monkeypatch.setattr(health, "_HEAD", "another")
+    assert ask("readyz").reason.endswith("run `obol migrate`.")

@@ -1,0 +1,2413 @@
+-- A database as Obol 0.1.0 leaves it: written once by scripts/dump_release.py, never changed after the release.
+-- license key of it, good nowhere else: obol_7243be1700834a05959c0c896d90d093_GNGTGrW0LZjMHNkD3PdOw1May1gtc83l3eF5rc
+--
+-- PostgreSQL database dump
+--
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: obol; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA obol;
+
+--
+-- Name: admissible_amount(uuid, bigint, bigint, text, boolean, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_available bigint;
+    v_unpaid_tokens bigint;
+    v_wait_s integer;
+BEGIN
+    PERFORM obol.check_active(p_license_id);
+    SELECT l.balance - l.held, l.unpaid_tokens, GREATEST(ceil(extract(epoch FROM l.unpaid_until - clock_timestamp())), 0)
+      INTO v_available, v_unpaid_tokens, v_wait_s
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_unpaid_tokens >= p_max_unpaid_tokens AND v_wait_s > 0 THEN
+        RAISE EXCEPTION 'LIMIT_EXCEEDED: too many answers of this license broke off and were not charged'
+            USING ERRCODE = 'OB429',
+                  DETAIL = json_build_object('limit', 'unpaid_tokens_per_hour', 'limit_value', p_max_unpaid_tokens,
+                                             'used', v_unpaid_tokens, 'retry_after_s', v_wait_s),
+                  HINT = format('Ask again in %s s.', v_wait_s);
+    END IF;
+    IF NOT p_is_priced THEN
+        RAISE EXCEPTION 'MODEL_NOT_PRICED: the model % has no price', p_model
+            USING ERRCODE = 'OB424', HINT = 'Use a model that the price book names.';
+    END IF;
+    IF v_available < p_min_amount THEN
+        RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are needed and % are available',
+                p_min_amount, v_available
+            USING ERRCODE = 'OB402',
+                  DETAIL = json_build_object('required', p_min_amount, 'available', v_available),
+                  HINT = 'Have credits granted, or ask for less.';
+    END IF;
+    IF v_available >= p_amount THEN
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+    RETURN v_available;
+END
+$$;
+
+--
+-- Name: ask_again(text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.ask_again(p_what text) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% meanwhile: ask again with the same id', p_what USING ERRCODE = '40001';
+END
+$$;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: holds; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.holds (
+    license_id uuid NOT NULL,
+    hold_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    state text DEFAULT 'held'::text NOT NULL,
+    process_id uuid,
+    expires_at timestamp with time zone,
+    model text,
+    price jsonb,
+    idempotency_key text,
+    reference text,
+    available_after bigint NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    delivered_at timestamp with time zone,
+    unpaid jsonb,
+    CONSTRAINT holds_amount_check CHECK ((amount >= 0)),
+    CONSTRAINT holds_check CHECK (((process_id IS NULL) = (expires_at IS NOT NULL))),
+    CONSTRAINT holds_check1 CHECK (((state = 'held'::text) = (ended_at IS NULL))),
+    CONSTRAINT holds_check2 CHECK (((unpaid IS NULL) OR (state = 'released'::text))),
+    CONSTRAINT holds_state_check CHECK ((state = ANY (ARRAY['held'::text, 'settled'::text, 'released'::text, 'expired'::text])))
+)
+WITH (fillfactor='80');
+
+--
+-- Name: TABLE holds; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired. unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
+
+--
+-- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    -- Nothing waits from here on: whoever ends a hold has locked its license first.
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.holds h
+       SET state = 'settled', ended_at = v_now
+     WHERE h.license_id = p_hold.license_id AND h.hold_id = p_hold.hold_id AND h.state = p_from;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the hold ended');
+    END IF;
+    PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
+                            p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
+                            p_usage, p_shortfall);
+    IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
+        UPDATE obol.idempotency_keys i
+           SET in_force = true, answer = p_answer,
+               answer_expires_at = v_now + make_interval(secs => p_answer_ttl_s)
+         WHERE i.license_id = p_hold.license_id AND i.scope = 'license'
+           AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id;
+        -- The fence: a retry may have opened another hold under this key, and it alone may charge.
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'HOLD_NOT_OPEN: the idempotency key names another hold by now'
+                USING ERRCODE = 'OB409';
+        END IF;
+    END IF;
+END
+$$;
+
+--
+-- Name: book_entry(uuid, bigint, text, bigint, bigint, uuid, text, text, jsonb, jsonb, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text DEFAULT NULL::text, p_price jsonb DEFAULT NULL::jsonb, p_usage jsonb DEFAULT NULL::jsonb, p_shortfall bigint DEFAULT 0) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.ledger_entries
+           (license_id, entry_no, kind, amount, balance_after, cause_id, reference,
+            model, price, usage, shortfall, created_at)
+    VALUES (p_license_id, p_entry_no, p_kind, p_amount, p_balance_after, p_cause_id, p_reference,
+            p_model, p_price, p_usage, p_shortfall, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the entry was booked');
+    END IF;
+END
+$$;
+
+--
+-- Name: charge_for(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) RETURNS numeric
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_attempt jsonb;
+    v_tokens jsonb;
+    v_price jsonb;
+    v_prompt numeric;
+    v_tier jsonb;
+    v_above numeric;
+    v_millionths numeric := 0;
+BEGIN
+    FOR v_attempt IN
+        SELECT a.attempt
+          FROM jsonb_array_elements(COALESCE(p_usage -> 'attempts', jsonb_build_array(p_usage))) AS a (attempt)
+    LOOP
+        -- A class that the attempt does not name is 0. If the attempt is no object, || makes an array
+        -- of the two; an array has no classes, so every figure below is NULL, and so is the charge.
+        v_tokens := '{"input": 0, "output": 0, "cache_write_5m": 0, "cache_write_1h": 0, "cache_read": 0}'::jsonb
+                    || v_attempt;
+        v_price := COALESCE(p_price -> 'models' -> (v_attempt ->> 'model'), p_price);
+        v_prompt := (v_tokens -> 'input')::numeric + (v_tokens -> 'cache_write_5m')::numeric
+                    + (v_tokens -> 'cache_write_1h')::numeric + (v_tokens -> 'cache_read')::numeric;
+        IF v_price -> 'tiers' IS NOT NULL THEN
+            -- The last tier that the prompt is above; before all, one that does not say where it begins.
+            SELECT t.tier, (t.tier -> 'above_input_tokens')::numeric INTO v_tier, v_above
+              FROM jsonb_array_elements(v_price -> 'tiers') AS t (tier)
+             WHERE ((t.tier -> 'above_input_tokens')::numeric < v_prompt) IS NOT FALSE
+             ORDER BY 2 DESC NULLS FIRST LIMIT 1;
+            IF FOUND AND v_above IS NULL THEN
+                RETURN NULL;
+            END IF;
+            v_price := COALESCE(v_tier, v_price);
+        END IF;
+        v_millionths := v_millionths
+            + (v_price -> 'input')::numeric * (v_tokens -> 'input')::numeric
+            + (v_price -> 'output')::numeric * (v_tokens -> 'output')::numeric
+            + (v_price -> 'cache_write_5m')::numeric * (v_tokens -> 'cache_write_5m')::numeric
+            + (v_price -> 'cache_write_1h')::numeric * (v_tokens -> 'cache_write_1h')::numeric
+            + (v_price -> 'cache_read')::numeric * (v_tokens -> 'cache_read')::numeric;
+    END LOOP;
+    -- Times a millionth, which is exact; a quotient would be rounded before ceil sees it.
+    RETURN ceil(v_millionths * 0.000001);
+EXCEPTION WHEN invalid_parameter_value THEN
+    -- Text where a number or a list has to be.
+    RETURN NULL;
+END
+$$;
+
+--
+-- Name: check_active(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_active(p_license_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_license obol.licenses;
+BEGIN
+    SELECT l.* INTO v_license FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF v_license.status <> 'active' THEN
+        RAISE EXCEPTION 'INACTIVE_LICENSE: the license is %', v_license.status
+            USING ERRCODE = 'OB413', HINT = 'Ask the operator to resume the license.';
+    END IF;
+    IF v_license.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'EXPIRED_LICENSE: the license expired at %', v_license.expires_at
+            USING ERRCODE = 'OB423', HINT = 'Ask the operator for a new expiry or a new license.';
+    END IF;
+END
+$$;
+
+--
+-- Name: check_admission(uuid, bytea, uuid, text, jsonb, text, bytea, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id, p_idempotency_key, p_fingerprint) r;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
+                        obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
+                                               p_max_unpaid_tokens),
+                        NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: check_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.check_active(p_license_id);
+END
+$$;
+
+--
+-- Name: check_license_key(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM obol.license_key_validity k
+      WHERE k.license_id = p_license_id
+        AND k.key_digest = p_key_digest
+        AND (k.valid_until > clock_timestamp()
+             OR (k.valid_from <= p_or_at AND k.valid_until > p_or_at));
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
+            USING ERRCODE = 'OB403';
+    END IF;
+END
+$$;
+
+--
+-- Name: claim_idempotency_key(uuid, text, text, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO obol.idempotency_keys AS i
+           (license_id, scope, idempotency_key, fingerprint, cause_id, claimed_at)
+    VALUES (p_license_id, p_scope, p_idempotency_key, p_fingerprint, p_cause_id, v_now)
+    ON CONFLICT (license_id, scope, idempotency_key) DO UPDATE
+       SET fingerprint = excluded.fingerprint, cause_id = excluded.cause_id, in_force = true,
+           answer = NULL, answer_expires_at = NULL, claimed_at = excluded.claimed_at
+     WHERE NOT i.in_force;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the idempotency key was claimed');
+    END IF;
+END
+$$;
+
+--
+-- Name: create_license(uuid, bytea, text, timestamp with time zone, bigint, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) RETURNS TABLE(license_id uuid, balance bigint, created boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    IF p_credits IS NULL OR p_credits < 0 THEN
+        PERFORM obol.refuse_amount('credits', 0);
+    END IF;
+
+    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
+    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+        VALUES (p_license_id, p_key_digest, clock_timestamp());
+        IF p_credits > 0 THEN
+            PERFORM obol.grant_credits(p_license_id, p_license_id, p_credits, NULL, NULL, 'opening grant');
+        END IF;
+    ELSE
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.fingerprint = p_fingerprint;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key made a license with other values'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new license.';
+        END IF;
+    END IF;
+    RETURN QUERY
+        SELECT l.license_id, l.balance,
+               EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: current_revision(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.current_revision() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT v.version_num FROM obol.alembic_version v
+$$;
+
+--
+-- Name: deduct(uuid, bytea, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(deduction_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_key obol.idempotency_keys;
+    v_balance bigint;
+    v_entry_no bigint;
+    v_expires_at timestamptz;
+BEGIN
+    IF p_amount IS NULL OR p_amount <= 0 THEN
+        PERFORM obol.refuse_amount('amount', 1);
+    END IF;
+
+    -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
+    -- lock wait, so they only save work: what decides are the inserts below.
+    UPDATE obol.licenses l
+       SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND l.status = 'active'
+       AND (l.expires_at IS NULL OR l.expires_at > v_now)
+       AND l.balance - l.held >= p_amount
+       AND EXISTS (SELECT FROM obol.license_key_validity k
+                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                      AND k.valid_until > v_now)
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+                          AND e.cause_id = p_deduction_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'license'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count, l.expires_at INTO v_balance, v_entry_no, v_expires_at;
+
+    IF NOT FOUND THEN
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
+        v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
+        RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+        IF FOUND THEN
+            PERFORM FROM obol.ledger_entries r
+              WHERE r.license_id = p_license_id AND r.kind = 'refund'
+                AND r.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+            IF FOUND THEN
+                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
+                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
+            END IF;
+            RETURN;
+        END IF;
+        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
+    END IF;
+
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    IF v_expires_at <= clock_timestamp() THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
+                            p_deduction_id, p_reference);
+    RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
+END
+$$;
+
+--
+-- Name: deduct_credits(text, bigint, text, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text DEFAULT NULL::text, idempotency_key text DEFAULT NULL::text) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $_$
+DECLARE
+    v_license_id uuid := substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$');
+    v_deduction_id uuid := gen_random_uuid();
+    v_fingerprint bytea := sha256(convert_to(
+        concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
+    v_balance bigint;
+BEGIN
+    -- Another call can come between two statements of obol.deduct, which then raises 40001. The
+    -- service asks again by itself; a caller in SQL knows four errors and should not meet a fifth.
+    FOR attempt IN 1..10 LOOP
+        BEGIN
+            SELECT d.balance INTO v_balance
+              FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+                               amount, idempotency_key, v_fingerprint, reference) d;
+            RETURN v_balance;
+        EXCEPTION WHEN serialization_failure THEN
+            NULL;
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'too many calls change this license at once: ask again' USING ERRCODE = '40001';
+END
+$_$;
+
+--
+-- Name: due_holds(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid, hold_ids uuid[])
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_alive uuid[];
+BEGIN
+    SELECT COALESCE(array_agg(p.process_id), '{}') INTO v_alive
+      FROM obol.processes p WHERE p.lease_expires_at > v_now;
+    RETURN QUERY
+        SELECT due.license_id, array_agg(due.hold_id)
+          FROM (SELECT h.license_id, h.hold_id
+                  FROM obol.holds h
+                 WHERE h.state = 'held'
+                   AND CASE
+                           WHEN h.process_id IS NULL THEN h.expires_at <= v_now
+                           WHEN h.process_id = p_process_id THEN
+                               h.opened_at < p_orphans_before AND h.hold_id <> ALL (p_live_holds)
+                           -- What was opened after v_now may belong to a process that began after it.
+                           ELSE h.opened_at < v_now AND h.process_id <> ALL (v_alive)
+                       END
+                 ORDER BY h.license_id, h.hold_id LIMIT p_most) due
+         GROUP BY due.license_id
+         ORDER BY due.license_id;
+END
+$$;
+
+--
+-- Name: expire_holds(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_hold obol.holds;
+    v_given_back bigint;
+    v_ended bigint := 0;
+    v_count integer := 0;
+BEGIN
+    -- License first, then hold, as everywhere. The sum may be stale after a wait for this lock:
+    -- it is compared below with what was ended, and taken back where the two differ.
+    UPDATE obol.licenses l
+       SET held = l.held - due.amount
+      FROM (SELECT sum(h.amount)::bigint AS amount
+              FROM obol.holds h
+             WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
+               AND (h.expires_at IS NULL OR h.expires_at <= v_now)) due
+     WHERE l.license_id = p_license_id AND l.held >= due.amount
+    RETURNING due.amount INTO v_given_back;
+
+    FOR v_hold IN
+        UPDATE obol.holds h
+           SET state = 'expired', ended_at = v_now
+         WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
+           AND (h.expires_at IS NULL OR h.expires_at <= v_now)
+        RETURNING h.*
+    LOOP
+        PERFORM obol.free_idempotency_key(v_hold);
+        v_ended := v_ended + v_hold.amount;
+        v_count := v_count + 1;
+    END LOOP;
+    IF v_ended <> COALESCE(v_given_back, 0) THEN
+        PERFORM obol.ask_again('a hold ended');
+    END IF;
+    RETURN v_count;
+END
+$$;
+
+--
+-- Name: find_hold(uuid, bytea, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) RETURNS obol.holds
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_hold obol.holds;
+BEGIN
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
+       AND h.process_id IS NOT DISTINCT FROM p_process_id;
+    PERFORM obol.check_license_key(p_license_id, p_key_digest, v_hold.opened_at);
+    IF v_hold.hold_id IS NULL THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no hold %', p_hold_id USING ERRCODE = 'OB404';
+    END IF;
+    RETURN v_hold;
+END
+$$;
+
+--
+-- Name: idempotency_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.idempotency_keys (
+    license_id uuid NOT NULL,
+    scope text NOT NULL,
+    idempotency_key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    cause_id uuid NOT NULL,
+    in_force boolean DEFAULT true NOT NULL,
+    answer bytea,
+    answer_expires_at timestamp with time zone,
+    claimed_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_scope_check CHECK ((scope = ANY (ARRAY['license'::text, 'operator'::text])))
+);
+
+--
+-- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+
+--
+-- Name: find_idempotency_key(uuid, text, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea) RETURNS obol.idempotency_keys
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_key obol.idempotency_keys;
+BEGIN
+    SELECT i.* INTO v_key FROM obol.idempotency_keys i
+     WHERE i.license_id = p_license_id AND i.scope = p_scope
+       AND i.idempotency_key = p_idempotency_key AND i.in_force;
+    IF v_key.fingerprint <> p_fingerprint THEN
+        RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key was used with another payload'
+            USING ERRCODE = 'OB422', HINT = 'Use a new key for a new request.';
+    END IF;
+    RETURN v_key;
+END
+$$;
+
+--
+-- Name: find_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at,
+                        l.balance, l.held, l.available
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: free_idempotency_key(obol.holds); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.free_idempotency_key(p_hold obol.holds) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
+        UPDATE obol.idempotency_keys i
+           SET in_force = false
+         WHERE i.license_id = p_hold.license_id AND i.scope = 'license'
+           AND i.idempotency_key = p_hold.idempotency_key AND i.cause_id = p_hold.hold_id;
+    END IF;
+END
+$$;
+
+--
+-- Name: grant_credits(uuid, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) RETURNS TABLE(grant_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_most constant bigint := 9223372036854775807;
+    v_key obol.idempotency_keys;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount <= 0 THEN
+        PERFORM obol.refuse_amount('amount', 1);
+    END IF;
+
+    UPDATE obol.licenses l
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND l.balance <= c_most - p_amount
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'grant'
+                          AND e.cause_id = p_grant_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'grant'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_grant_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.balance > c_most - p_amount;
+        IF FOUND THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
+                USING ERRCODE = 'OB400';
+        END IF;
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', p_amount, v_balance,
+                            p_grant_id, p_reference);
+    RETURN QUERY SELECT p_grant_id, p_amount, v_balance;
+END
+$$;
+
+--
+-- Name: heartbeat(uuid, double precision); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO obol.processes AS p (process_id, lease_expires_at, started_at)
+    VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
+    ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
+    RETURN v_now;
+END
+$$;
+
+--
+-- Name: list_entries(uuid, bytea, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) RETURNS TABLE(entry_no bigint, kind text, amount bigint, balance_after bigint, cause_id uuid, reference text, model text, usage jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
+                        e.reference, e.model, e.usage, e.created_at
+                   FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id
+                    AND (p_before IS NULL OR e.entry_no < p_before)
+                  ORDER BY e.entry_no DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_prices(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, price jsonb, read_at timestamp with time zone)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT b.model_pattern, b.effective_from, b.price, now() FROM obol.price_book b
+$$;
+
+--
+-- Name: note_deliveries(uuid, uuid[], uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.holds h
+       SET delivered_at = v_now
+     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.process_id = p_process_id
+       AND h.delivered_at IS NULL AND h.state = 'settled';
+END
+$$;
+
+--
+-- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_is_priced boolean := p_process_id IS NULL OR p_price IS NOT NULL;
+    v_amount bigint := p_amount;
+    v_available bigint;
+    v_license_expires_at timestamptz;
+    v_expires_at timestamptz;
+BEGIN
+    -- A free model makes a process's hold of nothing; a client has no use for one.
+    IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
+        PERFORM obol.refuse_amount('amount', 1);
+    END IF;
+
+    LOOP
+        UPDATE obol.licenses l
+           SET held = l.held + v_amount
+         WHERE l.license_id = p_license_id
+           AND l.status = 'active'
+           AND (l.expires_at IS NULL OR l.expires_at > v_now)
+           AND l.balance - l.held >= v_amount
+           AND v_is_priced
+           AND (p_max_unpaid_tokens IS NULL OR l.unpaid_tokens < p_max_unpaid_tokens OR l.unpaid_until <= v_now)
+           AND EXISTS (SELECT FROM obol.license_key_validity k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND k.valid_until > v_now)
+           AND NOT EXISTS (SELECT FROM obol.holds h
+                            WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id)
+           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                            WHERE i.license_id = p_license_id AND i.scope = 'license'
+                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
+        RETURNING l.balance - l.held, l.expires_at INTO v_available, v_license_expires_at;
+        EXIT WHEN FOUND;
+
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
+        RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
+                                                      p_idempotency_key, p_fingerprint) r;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                           p_max_unpaid_tokens);
+    END LOOP;
+
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
+    v_now := clock_timestamp();
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    IF v_license_expires_at <= v_now THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
+    v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
+    INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
+                            idempotency_key, reference, available_after, opened_at)
+    VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
+            p_idempotency_key, p_reference, v_available, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the hold was opened');
+    END IF;
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
+    END IF;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
+                        NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: purge_expired(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.purge_expired(p_batch_size integer DEFAULT 1000, p_key_days integer DEFAULT 30) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_batch_size integer := LEAST(GREATEST(p_batch_size, 1), 10000);
+    v_old timestamptz := v_now - make_interval(days => LEAST(GREATEST(p_key_days, 30), 36500));
+    v_bound timestamptz;
+    v_answers integer;
+    v_hold_keys integer;
+    v_holds integer;
+    v_keys integer;
+    v_needed uuid[];
+BEGIN
+    SELECT max(k.answer_expires_at) INTO v_bound
+      FROM (SELECT i.answer_expires_at FROM obol.idempotency_keys i
+             WHERE i.answer_expires_at <= v_now
+             ORDER BY i.answer_expires_at LIMIT v_batch_size) k;
+    UPDATE obol.idempotency_keys i
+       SET answer = NULL, answer_expires_at = NULL
+     WHERE i.answer_expires_at <= v_bound;
+    GET DIAGNOSTICS v_answers = ROW_COUNT;
+
+    -- The keys go first, or one would name nothing. What is settled late meanwhile is no longer
+    -- 'expired', and where its key is gone already, book_charge refuses it.
+    SELECT max(e.ended_at) INTO v_bound
+      FROM (SELECT h.ended_at FROM obol.holds h
+             WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_old
+             ORDER BY h.ended_at LIMIT v_batch_size) e;
+    DELETE FROM obol.idempotency_keys i
+     USING obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound
+       AND i.license_id = h.license_id AND i.scope = 'license'
+       AND i.idempotency_key = h.idempotency_key AND i.cause_id = h.hold_id;
+    GET DIAGNOSTICS v_hold_keys = ROW_COUNT;
+    DELETE FROM obol.holds h
+     WHERE h.state IN ('released', 'expired') AND h.ended_at <= v_bound;
+    GET DIAGNOSTICS v_holds = ROW_COUNT;
+
+    SELECT max(k.claimed_at) INTO v_bound
+      FROM (SELECT i.claimed_at FROM obol.idempotency_keys i
+             WHERE i.claimed_at <= v_old
+               AND NOT EXISTS (SELECT FROM obol.holds h
+                                WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                                  AND h.state = 'held')
+             ORDER BY i.claimed_at LIMIT v_batch_size) k;
+    DELETE FROM obol.idempotency_keys i
+     WHERE i.claimed_at <= v_bound
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.state = 'held');
+    GET DIAGNOSTICS v_keys = ROW_COUNT;
+
+    SELECT COALESCE(array_agg(DISTINCT h.process_id) FILTER (WHERE h.process_id IS NOT NULL), '{}') INTO v_needed
+      FROM obol.holds h WHERE h.state = 'held';
+    DELETE FROM obol.processes p
+     WHERE p.lease_expires_at < v_now - interval '1 day' AND p.process_id <> ALL (v_needed);
+    RETURN v_answers + v_hold_keys + v_holds + v_keys;
+END
+$$;
+
+--
+-- Name: refund(uuid, uuid, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean DEFAULT false) RETURNS TABLE(amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    -- From before a wait for the lock, at worst, and not looked at again: an answer whose time is
+    -- up meanwhile counts as stored, and obol.undelivered_holds then lists its charge.
+    v_now timestamptz := clock_timestamp();
+    v_hold obol.holds;
+    v_amount bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    UPDATE obol.licenses l
+       SET balance = l.balance - e.amount, entry_count = l.entry_count + 1
+      FROM obol.ledger_entries e
+     WHERE l.license_id = p_license_id
+       AND e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id)
+       AND NOT (p_withheld AND EXISTS (
+               SELECT FROM obol.idempotency_keys i
+                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
+                  AND i.answer IS NOT NULL AND i.answer_expires_at > v_now))
+    RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
+
+    IF FOUND THEN
+        PERFORM obol.book_entry(p_license_id, v_entry_no, 'refund', v_amount, v_balance,
+                                p_cause_id, p_reference);
+        IF p_withheld THEN
+            SELECT h.* INTO v_hold FROM obol.holds h
+             WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
+            PERFORM obol.free_idempotency_key(v_hold);
+        END IF;
+        RETURN QUERY SELECT v_amount, v_balance;
+        RETURN;
+    END IF;
+
+    RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.kind = 'refund' AND e.cause_id = p_cause_id;
+    IF NOT FOUND AND NOT p_withheld THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
+            USING ERRCODE = 'OB404';
+    END IF;
+END
+$$;
+
+--
+-- Name: refund_withheld(uuid, uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) RETURNS TABLE(amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    PERFORM FROM obol.holds h
+      WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id
+        AND h.process_id = p_process_id AND h.delivered_at IS NULL;
+    IF FOUND THEN
+        RETURN QUERY SELECT r.amount, r.balance
+                       FROM obol.refund(p_license_id, p_hold_id, 'answer withheld', true) r;
+    END IF;
+END
+$$;
+
+--
+-- Name: refuse_amount(text, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_amount(p_name text, p_least integer) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'INVALID_AMOUNT: % must be a whole number of credits, at least %', p_name, p_least
+        USING ERRCODE = 'OB400';
+END
+$$;
+
+--
+-- Name: refuse_hold(obol.holds, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_hold.state <> 'held' OR p_hold.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'HOLD_NOT_OPEN: the hold is %',
+                CASE p_hold.state WHEN 'held' THEN 'expired' ELSE p_hold.state END
+            USING ERRCODE = 'OB409', HINT = 'Open a new hold, or deduct the amount.';
+    END IF;
+    IF p_hold.process_id IS NULL AND p_amount > p_hold.amount THEN
+        RAISE EXCEPTION 'SETTLE_EXCEEDS_HOLD: % is more than the % credits held', p_amount, p_hold.amount
+            USING ERRCODE = 'OB421',
+                  DETAIL = json_build_object('required', p_amount, 'held', p_hold.amount),
+                  HINT = 'Settle at most what is held, and deduct the rest.';
+    END IF;
+    PERFORM obol.ask_again('the hold changed');
+END
+$$;
+
+--
+-- Name: refuse_license(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_license(p_license_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+END
+$$;
+
+--
+-- Name: release_hold(uuid, bytea, uuid, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) RETURNS TABLE(amount bigint, state text, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_hold obol.holds;
+    v_is_written boolean;
+    v_unpaid_tokens bigint := COALESCE((p_unpaid ->> 'tokens')::bigint, 0);
+BEGIN
+    -- As in settle_hold: the joined hold may be stale, and the guarded update below decides.
+    UPDATE obol.licenses l
+       SET held = l.held - h.amount,
+           unpaid_tokens = v_unpaid_tokens + CASE WHEN l.unpaid_until > v_now THEN l.unpaid_tokens ELSE 0 END,
+           unpaid_until = CASE WHEN v_unpaid_tokens = 0 OR l.unpaid_until > v_now THEN l.unpaid_until
+                               ELSE v_now + interval '1 hour' END
+      FROM obol.holds h
+     WHERE l.license_id = p_license_id
+       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+       AND h.process_id IS NOT DISTINCT FROM p_process_id
+       AND (h.expires_at IS NULL OR h.expires_at > v_now)
+       AND l.held >= h.amount;
+    v_is_written := FOUND;
+
+    -- Also the check of the key: it raises, and takes the write above back with it.
+    v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
+    -- The lock is ours, and v_now may be from before a wait for it.
+    v_now := clock_timestamp();
+    IF v_is_written AND v_hold.state = 'held' AND v_hold.expires_at <= v_now THEN
+        PERFORM obol.refuse_hold(v_hold, 0);
+    ELSIF v_is_written THEN
+        UPDATE obol.holds h
+           SET state = 'released', ended_at = v_now, unpaid = p_unpaid
+         WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+        RETURNING h.* INTO v_hold;
+        IF NOT FOUND THEN
+            PERFORM obol.ask_again('the hold ended');
+        END IF;
+        PERFORM obol.free_idempotency_key(v_hold);
+    ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
+        UPDATE obol.licenses l
+           SET unpaid_tokens = v_unpaid_tokens + CASE WHEN l.unpaid_until > v_now THEN l.unpaid_tokens ELSE 0 END,
+               unpaid_until = CASE WHEN l.unpaid_until > v_now THEN l.unpaid_until ELSE v_now + interval '1 hour' END
+         WHERE l.license_id = p_license_id AND v_unpaid_tokens > 0;
+        UPDATE obol.holds h
+           SET state = 'released', unpaid = p_unpaid
+         WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'expired'
+        RETURNING h.* INTO v_hold;
+        IF NOT FOUND THEN
+            PERFORM obol.ask_again('the hold was settled');
+        END IF;
+    ELSIF v_hold.state <> 'released' THEN
+        PERFORM obol.refuse_hold(v_hold, 0);
+    END IF;
+    RETURN QUERY SELECT v_hold.amount, v_hold.state, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: replay_hold(uuid, uuid, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_hold obol.holds;
+    v_key obol.idempotency_keys;
+BEGIN
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = p_hold_id;
+    IF FOUND THEN
+        IF v_hold.state <> 'held' OR v_hold.expires_at <= clock_timestamp() THEN
+            PERFORM obol.refuse_hold(v_hold, 0);
+        END IF;
+        RETURN QUERY SELECT 'opened', v_hold.hold_id, v_hold.amount, v_hold.state, v_hold.expires_at,
+                            v_hold.available_after, NULL::bigint, NULL::bigint, NULL::bytea;
+        RETURN;
+    END IF;
+
+    v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
+    IF v_key.cause_id IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT h.* INTO v_hold FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = v_key.cause_id;
+    IF v_hold.process_id IS NOT NULL AND v_hold.state = 'held' THEN
+        RAISE EXCEPTION 'IDEMPOTENCY_IN_PROGRESS: the first call with this idempotency key is still running'
+            USING ERRCODE = 'OB419', HINT = 'Ask again in a moment.';
+    END IF;
+    IF v_hold.process_id IS NOT NULL AND v_hold.state = 'settled' AND (
+           v_key.answer IS NULL OR v_key.answer_expires_at <= clock_timestamp()
+           OR EXISTS (SELECT FROM obol.ledger_entries e
+                       WHERE e.license_id = p_license_id AND e.kind = 'refund'
+                         AND e.cause_id = v_hold.hold_id)) THEN
+        RAISE EXCEPTION 'ANSWER_GONE: the answer to this idempotency key is no longer stored'
+            USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new answer.';
+    END IF;
+    -- A process's hold that is neither was freed between the two reads: let the caller go on.
+    RETURN QUERY
+        SELECT 'replayed', v_hold.hold_id, v_hold.amount,
+               CASE WHEN v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN 'expired'
+                    ELSE v_hold.state END,
+               v_hold.expires_at, v_hold.available_after, -e.amount, e.balance_after, v_key.answer
+          FROM (VALUES (1)) one
+          LEFT JOIN obol.ledger_entries e
+                 ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id
+         WHERE v_hold.process_id IS NULL OR v_hold.state = 'settled';
+END
+$$;
+
+--
+-- Name: rotate_license_key(uuid, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz;
+    v_ends_at timestamptz;
+BEGIN
+    -- The license row's lock serialises two rotations; its balance is not read.
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    v_now := clock_timestamp();
+    v_ends_at := v_now + make_interval(secs => p_overlap_s);
+
+    INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+    VALUES (p_license_id, p_key_digest, v_now)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        UPDATE obol.license_keys k
+           SET expires_at = v_ends_at
+         WHERE k.license_id = p_license_id AND k.key_digest <> p_key_digest
+           AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    ELSE
+        SELECT k.created_at + make_interval(secs => p_overlap_s) INTO v_ends_at
+          FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
+    END IF;
+    RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: set_license(uuid, text, timestamp with time zone, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.licenses l
+       SET name = COALESCE(p_name, l.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity')
+     WHERE l.license_id = p_license_id
+       AND (p_allow_past OR p_expires_at IS NULL OR p_expires_at > v_now OR p_expires_at = l.expires_at);
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: --allow-past.';
+    END IF;
+END
+$$;
+
+--
+-- Name: set_license_status(uuid, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license_status(p_license_id uuid, p_status text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    UPDATE obol.licenses l SET status = p_status WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+END
+$$;
+
+--
+-- Name: set_prices(jsonb, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz;
+    v_row record;
+    v_known boolean;
+    v_before jsonb;
+BEGIN
+    -- Readers go on; another writer waits, and then compares with what this one has written.
+    LOCK TABLE obol.prices IN SHARE ROW EXCLUSIVE MODE;
+    v_now := clock_timestamp();
+    FOR v_row IN
+        SELECT r.model_pattern AS pattern, COALESCE(r.effective_from, v_now) AS begins,
+               NULLIF(r.price, 'null') AS price
+          FROM jsonb_to_recordset(p_rows) AS r (model_pattern text, effective_from timestamptz, price jsonb)
+    LOOP
+        SELECT true, b.price INTO v_known, v_before FROM obol.price_book b
+         WHERE b.model_pattern = v_row.pattern AND b.effective_from <= v_row.begins
+         ORDER BY b.effective_from DESC LIMIT 1;
+        CONTINUE WHEN v_known AND v_before IS NOT DISTINCT FROM v_row.price;
+
+        IF v_row.begins < v_now THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the price of % cannot begin at %, which is past', v_row.pattern, v_row.begins
+                USING ERRCODE = 'OB400', HINT = 'Leave the time out for now, or name a later one.';
+        END IF;
+        PERFORM FROM (
+            SELECT (f.figures ->> class)::bigint AS figure,
+                   lag((f.figures ->> class)::bigint) OVER (PARTITION BY class ORDER BY f.step) AS below
+              FROM jsonb_array_elements(jsonb_build_array(v_row.price) || COALESCE(v_row.price -> 'tiers', '[]'))
+                   WITH ORDINALITY AS f (figures, step)
+             CROSS JOIN unnest(ARRAY['input', 'output', 'cache_write_5m', 'cache_write_1h', 'cache_read']) AS class
+        ) AS tiers WHERE figure < below;
+        IF FOUND THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: a tier of % is cheaper than the one below', v_row.pattern
+                USING ERRCODE = 'OB400', HINT = 'Give it at least the figures of the tier below.';
+        END IF;
+
+        IF NOT p_dry_run THEN
+            DELETE FROM obol.prices p WHERE p.model_pattern = v_row.pattern AND p.effective_from = v_row.begins;
+            INSERT INTO obol.prices (model_pattern, effective_from, input, output, cache_write_5m, cache_write_1h, cache_read)
+            SELECT v_row.pattern, v_row.begins, f.input, f.output, f.cache_write_5m, f.cache_write_1h, f.cache_read
+              FROM jsonb_populate_record(NULL::obol.prices, COALESCE(v_row.price, '{}')) AS f;
+            INSERT INTO obol.price_tiers (model_pattern, effective_from, above_input_tokens,
+                                          input, output, cache_write_5m, cache_write_1h, cache_read)
+            SELECT v_row.pattern, v_row.begins, f.above_input_tokens,
+                   f.input, f.output, f.cache_write_5m, f.cache_write_1h, f.cache_read
+              FROM jsonb_populate_recordset(NULL::obol.price_tiers, COALESCE(v_row.price -> 'tiers', '[]')) AS f;
+            PERFORM FROM obol.price_book b
+              WHERE b.model_pattern = v_row.pattern AND b.effective_from = v_row.begins
+                AND b.price IS NOT DISTINCT FROM v_row.price;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'INVALID_AMOUNT: the price of % is not of the form of the price book', v_row.pattern
+                    USING ERRCODE = 'OB400';
+            END IF;
+        END IF;
+        RETURN QUERY SELECT v_row.pattern, v_row.begins, v_before, v_row.price;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) RETURNS TABLE(charge bigint, shortfall bigint, balance bigint, amount bigint, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_hold obol.holds;
+    v_from text := 'held';
+    v_charge bigint := LEAST(p_amount, p_max_credits);
+    v_available bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount < 0 THEN
+        PERFORM obol.refuse_amount('amount', 0);
+    END IF;
+
+    -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
+    -- the hold decides, and takes this one back with it. The guard on held is for the same case:
+    -- a twin that has ended the hold meanwhile must lead to its result, not to a failed CHECK.
+    UPDATE obol.licenses l
+       SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
+      FROM obol.holds h
+     WHERE l.license_id = p_license_id
+       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+       AND h.process_id IS NOT DISTINCT FROM p_process_id
+       AND (h.expires_at IS NULL OR h.expires_at > v_now)
+       AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
+       AND EXISTS (SELECT FROM obol.license_key_validity k
+                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                      AND (k.valid_until > v_now
+                           OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
+    -- v_now may be from before a wait for it.
+    v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
+    IF v_balance IS NOT NULL AND v_hold.state = 'held' AND v_hold.expires_at <= clock_timestamp() THEN
+        PERFORM obol.refuse_hold(v_hold, p_amount);
+    END IF;
+    IF v_balance IS NULL AND v_hold.state = 'settled' THEN
+        RETURN QUERY SELECT -e.amount, e.shortfall, e.balance_after, v_hold.amount, v_hold.expires_at
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = p_hold_id
+           AND e.shortfall - e.amount = p_amount;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    IF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'expired' THEN
+        v_from := 'expired';
+        UPDATE obol.licenses l
+           SET balance = l.balance - v_charge, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
+        SELECT l.balance - l.held INTO v_available
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+        v_charge := LEAST(p_amount, p_max_credits, v_hold.amount + v_available);
+        UPDATE obol.licenses l
+           SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    END IF;
+    IF v_balance IS NULL THEN
+        PERFORM obol.refuse_hold(v_hold, p_amount);
+    END IF;
+
+    PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
+                             p_usage, p_answer, p_answer_ttl_s);
+    RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: verify(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT l.license_id, l.rule, l.detail FROM obol.verify_licenses() l
+    UNION ALL
+    SELECT e.license_id, e.rule, e.detail FROM obol.verify_ledger() e
+    UNION ALL
+    SELECT h.license_id, h.rule, h.detail FROM obol.verify_holds() h
+    UNION ALL
+    SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
+$$;
+
+--
+-- Name: verify_holds(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_holds() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has %s', h.hold_id, h.state, count(e.entry_no))
+      FROM obol.holds h
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = h.license_id AND e.cause_id = h.hold_id AND e.kind = 'charge'
+     GROUP BY h.license_id, h.hold_id, h.state
+    HAVING count(e.entry_no) <> (h.state = 'settled')::integer
+    UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h WHERE h.delivered_at IS NOT NULL AND h.state <> 'settled'
+    UNION ALL
+    -- Any living process gives back what is due within a minute. A day is for a service that was stopped.
+    SELECT h.license_id, 'an open hold is of a process or a client, and not long overdue',
+           format('hold %s of process %s was due at %s', h.hold_id, COALESCE(h.process_id::text, 'none'),
+                  COALESCE(h.expires_at, p.lease_expires_at))
+      FROM obol.holds h
+      LEFT JOIN obol.processes p ON p.process_id = h.process_id
+     WHERE h.state = 'held'
+       -- Null for a process that is not there: purge_expired keeps the lease of every open hold.
+       AND (COALESCE(h.expires_at, p.lease_expires_at) < now() - interval '1 day') IS NOT FALSE
+$$;
+
+--
+-- Name: verify_idempotency(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT i.license_id, 'an idempotency key in force names what it did',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.in_force
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
+                          AND e.kind IN ('deduction', 'grant'))
+    UNION ALL
+    SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+      JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+       -- An answer that was withheld: its charge was given back, and its key freed for a new try.
+       AND NOT (e.kind = 'charge'
+                AND EXISTS (SELECT FROM obol.ledger_entries r
+                             WHERE r.license_id = i.license_id AND r.cause_id = i.cause_id AND r.kind = 'refund'))
+    UNION ALL
+    -- Where the key is gone or stands for something else, a retry pays again. Only a process's hold that
+    -- ended without a charge lets go of its key.
+    SELECT h.license_id, 'a keyed hold has its key for thirty days',
+           format('hold %s is %s, and its key names %s', h.hold_id, h.state, COALESCE(i.cause_id::text, 'nothing'))
+      FROM obol.holds h
+      LEFT JOIN obol.idempotency_keys i
+             ON i.license_id = h.license_id AND i.scope = 'license' AND i.idempotency_key = h.idempotency_key
+     WHERE h.idempotency_key IS NOT NULL
+       AND (h.process_id IS NULL OR h.state IN ('held', 'settled'))
+       -- A day less than keys live at least: purge_expired may have looked at the clock after this did.
+       AND h.opened_at > now() - interval '29 days'
+       AND (i.cause_id IS NULL
+            OR (h.state = 'held' AND NOT i.in_force)
+            -- As above: a new try may have taken the key of an answer that was withheld and paid back.
+            OR (i.cause_id <> h.hold_id
+                AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                                 WHERE r.license_id = h.license_id AND r.cause_id = h.hold_id AND r.kind = 'refund')))
+    UNION ALL
+    SELECT i.license_id, 'a stored answer is of a settled hold',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.answer IS NOT NULL
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.process_id IS NOT NULL AND h.state = 'settled')
+$$;
+
+--
+-- Name: verify_ledger(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH chain AS NOT MATERIALIZED (
+        SELECT e.*,
+               lag(e.entry_no, 1, 0::bigint) OVER w AS entry_no_before,
+               lag(e.balance_after, 1, 0::bigint) OVER w AS balance_before
+          FROM obol.ledger_entries e
+        WINDOW w AS (PARTITION BY e.license_id ORDER BY e.entry_no)
+    )
+    SELECT c.license_id, 'entry numbers have no gaps',
+           format('entry %s follows entry %s', c.entry_no, c.entry_no_before)
+      FROM chain c WHERE c.entry_no <> c.entry_no_before + 1
+    UNION ALL
+    SELECT c.license_id, 'balances chain',
+           format('entry %s: %s and %s make %s, not %s', c.entry_no, c.balance_before, c.amount,
+                  c.balance_before + c.amount, c.balance_after)
+      FROM chain c WHERE c.balance_after <> c.balance_before + c.amount
+    UNION ALL
+    SELECT e.license_id, 'a charge names its hold and carries its price',
+           format('entry %s, hold %s', e.entry_no, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge'
+       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
+    UNION ALL
+    SELECT e.license_id, 'a charge is its price times its usage',
+           format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
+                  -e.amount, e.shortfall, obol.charge_for(e.price, e.usage))
+      FROM obol.ledger_entries e
+     WHERE e.kind = 'charge' AND e.price IS NOT NULL
+       AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
+    UNION ALL
+    SELECT e.license_id, 'a client is charged what it held at most',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND h.process_id IS NULL AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
+    SELECT e.license_id, 'what is short of something took all of its hold',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
+    UNION ALL
+    SELECT r.license_id, 'a refund gives back what its entry took',
+           format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
+      FROM obol.ledger_entries r
+      LEFT JOIN obol.ledger_entries e
+             ON e.license_id = r.license_id AND e.cause_id = r.cause_id AND e.kind IN ('charge', 'deduction')
+     WHERE r.kind = 'refund' AND r.amount IS DISTINCT FROM -e.amount
+$$;
+
+--
+-- Name: verify_licenses(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    WITH entry_sums AS NOT MATERIALIZED (
+        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
+          FROM obol.ledger_entries e GROUP BY e.license_id
+    ), hold_sums AS NOT MATERIALIZED (
+        SELECT h.license_id, sum(h.amount) AS total
+          FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id
+    )
+    SELECT l.license_id, 'balance is the sum of the entries',
+           format('balance %s, entries sum to %s', l.balance, COALESCE(s.total, 0))
+      FROM obol.licenses l LEFT JOIN entry_sums s USING (license_id)
+     WHERE l.balance <> COALESCE(s.total, 0)
+    UNION ALL
+    SELECT l.license_id, 'held is the sum of the open holds',
+           format('held %s, open holds sum to %s', l.held, COALESCE(s.total, 0))
+      FROM obol.licenses l LEFT JOIN hold_sums s USING (license_id)
+     WHERE l.held <> COALESCE(s.total, 0)
+    UNION ALL
+    SELECT l.license_id, '0 <= held <= balance', format('held %s, balance %s', l.held, l.balance)
+      FROM obol.licenses l WHERE NOT (0 <= l.held AND l.held <= l.balance)
+    UNION ALL
+    SELECT l.license_id, 'the entry counter is the last entry number',
+           format('counter %s, %s entries, the last is %s', l.entry_count, COALESCE(s.entries, 0), COALESCE(s.last_no, 0))
+      FROM obol.licenses l LEFT JOIN entry_sums s USING (license_id)
+     WHERE l.entry_count <> COALESCE(s.last_no, 0) OR l.entry_count <> COALESCE(s.entries, 0)
+$$;
+
+--
+-- Name: alembic_version; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.alembic_version (
+    version_num character varying(32) NOT NULL
+);
+
+--
+-- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.ledger_entries (
+    license_id uuid NOT NULL,
+    entry_no bigint NOT NULL,
+    kind text NOT NULL,
+    amount bigint NOT NULL,
+    balance_after bigint NOT NULL,
+    cause_id uuid NOT NULL,
+    reference text,
+    model text,
+    price jsonb,
+    usage jsonb,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
+    CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
+    CONSTRAINT ledger_entries_check1 CHECK (
+CASE
+    WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
+    ELSE (amount <= 0)
+END),
+    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text]))),
+    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0))
+);
+
+--
+-- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+
+--
+-- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.license_keys (
+    license_id uuid NOT NULL,
+    key_digest bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT license_keys_key_digest_check CHECK ((length(key_digest) = 32))
+);
+
+--
+-- Name: TABLE license_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several while one is rotated. The keys themselves are stored nowhere.';
+
+--
+-- Name: license_key_validity; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.license_key_validity AS
+ SELECT license_id,
+    key_digest,
+    created_at AS valid_from,
+    COALESCE(expires_at, 'infinity'::timestamp with time zone) AS valid_until
+   FROM obol.license_keys k;
+
+--
+-- Name: licenses; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.licenses (
+    license_id uuid NOT NULL,
+    name text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    expires_at timestamp with time zone,
+    balance bigint DEFAULT 0 NOT NULL,
+    held bigint DEFAULT 0 NOT NULL,
+    entry_count bigint DEFAULT 0 NOT NULL,
+    unpaid_tokens bigint DEFAULT 0 NOT NULL,
+    unpaid_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
+    CONSTRAINT licenses_check CHECK ((held <= balance)),
+    CONSTRAINT licenses_held_check CHECK ((held >= 0)),
+    CONSTRAINT licenses_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT licenses_unpaid_tokens_check CHECK ((unpaid_tokens >= 0))
+)
+WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_cost_delay='0');
+
+--
+-- Name: TABLE licenses; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until.';
+
+--
+-- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.license_overview AS
+ SELECT license_id,
+    name,
+        CASE
+            WHEN ((status = 'active'::text) AND (expires_at <= clock_timestamp())) THEN 'expired'::text
+            ELSE status
+        END AS status,
+    expires_at,
+    balance,
+    held,
+    (balance - held) AS available,
+    created_at
+   FROM obol.licenses l;
+
+--
+-- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.price_tiers (
+    model_pattern text NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    above_input_tokens bigint NOT NULL,
+    input bigint NOT NULL,
+    output bigint NOT NULL,
+    cache_write_5m bigint NOT NULL,
+    cache_write_1h bigint NOT NULL,
+    cache_read bigint NOT NULL,
+    CONSTRAINT price_tiers_above_input_tokens_check CHECK ((above_input_tokens > 0)),
+    CONSTRAINT price_tiers_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_input_check CHECK (((input >= 0) AND (input <= '1000000000000'::bigint))),
+    CONSTRAINT price_tiers_output_check CHECK (((output >= 0) AND (output <= '1000000000000'::bigint)))
+);
+
+--
+-- Name: TABLE price_tiers; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.price_tiers IS 'What a price is when the prompt, cache reads and writes included, has more tokens: the figures for every token of such a call.';
+
+--
+-- Name: prices; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.prices (
+    model_pattern text NOT NULL,
+    effective_from timestamp with time zone NOT NULL,
+    input bigint,
+    output bigint,
+    cache_write_5m bigint,
+    cache_write_1h bigint,
+    cache_read bigint,
+    CONSTRAINT prices_cache_read_check CHECK (((cache_read >= 0) AND (cache_read <= '1000000000000'::bigint))),
+    CONSTRAINT prices_cache_write_1h_check CHECK (((cache_write_1h >= 0) AND (cache_write_1h <= '1000000000000'::bigint))),
+    CONSTRAINT prices_cache_write_5m_check CHECK (((cache_write_5m >= 0) AND (cache_write_5m <= '1000000000000'::bigint))),
+    CONSTRAINT prices_check CHECK ((num_nulls(input, output, cache_write_5m, cache_write_1h, cache_read) = ANY (ARRAY[0, 5]))),
+    CONSTRAINT prices_input_check CHECK (((input >= 0) AND (input <= '1000000000000'::bigint))),
+    CONSTRAINT prices_model_pattern_check CHECK ((((length(model_pattern) >= 1) AND (length(model_pattern) <= 200)) AND ((POSITION(('*'::text) IN (model_pattern)) = 0) OR (POSITION(('*'::text) IN (model_pattern)) = length(model_pattern))))),
+    CONSTRAINT prices_output_check CHECK (((output >= 0) AND (output <= '1000000000000'::bigint)))
+);
+
+--
+-- Name: TABLE prices; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.prices IS 'The price book: credits per million tokens of each class. A pattern is a model name, or the beginning of one and a *. A row without figures ends its pattern: from then on what it names is not sold.';
+
+--
+-- Name: price_book; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.price_book AS
+ SELECT model_pattern,
+    effective_from,
+        CASE
+            WHEN (input IS NOT NULL) THEN (jsonb_build_object('input', input, 'output', output, 'cache_write_5m', cache_write_5m, 'cache_write_1h', cache_write_1h, 'cache_read', cache_read) || COALESCE(( SELECT jsonb_build_object('tiers', jsonb_agg(jsonb_build_object('above_input_tokens', t.above_input_tokens, 'input', t.input, 'output', t.output, 'cache_write_5m', t.cache_write_5m, 'cache_write_1h', t.cache_write_1h, 'cache_read', t.cache_read) ORDER BY t.above_input_tokens)) AS jsonb_build_object
+               FROM obol.price_tiers t
+              WHERE ((t.model_pattern = p.model_pattern) AND (t.effective_from = p.effective_from))
+             HAVING (count(*) > 0)), '{}'::jsonb))
+            ELSE NULL::jsonb
+        END AS price
+   FROM obol.prices p;
+
+--
+-- Name: processes; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.processes (
+    process_id uuid NOT NULL,
+    lease_expires_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+--
+-- Name: TABLE processes; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
+
+--
+-- Name: undelivered_charges; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.undelivered_charges AS
+ SELECT h.license_id,
+    h.hold_id,
+    (- e.amount) AS charge,
+    h.model,
+    h.ended_at AS settled_at,
+    SUBSTRING(i.answer FROM 1 FOR 8) AS answer_key_id
+   FROM ((obol.holds h
+     JOIN obol.ledger_entries e ON (((e.license_id = h.license_id) AND (e.kind = 'charge'::text) AND (e.cause_id = h.hold_id))))
+     LEFT JOIN obol.idempotency_keys i ON (((i.license_id = h.license_id) AND (i.scope = 'license'::text) AND (i.idempotency_key = h.idempotency_key) AND (i.cause_id = h.hold_id) AND (i.answer IS NOT NULL) AND (i.answer_expires_at > clock_timestamp()))))
+  WHERE ((h.state = 'settled'::text) AND (h.process_id IS NOT NULL) AND (h.delivered_at IS NULL) AND (NOT (EXISTS ( SELECT
+           FROM obol.ledger_entries r
+          WHERE ((r.license_id = h.license_id) AND (r.kind = 'refund'::text) AND (r.cause_id = h.hold_id))))));
+
+--
+-- Name: undelivered_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.undelivered_holds AS
+ SELECT license_id,
+    hold_id,
+    charge,
+    model,
+    settled_at
+   FROM obol.undelivered_charges u
+  WHERE (answer_key_id IS NULL);
+
+--
+-- Name: unpaid_holds; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.unpaid_holds AS
+ SELECT license_id,
+    hold_id,
+    model,
+    ended_at,
+    (unpaid ->> 'reason'::text) AS reason,
+    ((unpaid ->> 'events'::text))::bigint AS events,
+    ((unpaid ->> 'bytes'::text))::bigint AS bytes,
+    ((unpaid ->> 'tokens'::text))::bigint AS tokens
+   FROM obol.holds h
+  WHERE (unpaid IS NOT NULL);
+
+--
+-- Data for Name: alembic_version; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.alembic_version (version_num) FROM stdin;
+0001
+\.
+
+--
+-- Data for Name: holds; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.holds (license_id, hold_id, amount, state, process_id, expires_at, model, price, idempotency_key, reference, available_after, opened_at, ended_at, delivered_at, unpaid) FROM stdin;
+7243be17-0083-4a05-959c-0c896d90d093	7da1bc35-a4c0-442b-b02d-0446416ac005	549	settled	1758210b-5632-45d9-92f5-6f1ab0c8f1a4	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	answer-1	\N	99451	2026-11-26 02:19:58.876528+00	2026-11-26 02:19:58.930569+00	\N	\N
+7243be17-0083-4a05-959c-0c896d90d093	a6d2162b-bea7-445d-a987-1cc14e9f5f46	549	settled	1758210b-5632-45d9-92f5-6f1ab0c8f1a4	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99418	2026-11-26 02:19:58.974107+00	2026-11-26 02:19:59.008806+00	\N	\N
+7243be17-0083-4a05-959c-0c896d90d093	7c40e737-7b19-450e-bd00-102892dc4ed3	136	settled	1758210b-5632-45d9-92f5-6f1ab0c8f1a4	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99798	2026-11-26 02:19:59.028534+00	2026-11-26 02:19:59.056472+00	\N	\N
+7243be17-0083-4a05-959c-0c896d90d093	d787e8aa-d37d-4aff-9c1c-2d5e4a96cbce	1000	settled	\N	2026-11-26 02:25:05.908764+00	\N	\N	hold-settle	\N	98689	2026-11-26 02:20:05.908764+00	2026-11-26 02:20:05.93121+00	\N	\N
+7243be17-0083-4a05-959c-0c896d90d093	f0bf43ef-d1e9-407e-b5e3-7d12074959e4	1000	released	\N	2026-11-26 02:25:05.938574+00	\N	\N	hold-release	\N	97989	2026-11-26 02:20:05.938574+00	2026-11-26 02:20:05.958351+00	\N	\N
+7243be17-0083-4a05-959c-0c896d90d093	f53727ac-855a-443c-b2fc-77fa0ee6ee2a	1000	held	\N	2026-11-26 02:20:19.591244+00	\N	\N	hold-open	\N	102989	2026-11-26 02:20:14.591244+00	\N	\N	\N
+\.
+
+--
+-- Data for Name: idempotency_keys; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.idempotency_keys (license_id, scope, idempotency_key, fingerprint, cause_id, in_force, answer, answer_expires_at, claimed_at) FROM stdin;
+7243be17-0083-4a05-959c-0c896d90d093	license	answer-1	\\x6c18c91331ae1c8896f70f3c6eb85653f266e36111653150203dbab9f8512799	7da1bc35-a4c0-442b-b02d-0446416ac005	t	\\x66687aadf862bd77f0556aceb9ccb2b7cf171d0c1f6c258bae75ca5182257fd89d60e2bff39798121dd2ab61b252b013750eb8c3814c6317cc5032b73fdfe05414043baec57945dcd74520dcf6f1aac78f6291d8823824331c0be0c922f780ff98f11d445b13daa2bcd25b5c50c064bdcb98c1a1fef611eb4c5749eef1e6d893ece12c97d8c84d61314eec083b6ac1e2b31a4573987b382e161300dc4e88d17522955f4c1c848cf13fa8dccbfd30a76b6a74fdffccc5d4501e1b14fef510180e5549c84524a5db5138ec5bb367d129c3eac8dfbcfb5f2472c1a1133984b8f7ad822397f6e1b8102ade818417f24e8d7c0b1003c2829b697d5c1ac5b9b79dcbf98f6df4c63b6756ac	2026-11-27 02:19:58.930569+00	2026-11-26 02:19:58.88616+00
+7243be17-0083-4a05-959c-0c896d90d093	license	invoice-1	\\xb8248eb642c46e1916b9a7d3f1ac67d4ff2106f01b38445d47fd64df30c51887	0a54625e-6b07-48da-ae95-8d5d35d52152	t	\N	\N	2026-11-26 02:20:02.107239+00
+7243be17-0083-4a05-959c-0c896d90d093	license	invoice-2	\\xcb039a7d9b2f2dedfc3b32ddfe95f6b7b99b8a0666bb3f1178e82085d9d68aaa	a053e4d5-c043-43c2-b29c-6d3ff009416c	t	\N	\N	2026-11-26 02:20:05.89097+00
+7243be17-0083-4a05-959c-0c896d90d093	license	hold-settle	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	d787e8aa-d37d-4aff-9c1c-2d5e4a96cbce	t	\N	\N	2026-11-26 02:20:05.9091+00
+7243be17-0083-4a05-959c-0c896d90d093	license	hold-release	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	f0bf43ef-d1e9-407e-b5e3-7d12074959e4	t	\N	\N	2026-11-26 02:20:05.938884+00
+7243be17-0083-4a05-959c-0c896d90d093	operator	grant-1	\\x5fa3d8a8e586b525d758737378b82e6f0eee4bd2c16862ba4758292f0de0a5b0	086fc53d-26ba-457d-a6a3-a0448767b576	t	\N	\N	2026-11-26 02:20:08.316546+00
+7243be17-0083-4a05-959c-0c896d90d093	license	hold-open	\\xda8a6423d7b47c005f71f9bc93989a4d7ff522ab2dc13ab0d5fb68794ce50b0a	f53727ac-855a-443c-b2fc-77fa0ee6ee2a	t	\N	\N	2026-11-26 02:20:14.591558+00
+\.
+
+--
+-- Data for Name: ledger_entries; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.ledger_entries (license_id, entry_no, kind, amount, balance_after, cause_id, reference, model, price, usage, shortfall, created_at) FROM stdin;
+7243be17-0083-4a05-959c-0c896d90d093	1	grant	100000	100000	7243be17-0083-4a05-959c-0c896d90d093	opening grant	\N	\N	\N	0	2026-11-26 02:19:57.439212+00
+7243be17-0083-4a05-959c-0c896d90d093	2	charge	-33	99967	7da1bc35-a4c0-442b-b02d-0446416ac005	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 02:19:58.931348+00
+7243be17-0083-4a05-959c-0c896d90d093	3	charge	-33	99934	a6d2162b-bea7-445d-a987-1cc14e9f5f46	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 02:19:59.009079+00
+7243be17-0083-4a05-959c-0c896d90d093	4	charge	-28	99906	7c40e737-7b19-450e-bd00-102892dc4ed3	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 5, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 02:19:59.056666+00
+7243be17-0083-4a05-959c-0c896d90d093	5	refund	33	99939	7da1bc35-a4c0-442b-b02d-0446416ac005	refunded by the operator	\N	\N	\N	0	2026-11-26 02:20:01.248458+00
+7243be17-0083-4a05-959c-0c896d90d093	6	deduction	-250	99689	0a54625e-6b07-48da-ae95-8d5d35d52152	invoice 1	\N	\N	\N	0	2026-11-26 02:20:02.107489+00
+7243be17-0083-4a05-959c-0c896d90d093	7	refund	250	99939	0a54625e-6b07-48da-ae95-8d5d35d52152	paid twice	\N	\N	\N	0	2026-11-26 02:20:05.031903+00
+7243be17-0083-4a05-959c-0c896d90d093	8	deduction	-250	99689	a053e4d5-c043-43c2-b29c-6d3ff009416c	invoice 2	\N	\N	\N	0	2026-11-26 02:20:05.891228+00
+7243be17-0083-4a05-959c-0c896d90d093	9	charge	-700	98989	d787e8aa-d37d-4aff-9c1c-2d5e4a96cbce	\N	\N	\N	\N	0	2026-11-26 02:20:05.931437+00
+7243be17-0083-4a05-959c-0c896d90d093	10	grant	5000	103989	086fc53d-26ba-457d-a6a3-a0448767b576	invoice 3	\N	\N	\N	0	2026-11-26 02:20:08.317284+00
+\.
+
+--
+-- Data for Name: license_keys; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.license_keys (license_id, key_digest, created_at, expires_at) FROM stdin;
+7243be17-0083-4a05-959c-0c896d90d093	\\xef4f822bec2e5ed11691457100deffde0825d5ea77d750967ee2d83de39370bd	2026-11-26 02:19:57.427134+00	\N
+8ccc5b5b-6945-4fa4-a568-70783e835424	\\x6c125bea81a83ec9c208fbd53ddb497361cf90332b9ff82492e1d795c6198558	2026-11-26 02:20:13.851592+00	\N
+\.
+
+--
+-- Data for Name: licenses; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.licenses (license_id, name, status, expires_at, balance, held, entry_count, unpaid_tokens, unpaid_until, fingerprint, created_at) FROM stdin;
+8ccc5b5b-6945-4fa4-a568-70783e835424	no credits	active	\N	0	0	0	0	-infinity	\\x646de116bb37ef855037adbded7fc50d2d7dc08cff23317bd965cf85321ed998	2026-11-26 02:20:13.851115+00
+7243be17-0083-4a05-959c-0c896d90d093	first	active	\N	103989	1000	10	0	-infinity	\\xf1c7da30fe4867b1987417c7277a8b09bd20bea291b4a083f3a66c562d91ea4c	2026-11-26 02:19:57.420634+00
+\.
+
+--
+-- Data for Name: price_tiers; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.price_tiers (model_pattern, effective_from, above_input_tokens, input, output, cache_write_5m, cache_write_1h, cache_read) FROM stdin;
+claude-haiku-5-5	2026-11-26 02:20:10.982355+00	100000	600000	3000000	750000	1200000	60000
+claude-haiku-5-5-202*	2026-11-26 02:20:10.982355+00	100000	600000	3000000	750000	1200000	60000
+\.
+
+--
+-- Data for Name: prices; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.prices (model_pattern, effective_from, input, output, cache_write_5m, cache_write_1h, cache_read) FROM stdin;
+*	2026-01-01 00:00:00+00	1000000	1000000	1000000	1000000	1000000
+claude-opus-5-5	2026-11-26 02:20:10.982355+00	4800000	24000000	6000000	9600000	240000
+claude-opus-5-5-202*	2026-11-26 02:20:10.982355+00	4800000	24000000	6000000	9600000	240000
+claude-sonnet-5-5	2026-11-26 02:20:10.982355+00	2400000	12000000	3000000	4800000	120000
+claude-sonnet-5-5-202*	2026-11-26 02:20:10.982355+00	2400000	12000000	3000000	4800000	120000
+claude-haiku-5-5	2026-11-26 02:20:10.982355+00	120000	600000	150000	240000	12000
+claude-haiku-5-5-202*	2026-11-26 02:20:10.982355+00	120000	600000	150000	240000	12000
+claude-fable-5-1	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	300000
+claude-fable-5-1-202*	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	300000
+claude-mythos-5-1	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	300000
+claude-mythos-5-1-202*	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	300000
+claude-fable-5	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	1200000
+claude-fable-5-202*	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	1200000
+claude-mythos-5	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	1200000
+claude-mythos-5-202*	2026-11-26 02:20:10.982355+00	12000000	60000000	15000000	24000000	1200000
+claude-opus-5	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-5-202*	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-8	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-8-202*	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-7	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-7-202*	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-6	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-6-202*	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-5	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-5-202*	2026-11-26 02:20:10.982355+00	6000000	30000000	7500000	12000000	600000
+claude-sonnet-5	2026-11-26 02:20:10.982355+00	2400000	12000000	3000000	4800000	240000
+claude-sonnet-5-202*	2026-11-26 02:20:10.982355+00	2400000	12000000	3000000	4800000	240000
+claude-sonnet-4-6	2026-11-26 02:20:10.982355+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-6-202*	2026-11-26 02:20:10.982355+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-5	2026-11-26 02:20:10.982355+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-5-202*	2026-11-26 02:20:10.982355+00	3600000	18000000	4500000	7200000	360000
+claude-haiku-4-5	2026-11-26 02:20:10.982355+00	1200000	6000000	1500000	2400000	120000
+claude-haiku-4-5-202*	2026-11-26 02:20:10.982355+00	1200000	6000000	1500000	2400000	120000
+*	2026-11-26 02:20:10.982355+00	\N	\N	\N	\N	\N
+\.
+
+--
+-- Data for Name: processes; Type: TABLE DATA; Schema: obol; Owner: -
+--
+
+COPY obol.processes (process_id, lease_expires_at, started_at) FROM stdin;
+1758210b-5632-45d9-92f5-6f1ab0c8f1a4	2026-11-26 02:20:14.618636+00	2026-11-26 02:19:58.82693+00
+\.
+
+--
+-- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.alembic_version
+    ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+--
+-- Name: holds holds_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.holds
+    ADD CONSTRAINT holds_pkey PRIMARY KEY (license_id, hold_id);
+
+--
+-- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (license_id, scope, idempotency_key);
+
+--
+-- Name: ledger_entries ledger_entries_license_id_kind_cause_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_license_id_kind_cause_id_key UNIQUE (license_id, kind, cause_id);
+
+--
+-- Name: ledger_entries ledger_entries_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (license_id, entry_no);
+
+--
+-- Name: license_keys license_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.license_keys
+    ADD CONSTRAINT license_keys_pkey PRIMARY KEY (license_id, key_digest);
+
+--
+-- Name: licenses licenses_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.licenses
+    ADD CONSTRAINT licenses_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: price_tiers price_tiers_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.price_tiers
+    ADD CONSTRAINT price_tiers_pkey PRIMARY KEY (model_pattern, effective_from, above_input_tokens);
+
+--
+-- Name: prices prices_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.prices
+    ADD CONSTRAINT prices_pkey PRIMARY KEY (model_pattern, effective_from);
+
+--
+-- Name: processes processes_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.processes
+    ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
+
+--
+-- Name: holds_ended; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_ended ON obol.holds USING btree (ended_at) WHERE (state = ANY (ARRAY['released'::text, 'expired'::text]));
+
+--
+-- Name: holds_open; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_open ON obol.holds USING btree (process_id, expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: idempotency_keys_age; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX idempotency_keys_age ON obol.idempotency_keys USING btree (claimed_at);
+
+--
+-- Name: idempotency_keys_answers; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys USING btree (answer_expires_at) WHERE (answer_expires_at IS NOT NULL);
+
+--
+-- Name: holds holds_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.holds
+    ADD CONSTRAINT holds_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: idempotency_keys idempotency_keys_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: ledger_entries ledger_entries_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.ledger_entries
+    ADD CONSTRAINT ledger_entries_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: license_keys license_keys_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.license_keys
+    ADD CONSTRAINT license_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: price_tiers price_tiers_model_pattern_effective_from_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.price_tiers
+    ADD CONSTRAINT price_tiers_model_pattern_effective_from_fkey FOREIGN KEY (model_pattern, effective_from) REFERENCES obol.prices(model_pattern, effective_from) ON DELETE CASCADE;
+
+--
+-- Name: SCHEMA obol; Type: ACL; Schema: -; Owner: -
+--
+
+GRANT USAGE ON SCHEMA obol TO obol_service;
+
+--
+-- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION ask_again(p_what text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.ask_again(p_what text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION charge_for(p_price jsonb, p_usage jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.charge_for(p_price jsonb, p_usage jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_active(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_active(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) TO obol_service;
+
+--
+-- Name: FUNCTION check_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
+-- Name: FUNCTION check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION current_revision(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.current_revision() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.current_revision() TO obol_service;
+
+--
+-- Name: FUNCTION deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) TO obol_service;
+
+--
+-- Name: FUNCTION deduct_credits(license_key text, amount bigint, reference text, idempotency_key text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION expire_holds(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+
+--
+-- Name: FUNCTION find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION find_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
+-- Name: FUNCTION free_idempotency_key(p_hold obol.holds); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.free_idempotency_key(p_hold obol.holds) FROM PUBLIC;
+
+--
+-- Name: FUNCTION grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION heartbeat(p_process_id uuid, p_lease_s double precision); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
+
+--
+-- Name: FUNCTION list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
+
+--
+-- Name: FUNCTION list_prices(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
+
+--
+-- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
+
+--
+-- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) TO obol_service;
+
+--
+-- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) TO obol_service;
+
+--
+-- Name: FUNCTION refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) TO obol_service;
+
+--
+-- Name: FUNCTION refuse_amount(p_name text, p_least integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_amount(p_name text, p_least integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_hold(p_hold obol.holds, p_amount bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_license(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) TO obol_service;
+
+--
+-- Name: FUNCTION replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_license_status(p_license_id uuid, p_status text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) TO obol_service;
+
+--
+-- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_holds(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_holds() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_idempotency(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_idempotency() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_ledger(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_ledger() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_licenses(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
+
+--
+-- PostgreSQL database dump complete
+--
