@@ -43,6 +43,7 @@ def test_an_idempotency_key_outlives_its_answer_and_ends_after_thirty_days(
     license = new_license()
     seller.answer(license.key, new_call(idempotency_key="k"))
     sql(f"UPDATE obol.idempotency_keys SET claimed_at = claimed_at - interval '{age}'")
+    sql(f"UPDATE obol.holds SET opened_at = opened_at - interval '{age}'")
 
     assert processes.purge(db) == (not is_kept)
     assert sql("SELECT count(*) FROM obol.idempotency_keys") == [(int(is_kept),)]
