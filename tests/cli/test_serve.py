@@ -96,8 +96,10 @@ def test_serve_at_an_address_of_gunicorn_s(started, environ, option):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         environ |= {"PORT": str(taken.getsockname()[1])}
-        started("serve", option, f"127.0.0.1:{port}", "--workers", "1", **environ)
+        process = started("serve", option, f"127.0.0.1:{port}", "--workers", "1", **environ)
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60, "readyz")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
 @pytest.mark.timeout(300)
