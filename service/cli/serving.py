@@ -59,6 +59,7 @@ def _listen(port: int, command: str) -> str:
         listener.bind(("127.0.0.1", port))
         listener.listen()
     except OSError as error:
+        listener.close()
         other = 8081 if port == 8080 else 8080
         fail(f"port {port} cannot be used ({error.strerror}). Choose another: PORT={other} {command}", WRONG_USAGE)
     # From here on it is gunicorn's to close.

@@ -67,8 +67,8 @@ def serving_on(started, environ):
     """`serving_on(port, *options, **environment)`: `obol serve`, once it is ready."""
 
     def serve(port, *options, **environment):
-        process = started("serve", *options, "--workers", 1, **environ | environment, PORT=str(port))
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
+        process = started("serve", *options, **{"WEB_CONCURRENCY": "1"} | environ | environment, PORT=str(port))
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60, "readyz")
         return process
 
     return serve
@@ -80,7 +80,7 @@ def test_serve(serving_on, new_license):
     process = serving_on(port)
 
     process.send_signal(signal.SIGTERM)
-    printed = process.communicate(timeout=20)[0]
+    printed = process.communicate(timeout=60)[0]
     assert process.returncode == 0
     # The project's own configuration is in force, from whatever folder.
     assert f"Listening at: http://127.0.0.1:{port} " in printed
@@ -96,14 +96,17 @@ def test_serve_at_an_address_of_gunicorn_s(started, environ, option):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         environ |= {"PORT": str(taken.getsockname()[1])}
-        started("serve", option, f"127.0.0.1:{port}", "--workers", "1", **environ)
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30, "readyz")
+        process = started("serve", option, f"127.0.0.1:{port}", "--workers", "1", **environ)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60, "readyz")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
 
 
+@pytest.mark.timeout(300)
 def test_the_lines_of_every_start_run_as_they_stand(serving_on, empty_database):
     database = {"DATABASE_URL": empty_database.service, "OBOL_MIGRATE_URL": empty_database.owner}
     for is_first in (True, False):
-        process = serving_on(free_port(), "--demo", **database)
+        process = serving_on(free_port(), "--demo", WEB_CONCURRENCY="2", **database)
         lines = []
         while not (lines and lines[-1].startswith("    curl")):
             lines.append(process.stdout.readline())
@@ -112,7 +115,7 @@ def test_the_lines_of_every_start_run_as_they_stand(serving_on, empty_database):
             ["sh", "-c", script], env=os.environ | database, capture_output=True, text=True, timeout=60
         )
         process.send_signal(signal.SIGINT)
-        printed = "".join(lines) + process.communicate(timeout=20)[0]
+        printed = "".join(lines) + process.communicate(timeout=60)[0]
 
         assert process.returncode == 0
         assert json.loads(ran.stdout)["credits"]["charged"] == 33, ran.stderr
@@ -121,12 +124,12 @@ def test_the_lines_of_every_start_run_as_they_stand(serving_on, empty_database):
 
 
 @pytest.mark.parametrize(("option", "command"), [("--demo", "make run"), ("--preload", "obol serve")])
-def test_a_port_that_is_taken_is_said_before_anything_is_done(program, empty_database, option, command):
+def test_a_port_that_is_taken_is_said_before_anything_is_done(bare, empty_database, option, command):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = program("serve", option, DATABASE_URL=empty_database.owner, PORT=str(port))
+        refused = bare("serve", option, DATABASE_URL=empty_database.owner, PORT=str(port))
 
     said = f"obol: port {port} cannot be used (Address already in use). Choose another: PORT=8080 {command}\n"
     assert refused == (2, "", said)

@@ -5,6 +5,7 @@ import logging
 import os
 import runpy
 import socket
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import gunicorn.util
@@ -138,6 +139,21 @@ def test_a_database_that_does_not_start_ends_the_master(monkeypatch, capsys):
 
     assert ended.value.code == 2
     assert capsys.readouterr().err == "obol: it does not start\n"
+
+
+def test_a_database_that_cannot_be_used_ends_the_master(monkeypatch, capsys):
+    monkeypatch.setattr("service.server._environment", nullcontext({}))
+    monkeypatch.setattr("service.server.atexit.register", lambda *at_exit: None)
+    for name, value in {**SETTINGS, "DATABASE_URL": "postgresql://a:secret@127.0.0.1:1/c"}.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit) as ended:
+        on_starting(None)
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("obol: the database of DATABASE_URL cannot be used: connection to server at ")
+    assert "secret" not in said
 
 
 def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
