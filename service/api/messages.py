@@ -17,6 +17,7 @@ from ..gateway.completions import Call
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.survey import MAX_OUTPUT_TOKENS
+from ..gateway.text_bound import bound_json
 from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import MEBIBYTE, body, fingerprint
@@ -83,7 +84,7 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
     call = Call(
         body=document,
         raw=body(),
-        text_bytes=len(body()),
+        text_bytes=bound_json(body()),
         idempotency_key=given["idempotency_key"],
         fingerprint=fingerprint(),
         max_credits=given["max_credits"],

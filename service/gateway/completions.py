@@ -37,7 +37,7 @@ class Call:
     Args:
         body: as an object; it is emptied once the call is admitted.
         raw: the same as the client wrote it; None when the client wrote something else.
-        text_bytes: bytes of UTF-8 that hold all text of the prompt.
+        text_bytes: bytes that the text of the prompt cannot exceed in tokens, as `text_bound` tells.
         query: to forward, with its question mark, or empty.
         headers: to forward.
         fingerprint: of the whole request, for the idempotency key.

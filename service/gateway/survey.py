@@ -1,7 +1,8 @@
 """What a request to the Messages API can use at most, told from the request alone.
 
-A token is one byte of text at least, so the bytes of the request bound the tokens of its text.
-Images and documents have no such bound: the upstream counts those. What neither can bound (what
+The tokens of its text have a bound (`text_bound`), and so has what the upstream writes around it and
+writes anew. Images and documents in the request have none: the upstream counts those. An image by URL it
+does not count, but it makes it smaller until it has so many tokens at most. What nothing bounds (what else
 is fetched, run or remembered on the upstream's side) is refused by name, before anything is held.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Union
 
 from ..problems import Problem
+from .text_bound import bound_json
 
 # What the upstream adds around a prompt: roles, turns and its own framing; it charges 8 to 20 tokens
 # for these. With tools and the like comes a system prompt of its own (346 tokens for the dearest of
@@ -19,6 +21,14 @@ from ..problems import Problem
 _FRAMING_TOKENS = 32
 _FEATURE_TOKENS = 1024
 _TOOL_TOKENS = 1024
+# What a tool was called with is written as a list of parameters, each between marks of the upstream's own.
+_PARAMETER_TOKENS = 16
+# What is JSON to the model is written anew: an escape is six bytes, for a character that can have two, and
+# 1e15 is a number of sixteen digits.
+_ESCAPE_TOKENS = 4
+_NUMBER_TOKENS = 24
+_ROUND_NUMBER = re.compile(r"\d(?:\.0|e\+\d+)\b")
+_WRITTEN_ANEW = ("tools", "output_config", "output_format")
 _FEATURES = ("tools", "output_config", "output_format", "thinking", "context_management")
 
 # Of one answer, as far as can be asked for.
@@ -92,7 +102,8 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
 
     Args:
         body: the request, with a `model`, `max_tokens` and `messages` of the right types.
-        text_bytes: bytes of UTF-8 that hold all its text; those of the request will do.
+        text_bytes: bytes that its text cannot exceed in tokens, as `text_bound` tells; those of the
+            whole request will do.
 
     Raises:
         Problem: cost_unbounded, thread_unsupported_request or validation_failed, naming the field.
@@ -104,16 +115,19 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
     must_be_counted = any(_is_counted_tool(tool) for tool in tools)
     for_5m = for_1h = False
     # All of it is looked at, because each part may be one to refuse.
+    anew = sum(_written_anew(body[name]) for name in _WRITTEN_ANEW if name in body)
     for path, value, is_prompt in _objects(body):
         if is_prompt:
             must_be_counted |= _has_no_bound(path, value)
+            if _is_call(value) and isinstance(value.get("input"), Mapping):
+                anew += _PARAMETER_TOKENS * len(value["input"]) + _written_anew(value["input"])
         if value.get("cache_control") is not None:
             # Writes of an hour can come back without the split, and then count as ones of five minutes.
             for_5m = True
             for_1h |= _get(value["cache_control"], "ttl") not in (None, "5m")
     # Without a cache_control nothing is written.
     classes = ("input", "cache_read", *["cache_write_5m"] * for_5m, *["cache_write_1h"] * for_1h)
-    tokens = text_bytes + _FRAMING_TOKENS + _TOOL_TOKENS * sum(_is_made_upstream(tool) for tool in tools)
+    tokens = text_bytes + anew + _FRAMING_TOKENS + _TOOL_TOKENS * sum(_is_made_upstream(tool) for tool in tools)
     if any(body.get(name) for name in _FEATURES):
         tokens += _FEATURE_TOKENS
     models, max_tokens = _attempts(body)
@@ -143,7 +157,7 @@ def counting_request(body: Mapping[str, Any], model: str) -> dict[str, Any]:
 def with_margin(counted: int, body: Mapping[str, Any]) -> int:
     """What a prompt that was counted cannot exceed."""
     rest = {name: body[name] for name in body if name not in (*_COUNTED_FIELDS, *_NOT_IN_THE_PROMPT)}
-    uncounted = len(json.dumps(rest)) + _FEATURE_TOKENS if rest else 0
+    uncounted = bound_json(json.dumps(rest).encode()) + _FEATURE_TOKENS if rest else 0
     return counted + -(-counted // _COUNT_MARGIN) + _FRAMING_TOKENS + uncounted
 
 
@@ -223,7 +237,7 @@ def _children(path: _Path, value: object, is_prompt: bool) -> Iterator[tuple[_Pa
     """The objects and lists in one; for a value that is neither, none."""
     if isinstance(value, Mapping):
         # What a tool was called with is any JSON, and only text to the model.
-        is_call = str(value.get("type")).endswith("tool_use")
+        is_call = _is_call(value)
         for name, inner in value.items():
             if isinstance(inner, (list, Mapping)):
                 yield (path, name), inner, is_prompt and not (is_call and name == "input")
@@ -231,6 +245,20 @@ def _children(path: _Path, value: object, is_prompt: bool) -> Iterator[tuple[_Pa
         for number, inner in enumerate(value):
             if isinstance(inner, (list, Mapping)):
                 yield (path, number), inner, is_prompt
+
+
+def _is_call(block: Mapping[str, Any]) -> bool:
+    return str(block.get("type")).endswith("tool_use")
+
+
+def _written_anew(value: object) -> int:
+    """The tokens by which JSON can get longer when the upstream writes it in its own way."""
+    try:
+        written = json.dumps(value)
+    except RecursionError as error:
+        # json reads a body that is nested a few levels deeper than what it can write.
+        raise Problem("malformed_request", "The body is nested too deeply.") from error
+    return _ESCAPE_TOKENS * written.count("\\u") + _NUMBER_TOKENS * len(_ROUND_NUMBER.findall(written))
 
 
 def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:

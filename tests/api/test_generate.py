@@ -40,6 +40,11 @@ def test_the_hold_bounds_what_can_be_charged(ask, new_license, sql):
     assert sql("SELECT amount, state FROM obol.holds") == [(155, "settled")]
 
 
+def test_a_text_that_is_longer_in_normal_form_is_held_at_that(ask, new_license):
+    response = ask(new_license(credits=1000), "\ufdfa" * 10, system="\u33c2", max_tokens=100)
+    assert response.headers["obol-credits-held"] == str(33 * 10 + 4 + 32 + 100)
+
+
 def test_the_model_and_its_limits_are_passed_on(make_client, ask, new_license):
     client = make_client(OBOL_DEFAULT_MODEL="house-model", OBOL_DEFAULT_MAX_TOKENS="3")
     license = new_license()

@@ -20,6 +20,22 @@ def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, strea
     assert upstream.count_calls == 0
 
 
+# Three bytes each, and 33 in the normal form that a tokenizer may read; a published one makes 15 tokens of it.
+LONGER = "\ufdfa" * 1000
+
+
+@both
+@pytest.mark.parametrize("ensure_ascii", [False, True])
+def test_a_text_that_is_longer_in_normal_form_is_held_at_that(send, new_license, upstream, ensure_ascii, stream):
+    body = {"model": "m", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": LONGER}]}
+    raw = json.dumps(body, ensure_ascii=ensure_ascii).encode()
+
+    response = send(new_license(credits=100_000), raw=raw)
+    as_written = len(raw.replace(b"\\ufdfa", b"").replace("\ufdfa".encode(), b""))
+    assert bounds(response) == (as_written + 33 * 1000 + 32 + 100, 100)
+    assert upstream.received[0].body == raw
+
+
 @pytest.mark.parametrize(
     ("more", "tokens"),
     [
@@ -31,7 +47,7 @@ def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, strea
         ({"messages": [{"role": "user", "content": [
             {"type": "tool_use", "id": "t", "name": "a", "input": {"source": {"type": "url"}, "type": "image"}},
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Hi"}},
-        ]}]}, 0),
+        ]}]}, 2 * 16),
     ],
     ids=["tools", "a tool of theirs", "thinking", "output_config", "none", "blocks"],
 )  # fmt: skip

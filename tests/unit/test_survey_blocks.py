@@ -87,7 +87,8 @@ def test_what_stands_beside_the_definition_of_a_tool_is_looked_at():
 def test_what_a_tool_was_called_with_is_only_text(kind):
     call = {"type": kind, "id": "t", "name": "a", "input": {"source": {"type": "url"}, "blocks": [BY_URL, IMAGE]}}
 
-    assert surveyed(call).input_tokens == BYTES + FRAMING
+    # Its parameters are written between marks of the upstream's own.
+    assert surveyed(call).input_tokens == BYTES + FRAMING + 2 * 16
     # Anything beside the input is looked at.
     assert refused(call | {"content": [BY_URL]})[1] == "messages.0.content.0.content.0.source"
     assert refused({"type": "text", "input": BY_URL})[1] == "messages.0.content.0.input.source"
