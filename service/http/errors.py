@@ -25,7 +25,7 @@ _HTTP_CODES = {
 }
 
 
-# The words of the Messages API for an HTTP status; any other 4xx is about the request.
+# The words of the Messages API for an HTTP status; any other 4xx is about the request, any other 5xx not.
 _WIRE_TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -37,6 +37,7 @@ _WIRE_TYPES = {
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
 
 
@@ -61,10 +62,11 @@ def render(problem: Problem) -> Response:
 
 def wire_document(problem: Problem, request_id: str) -> dict[str, Any]:
     """A Problem as the Messages API has its errors."""
+    status = problem.type.status if problem.reply is None else problem.reply.status
     return {
         "type": "error",
         "error": {
-            "type": _WIRE_TYPES.get(problem.type.status, "invalid_request_error"),
+            "type": _WIRE_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error"),
             "message": problem.detail,
             "details": {"error_code": problem.code, **problem.extra},
         },

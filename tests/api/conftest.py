@@ -104,6 +104,8 @@ WIRE_TYPES = {
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
 }
 
 
@@ -121,7 +123,7 @@ def wire_error() -> Callable[..., dict[str, Any]]:
         assert document == {
             "type": "error",
             "error": {
-                "type": WIRE_TYPES.get(STATUS[code], "invalid_request_error"),
+                "type": WIRE_TYPES.get(status or STATUS[code], "invalid_request_error"),
                 "message": document["error"]["message"],
                 "details": details,
             },
