@@ -76,7 +76,7 @@ class Upstream:
     def __init__(self, api_key: str, base_url: str | None, timeout_s: float) -> None:
         # A call that is sent on to another place could be charged twice; and what the upstream sets as
         # a cookie for one license's call is not sent with another's.
-        hooks = {"request": [_forget], "response": [_note, _bound]}
+        hooks: dict[str, list[Any]] = {"request": [_forget], "response": [_note, _bound]}
         http_client = anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks)
         http_client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         weakref.finalize(self, http_client.close)
@@ -139,7 +139,7 @@ def _options(headers: Headers) -> Any:
     return {"headers": {"content-type": "application/json", "accept-encoding": "identity", **headers}}
 
 
-def _forget(request: httpx2.Request) -> None:
+def _forget(_request: httpx2.Request) -> None:
     """What is logged from here on is not about the request before."""
     structlog.contextvars.unbind_contextvars("upstream_request_id")
 
