@@ -158,7 +158,8 @@ def test_no_key_and_a_bad_key(send, new_license, wire_error, upstream):
     for bad in (keys.make(license.id).license_key, "sk-ant-api03-x"):
         response = send(None, headers={"x-api-key": bad})
         wire_error(response, "license_invalid")
-        assert response.get_json()["error"]["type"] == "permission_error"
+        assert response.get_json()["error"]["type"] == "authentication_error"
+        assert response.headers["www-authenticate"] == "Bearer"
     assert upstream.received == []
 
 
@@ -199,6 +200,7 @@ def test_a_model_without_a_price(send, new_license, wire_error, sql, upstream):
     for prompt in ("Hello", image):
         response = send(new_license(), prompt, model="unheard-of")
         assert wire_error(response, "model_not_priced") == {"error_code": "model_not_priced"}
+        assert response.get_json()["error"]["type"] == "not_found_error"
         assert "unheard-of" in response.get_json()["error"]["message"]
     assert upstream.received == []
 
