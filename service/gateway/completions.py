@@ -84,6 +84,10 @@ class Completions:
         self._replay_keys = replay_keys
         self._prices = PriceBook(database)
 
+    def is_sold(self, model: str) -> bool:
+        """Whether a model has a price now."""
+        return self._prices.find_price(model) is not None
+
     def answer(self, key: KeyDigest, call: Call) -> Answer:
         """Answer a call and charge its usage, or charge nothing.
 

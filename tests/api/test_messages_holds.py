@@ -11,6 +11,14 @@ def paths(upstream):
 
 
 @both
+def test_an_answer_names_its_charge(send, new_license, sql, stream):
+    response = send(new_license(), stream=stream)
+    assert sql("SELECT cause_id::text FROM obol.ledger_entries WHERE kind = 'charge'") == [
+        (response.headers["obol-charge-id"],)
+    ]
+
+
+@both
 def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, stream):
     response = send(new_license(), "é" * 10, stream=stream)
 
