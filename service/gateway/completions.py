@@ -17,7 +17,7 @@ from ..lease import Lease
 from ..problems import Problem
 from ..repository import holds
 from ..repository.holds import Admission
-from . import survey, transcript
+from . import rewriting, survey, transcript
 from .hold_size import HoldSize
 from .live_hold import LiveHold, Receipt
 from .message import Message, parse_object, unreadable
@@ -178,7 +178,7 @@ class Completions:
         try:
             request = call.raw
             if request is None or affordable < found.max_tokens:
-                request = _encode(survey.with_max_tokens(call.body, affordable))
+                request = _encode(rewriting.with_max_tokens(call.body, affordable))
         except Exception as error:
             hold.fail(error)
             raise
@@ -203,14 +203,16 @@ class Completions:
         """Have the upstream count the prompt, for each model that may read it."""
         size.refuse_hopeless(available)
         most = 0
+        images = size.survey.image_urls
+        counted = rewriting.without_image_urls(call.body) if images else call.body
         for model in size.survey.models:
-            request = _encode(survey.counting_request(call.body, model))
+            request = _encode(rewriting.counting_request(counted, model))
             document = parse_object(self._upstream.post(_COUNT_TOKENS + call.query, request, call.headers))
             tokens = document.get("input_tokens")
             if type(tokens) is not int or not 0 <= tokens <= MOST_TOKENS:
                 raise unreadable()
             most = max(most, tokens)
-        size.take_count(survey.with_margin(most, call.body))
+        size.take_count(rewriting.with_margin(most, call.body) + survey.IMAGE_TOKENS * images)
 
     def _find_stored(self, key: KeyDigest, admission: Admission) -> "_Stored":
         assert admission.hold_id is not None
