@@ -136,28 +136,12 @@ class Completions:
         """Set aside what the call can cost, or find the answer that its idempotency key names."""
         found = survey.survey(call.body, call.text_bytes)
         size = HoldSize(found, [self._prices.find_price(model) for model in found.models], call.max_credits)
-        if size.needs_count():
-            checked = holds.check_admission(
-                self._db,
-                key,
-                hold_id,
-                model=size.priced_model(),
-                price=size.frozen_price(),
-                idempotency_key=call.idempotency_key,
-                fingerprint=call.fingerprint,
-            )
-            if checked.outcome == "replayed":
-                return self._find_stored(key, checked)
-            assert checked.available is not None
-            self._count(call, size, checked.available)
         try:
-            opened = self._open(key, call, hold_id, size=size)
+            opened = self._set_aside(key, call, hold_id, size=size)
         except Problem as problem:
-            if problem.code != "insufficient_credits" or size.is_counted:
+            if problem.code != "insufficient_credits":
                 raise
-            # What the bytes allow is too dear: count, and open once more.
-            self._count(call, size, problem.extra["available"])
-            opened = self._open(key, call, hold_id, size=size)
+            raise size.insufficient(problem.extra["available"]) from problem
         if opened.outcome == "replayed":
             return self._find_stored(key, opened)
 
@@ -185,6 +169,31 @@ class Completions:
         # As objects a request can take thirty times its bytes, and the model may take minutes.
         call.body.clear()
         return _Admitted(hold, request)
+
+    def _set_aside(self, key: KeyDigest, call: Call, hold_id: UUID, *, size: HoldSize) -> Admission:
+        """Open the hold; count the prompt before that where nothing else bounds it, or its bound is too dear."""
+        if size.needs_count():
+            checked = holds.check_admission(
+                self._db,
+                key,
+                hold_id,
+                model=size.priced_model(),
+                price=size.frozen_price(),
+                idempotency_key=call.idempotency_key,
+                fingerprint=call.fingerprint,
+            )
+            if checked.outcome == "replayed":
+                return checked
+            assert checked.available is not None
+            self._count(call, size, checked.available)
+        try:
+            return self._open(key, call, hold_id, size=size)
+        except Problem as problem:
+            if problem.code != "insufficient_credits" or size.is_counted:
+                raise
+            # What the bytes allow is too dear: count, and open once more.
+            self._count(call, size, problem.extra["available"])
+        return self._open(key, call, hold_id, size=size)
 
     def _open(self, key: KeyDigest, call: Call, hold_id: UUID, *, size: HoldSize) -> Admission:
         return holds.open_for_process(

@@ -74,6 +74,13 @@ def test_too_little_for_an_answer_worth_having(ask, new_license, problem, state,
     document = problem(ask(license, "Hello", max_tokens=1000), "insufficient_credits")
 
     assert (document["required"], document["available"]) == (5 + 32 + 256, 292)
+    # What was needed, and what the answer could have cost.
+    assert document["max_cost"] == 5 + 32 + 1000
+    assert document["detail"] == (
+        "293 credits are needed for the hold of this call and 292 are available. It is for 37 tokens of prompt and 256 "
+        "of answer; with all of max_tokens it could have cost 1037 at most. Only what is used is charged. Have credits "
+        "granted, or ask for less."
+    )
     assert upstream.calls == 0
     assert state(license) == (292, 0, 1)
 

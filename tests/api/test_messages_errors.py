@@ -187,7 +187,8 @@ def test_not_enough_credits(send, new_license, wire_error, state, upstream, stre
     details = wire_error(response, "insufficient_credits")
     raw_length = len(json.dumps({"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}))
     required = raw_length + len(f', "stream": {json.dumps(stream)}') + 32 + 100
-    assert details == {"error_code": "insufficient_credits", "available": 50, "required": required}
+    figures = {"available": 50, "required": required, "max_cost": required}
+    assert details == {"error_code": "insufficient_credits", **figures}
     assert response.get_json()["error"]["type"] == "billing_error"
     assert upstream.received == []
     assert state(license) == (50, 0, 1)
