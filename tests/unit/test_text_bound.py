@@ -7,7 +7,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.gateway import text_bound
@@ -25,6 +25,7 @@ def normal_bytes(text):
     return len(unicodedata.normalize("NFKC", text).encode())
 
 
+@settings(deadline=None, database=None)
 @given(TEXTS, st.integers(1, 8))
 def test_no_text_has_more_bytes_or_in_its_normal_form_than_its_bound(text, piece):
     with pytest.MonkeyPatch.context() as patch:
@@ -32,6 +33,7 @@ def test_no_text_has_more_bytes_or_in_its_normal_form_than_its_bound(text, piece
         assert bound_text(text) >= max(len(text.encode()), normal_bytes(text))
 
 
+@settings(deadline=None, database=None)
 @given(TEXTS, st.integers(1, 40), st.data())
 def test_no_text_in_json_has_more_than_its_bound_however_it_is_written(text, piece, data):
     # Each character as it is, or as one or two escapes.
