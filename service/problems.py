@@ -11,7 +11,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ProblemType:
-    """One row: `retry_after_s` is sent as Retry-After where asking again can help."""
+    """One row: `retry_after_s` is sent as Retry-After where asking again can help; `wire_status` is for
+    /v1, where programs for that wire expect another."""
 
     code: str
     status: int
@@ -19,11 +20,12 @@ class ProblemType:
     sqlstate: str | None = None
     prefix: str | None = None
     retry_after_s: int | None = None
+    wire_status: int | None = None
 
 
 _TABLE = (
     ProblemType("insufficient_credits", 402, "Not enough credits", "OB402", "INSUFFICIENT_CREDITS"),
-    ProblemType("license_invalid", 403, "The license key is not valid", "OB403", "INVALID_LICENSE"),
+    ProblemType("license_invalid", 403, "The license key is not valid", "OB403", "INVALID_LICENSE", wire_status=401),
     ProblemType("license_inactive", 403, "The license is not active", "OB413", "INACTIVE_LICENSE"),
     ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
     ProblemType("credentials_missing", 401, "A license key is needed"),
@@ -39,12 +41,12 @@ _TABLE = (
     ProblemType("answer_gone", 410, "The answer is no longer stored", "OB410", "ANSWER_GONE"),
     ProblemType("limit_exceeded", 429, "A limit is reached", "OB429", "LIMIT_EXCEEDED", 1),
     ProblemType("amount_invalid", 422, "The amount is not valid", "OB400", "INVALID_AMOUNT"),
-    ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED"),
+    ProblemType("model_not_priced", 422, "The model has no price", "OB424", "MODEL_NOT_PRICED", wire_status=404),
     ProblemType("cost_unbounded", 422, "The cost of the request cannot be bounded"),
     ProblemType("thread_unsupported_request", 400, "Threads are not taken"),
     ProblemType("max_credits_exceeded", 422, "The request can cost more than its obol-max-credits"),
     ProblemType("malformed_request", 400, "The request cannot be read"),
-    ProblemType("validation_failed", 422, "The request is not valid"),
+    ProblemType("validation_failed", 422, "The request is not valid", wire_status=400),
     ProblemType("payload_too_large", 413, "The body is too large"),
     ProblemType("unsupported_media_type", 415, "The body must be JSON"),
     ProblemType("not_found", 404, "There is nothing here"),

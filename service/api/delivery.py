@@ -68,6 +68,7 @@ def encode_event(name: str, data: bytes) -> bytes:
 def headers(receipt: Receipt) -> dict[str, str]:
     """What a receipt says, as far as it is filled in."""
     figures = {
+        "obol-charge-id": receipt.hold_id,
         "obol-max-tokens": receipt.max_tokens,
         "obol-credits-held": receipt.held,
         "obol-credits-charged": receipt.charged,

@@ -12,6 +12,7 @@ from ..gateway.message import Message, parse_object
 from ..gateway.sse import Event
 from ..gateway.streams import AnswerStream, ReplayedStream
 from ..gateway.survey import MAX_OUTPUT_TOKENS
+from ..gateway.text_bound import bound_text
 from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import MEBIBYTE, fingerprint
@@ -64,7 +65,7 @@ def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
     call = Call(
         body=_request(body),
         raw=None,
-        text_bytes=len(body["prompt"].encode()) + len((body["system"] or "").encode()),
+        text_bytes=bound_text(body["prompt"]) + bound_text(body["system"] or ""),
         idempotency_key=headers["idempotency_key"],
         fingerprint=fingerprint(),
         max_credits=headers["max_credits"],

@@ -10,18 +10,31 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
-from marshmallow import Schema, fields, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from .. import strict_json
+from ..gateway import catalog
 from ..gateway.completions import Call
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.survey import MAX_OUTPUT_TOKENS
+from ..gateway.text_bound import bound_json
 from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import MEBIBYTE, body, fingerprint
 from ..http.errors import wire_document
-from ..http.fields import MAX_MODEL, REQUIRED, AnyObject, Flag, GenerationHeaders, Text, WholeNumber, bounds, length
+from ..http.fields import (
+    MAX_MODEL,
+    REQUIRED,
+    AnyObject,
+    Flag,
+    GenerationHeaders,
+    HeaderNumber,
+    Text,
+    WholeNumber,
+    bounds,
+    length,
+)
 from ..http.request_log import note
 from ..http.services import services
 from ..problems import Problem
@@ -36,6 +49,15 @@ class MessagesRequest(AnyObject):
     max_tokens = WholeNumber(required=True, validate=bounds(0, MAX_OUTPUT_TOKENS), error_messages=REQUIRED)
     messages = fields.List(fields.Raw(), required=True, error_messages={**REQUIRED, "invalid": "must be a list"})
     stream = Flag(allow_none=True)
+
+
+class ModelsQuery(Schema):
+    class Meta:
+        unknown = EXCLUDE
+
+    limit = HeaderNumber(validate=bounds(1, catalog.MOST_LISTED))
+    after_id = fields.String()
+    before_id = fields.String()
 
 
 class WireErrorDetails(AnyObject):
@@ -59,20 +81,19 @@ class WireError(Schema):
 blueprint = Blueprint("messages", license_auth, body_limit=32 * MEBIBYTE)
 
 _ERROR = {"description": "An error", "content": {"application/json": {"schema": WireError}}}
-_DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": {"default": _ERROR}}
+_ERRORS = {400: _ERROR, "default": _ERROR}
+_DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": _ERRORS}
 
 _HEADERS = ("anthropic-version", "anthropic-beta")
 # What of the receipt stands in the comment at the end of a stream. A replay must end with the same bytes,
 # and it has held nothing: so obol-credits-held is not among these.
 _TOLD_AT_THE_END = ("obol-credits-charged", "obol-credits-balance")
 
-_QUERY = ("beta", "limit", "before_id", "after_id")
-
 
 @blueprint.post("/v1/messages")
-@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS, 422: _ERROR, "default": _ERROR})
-@blueprint.arguments(MessagesRequest)
-@blueprint.arguments(GenerationHeaders, location="headers")
+@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS, 422: _ERROR, **_ERRORS})
+@blueprint.arguments(MessagesRequest, error_status_code=400)
+@blueprint.arguments(GenerationHeaders, location="headers", error_status_code=400)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
     """Answer a request to the Messages API, whole or as a stream, and charge its usage.
@@ -83,7 +104,7 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
     call = Call(
         body=document,
         raw=body(),
-        text_bytes=len(body()),
+        text_bytes=bound_json(body()),
         idempotency_key=given["idempotency_key"],
         fingerprint=fingerprint(),
         max_credits=given["max_credits"],
@@ -100,8 +121,8 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/v1/messages/count_tokens")
-@blueprint.doc(security=SECURITY[license_auth], responses={422: _ERROR, "default": _ERROR})
-@blueprint.arguments(AnyObject)
+@blueprint.doc(**_DOC)
+@blueprint.arguments(AnyObject, error_status_code=400)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def count_tokens(_document: dict[str, Any]) -> Response:
     """Count the tokens of a request, as the upstream does. Free of charge."""
@@ -112,21 +133,27 @@ def count_tokens(_document: dict[str, Any]) -> Response:
 
 @blueprint.get("/v1/models")
 @blueprint.doc(**_DOC)
+@blueprint.arguments(ModelsQuery, location="query", error_status_code=400)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
-def list_models() -> Response:
-    """The upstream's models."""
+def list_models(query: dict[str, Any]) -> Response:
+    """The models that are sold: the upstream's that have a price."""
     licenses.check(services().database, license_key())
-    return _whole(services().upstream.get("/v1/models" + _query(), _forwarded()))
+
+    def fetch(asked: dict[str, str]) -> bytes:
+        return services().upstream.get("/v1/models" + _query(asked), _forwarded())
+
+    listed = catalog.list_models(fetch, services().completions.is_sold, catalog.Page(**query))
+    return _whole(strict_json.encode(listed))
 
 
 @blueprint.get("/v1/models/<model_id>")
 @blueprint.doc(**_DOC)
 @blueprint.alt_response(200, schema=AnyObject, success=True)
 def show_model(model_id: str) -> Response:
-    """One of the upstream's models."""
+    """One of the models that are sold."""
     licenses.check(services().database, license_key())
-    if not model_id.strip("."):
-        # The client's HTTP library would take these for steps in a path of ours.
+    # Of nothing but dots the client's HTTP library would make steps in a path of ours.
+    if not model_id.strip(".") or not services().completions.is_sold(model_id):
         raise Problem("not_found", "There is no such model.")
     return _whole(services().upstream.get(f"/v1/models/{quote(model_id, safe='')}" + _query(), _forwarded()))
 
@@ -139,8 +166,9 @@ def _forwarded() -> dict[str, str]:
     return {name: request.headers[name] for name in _HEADERS if name in request.headers}
 
 
-def _query() -> str:
-    given = [(name, value) for name, value in request.args.items(multi=True) if name in _QUERY]
+def _query(more: dict[str, str] | None = None) -> str:
+    """To ask the upstream with: of the client's only `beta` crosses."""
+    given = [*(more or {}).items(), *(("beta", value) for value in request.args.getlist("beta"))]
     return f"?{urlencode(given)}" if given else ""
 
 

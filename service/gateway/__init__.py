@@ -13,8 +13,8 @@
                   live_hold ───────────────────────────────► settle_hold    (no answer: release_hold)
     answer ◄───── only now its end
 
-1. `survey` looks at the request alone: the models that may answer, and what bounds its tokens. What has
-   no bound is refused by name.
+1. `survey` looks at the request alone (`text_bound` at its text): the models that may answer, and what
+   bounds its tokens. What has no bound is refused by name.
 2. `price_book` finds the price of each of these models, and `hold_size` multiplies: a hold is an upper
    bound of the charge.
 3. `completions` opens the hold: one round trip, in which the database checks the license, finds an

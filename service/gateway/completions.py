@@ -17,7 +17,7 @@ from ..lease import Lease
 from ..problems import Problem
 from ..repository import holds
 from ..repository.holds import Admission
-from . import survey, transcript
+from . import rewriting, survey, transcript
 from .hold_size import HoldSize
 from .live_hold import LiveHold, Receipt
 from .message import Message, parse_object, unreadable
@@ -37,7 +37,7 @@ class Call:
     Args:
         body: as an object; it is emptied once the call is admitted.
         raw: the same as the client wrote it; None when the client wrote something else.
-        text_bytes: bytes of UTF-8 that hold all text of the prompt.
+        text_bytes: bytes that the text of the prompt cannot exceed in tokens, as `text_bound` tells.
         query: to forward, with its question mark, or empty.
         headers: to forward.
         has_client: whether the client is still there.
@@ -96,6 +96,10 @@ class Completions:
         self._max_unpaid_tokens = max_unpaid_tokens
         self._prices = PriceBook(database)
 
+    def is_sold(self, model: str) -> bool:
+        """Whether a model has a price now."""
+        return self._prices.find_price(model) is not None
+
     def answer(self, key: KeyDigest, call: Call) -> Answer:
         """Answer a call and charge its usage, or charge nothing.
 
@@ -144,29 +148,12 @@ class Completions:
         """Set aside what the call can cost, or find the answer that its idempotency key names."""
         found = survey.survey(call.body, call.text_bytes)
         size = HoldSize(found, [self._prices.find_price(model) for model in found.models], call.max_credits)
-        if size.needs_count():
-            checked = holds.check_admission(
-                self._db,
-                key,
-                hold_id,
-                model=size.priced_model(),
-                price=size.frozen_price(),
-                max_unpaid_tokens=self._max_unpaid_tokens,
-                idempotency_key=call.idempotency_key,
-                fingerprint=call.fingerprint,
-            )
-            if checked.outcome == "replayed":
-                return self._find_stored(key, checked)
-            assert checked.available is not None
-            self._count(call, size, checked.available)
         try:
-            opened = self._open(key, call, hold_id, size=size)
+            opened = self._set_aside(key, call, hold_id, size=size)
         except Problem as problem:
-            if problem.code != "insufficient_credits" or size.is_counted:
+            if problem.code != "insufficient_credits":
                 raise
-            # What the bytes allow is too dear: count, and open once more.
-            self._count(call, size, problem.extra["available"])
-            opened = self._open(key, call, hold_id, size=size)
+            raise size.insufficient(problem.extra["available"]) from problem
         if opened.outcome == "replayed":
             return self._find_stored(key, opened)
 
@@ -187,13 +174,39 @@ class Completions:
         try:
             request = call.raw
             if request is None or affordable < found.max_tokens:
-                request = _encode(survey.with_max_tokens(call.body, affordable))
+                request = _encode(rewriting.with_max_tokens(call.body, affordable))
         except Exception as error:
             hold.fail(error)
             raise
         # As objects a request can take thirty times its bytes, and the model may take minutes.
         call.body.clear()
         return _Admitted(hold, request)
+
+    def _set_aside(self, key: KeyDigest, call: Call, hold_id: UUID, *, size: HoldSize) -> Admission:
+        """Open the hold; count the prompt before that where nothing else bounds it, or its bound is too dear."""
+        if size.needs_count():
+            checked = holds.check_admission(
+                self._db,
+                key,
+                hold_id,
+                model=size.priced_model(),
+                price=size.frozen_price(),
+                max_unpaid_tokens=self._max_unpaid_tokens,
+                idempotency_key=call.idempotency_key,
+                fingerprint=call.fingerprint,
+            )
+            if checked.outcome == "replayed":
+                return checked
+            assert checked.available is not None
+            self._count(call, size, checked.available)
+        try:
+            return self._open(key, call, hold_id, size=size)
+        except Problem as problem:
+            if problem.code != "insufficient_credits" or size.is_counted:
+                raise
+            # What the bytes allow is too dear: count, and open once more.
+            self._count(call, size, problem.extra["available"])
+        return self._open(key, call, hold_id, size=size)
 
     def _open(self, key: KeyDigest, call: Call, hold_id: UUID, *, size: HoldSize) -> Admission:
         # It may have waited for a thread, or for a count, for longer than its client has.
@@ -216,14 +229,16 @@ class Completions:
         """Have the upstream count the prompt, for each model that may read it."""
         size.refuse_hopeless(available)
         most = 0
+        images = size.survey.image_urls
+        counted = rewriting.without_image_urls(call.body) if images else call.body
         for model in size.survey.models:
-            request = _encode(survey.counting_request(call.body, model))
+            request = _encode(rewriting.counting_request(counted, model))
             document = parse_object(self._upstream.post(_COUNT_TOKENS + call.query, request, call.headers))
             tokens = document.get("input_tokens")
             if type(tokens) is not int or not 0 <= tokens <= MOST_TOKENS:
                 raise unreadable()
             most = max(most, tokens)
-        size.take_count(survey.with_margin(most, call.body))
+        size.take_count(rewriting.with_margin(most, call.body) + survey.IMAGE_TOKENS * images)
 
     def _find_stored(self, key: KeyDigest, admission: Admission) -> "_Stored":
         assert admission.hold_id is not None

@@ -72,13 +72,23 @@ class HoldSize:
         """
         _, least = self._amounts(0)
         if available < least:
-            _, required = self._amounts(self.input_tokens or 0)
-            raise Problem(
-                "insufficient_credits",
-                f"{required} credits are needed and {available} are available. Have credits granted, or ask for less.",
-                {"required": required, "available": available},
-            )
+            raise self.insufficient(available)
         self._check_cap(least)
+
+    def insufficient(self, available: int) -> Problem:
+        """That the hold cannot be had: what it needs, and what the answer could have cost at most."""
+        max_cost, required = self._amounts(self.input_tokens or 0)
+        answer = min(self.survey.least_max_tokens, self.survey.max_tokens)
+        prompt = (
+            "no prompt (it was not counted)" if self.input_tokens is None else f"{self.input_tokens} tokens of prompt"
+        )
+        return Problem(
+            "insufficient_credits",
+            f"{required} credits are needed for the hold of this call and {available} are available. It is for "
+            f"{prompt} and {answer} of answer; with all of max_tokens it could have cost {max_cost} at most. Only what "
+            "is used is charged. Have credits granted, or ask for less.",
+            {"required": required, "available": available, "max_cost": max_cost},
+        )
 
     def take_count(self, input_tokens: int) -> None:
         """Go by the upstream's count of the prompt, which it cannot exceed.

@@ -24,9 +24,15 @@ from ..repository import holds
 from .message import Message, unreadable
 from .sse import Event
 from .transcript import ANSWER_TTL_S, Transcript
-from .usage import count_unpriced, read_usage
+from .usage import count_tokens, count_unpriced, read_usage
 
 log = structlog.get_logger()
+
+# A charge above its hold is taken, because a bound can be wrong: by the form of a text it was five times, by a
+# description that the upstream adds some thousand tokens. One of more than this many times the hold, and of
+# more tokens than a small hold can be wrong by, is a figure that nobody should pay before somebody has looked.
+_PLAUSIBLE_TIMES = 10
+_PLAUSIBLE_TOKENS = 100_000
 
 T = TypeVar("T")
 
@@ -106,9 +112,20 @@ class LiveHold:
         if unpriced := count_unpriced(message.usage):
             log.error("usage_unpriced", hold_id=str(self.receipt.hold_id), requests=unpriced)
         amount = pricing.charge(self.price, usage)
-        if amount > (self.receipt.held or 0):
+        held = self.receipt.held or 0
+        if amount > _PLAUSIBLE_TIMES * held and count_tokens(usage) > _PLAUSIBLE_TOKENS:
+            # More than any bound can be wrong by: it would be taken from a balance that nobody set aside.
+            ids = {"hold_id": str(self.receipt.hold_id), "license_id": str(self.key.license_id)}
+            log.error("usage_implausible", **ids, held=held, amount=amount, upstream_usage=usage)
+            self._lose("usage_implausible", message.usage)
+            raise Problem(
+                "upstream_error",
+                "The model's API says that this answer used far more than its request can. The answer was withheld and "
+                "nothing was charged; the operator was told.",
+            )
+        if amount > held:
             # The hold was meant to be an upper bound. Something costs more than survey.py knows.
-            log.error("hold_exceeded", hold_id=str(self.receipt.hold_id), held=self.receipt.held, amount=amount)
+            log.error("hold_exceeded", hold_id=str(self.receipt.hold_id), held=held, amount=amount)
         self._charge(amount, usage)
 
     def _charge(self, amount: int, usage: pricing.Usage) -> None:

@@ -1,7 +1,8 @@
 """What a request to the Messages API can use at most, told from the request alone.
 
-A token is one byte of text at least, so the bytes of the request bound the tokens of its text.
-Images and documents have no such bound: the upstream counts those. What neither can bound (what
+The tokens of its text have a bound (`text_bound`), and so has what the upstream writes around it and
+writes anew. Images and documents in the request have none: the upstream counts those. An image by URL it
+does not count, but it makes it smaller until it has so many tokens at most. What nothing bounds (what else
 is fetched, run or remembered on the upstream's side) is refused by name, before anything is held.
 """
 
@@ -16,9 +17,17 @@ from ..problems import Problem
 # for these. With tools and the like comes a system prompt of its own (346 tokens for the dearest of
 # the published ones, more for old models), and with each tool of its own making (bash, text editor,
 # computer) a description of up to 735. Source: "Tool use pricing" in the documentation of the API.
-_FRAMING_TOKENS = 32
-_FEATURE_TOKENS = 1024
+FRAMING_TOKENS = 32
+FEATURE_TOKENS = 1024
 _TOOL_TOKENS = 1024
+# What a tool was called with is written as a list of parameters, each between marks of the upstream's own.
+_PARAMETER_TOKENS = 16
+# What is JSON to the model is written anew: an escape is six bytes, for a character that can have two, and
+# 1e15 is a number of sixteen digits.
+_ESCAPE_TOKENS = 4
+_NUMBER_TOKENS = 24
+_ROUND_NUMBER = re.compile(r"\d(?:\.0|e\+\d+)\b")
+_WRITTEN_ANEW = ("tools", "output_config", "output_format")
 _FEATURES = ("tools", "output_config", "output_format", "thinking", "context_management")
 
 # Of one answer, as far as can be asked for.
@@ -27,9 +36,6 @@ MAX_OUTPUT_TOKENS = 1_000_000
 # Below this many output tokens an answer is hardly worth having: max_tokens is lowered to what
 # the balance affords, but not below this (or what was asked for, if that is less).
 LEAST_MAX_TOKENS = 256
-
-# The upstream calls its count an estimate, so a tenth is added to it, and the framing.
-_COUNT_MARGIN = 10
 
 # Tools that the client runs, by the beginning of their type; only tokens are billed for them. The
 # others run on the upstream's side, in a loop that nobody can bound beforehand, some for a fee.
@@ -48,14 +54,12 @@ _REFUSED_FIELDS: dict[str, tuple[object, ...]] = {
 # Sources of images and documents whose bytes are in the request.
 _INLINE_SOURCES = ("base64", "text", "content")
 
-# Fields of a request that count_tokens takes and that have an influence on the count.
-_COUNTED_FIELDS = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
-# Fields that are no part of the prompt. What is neither among these nor counted may be, as the
-# output_config of a fallback is; its bytes are added to the count.
-_NOT_IN_THE_PROMPT = ("model", "max_tokens", "stream", "metadata", "service_tier", "temperature", "top_p", "top_k")
-
 # Blocks that stand for something longer: a tool that is elsewhere, or what was compressed.
 _STANDS_FOR_MORE = ("tool_reference", "tool_addition", "compaction", "web_search_result", "encrypted_search_result")
+
+# An image is made smaller until it has 4,784 tokens at most, with the models that take the largest ones; a
+# quarter more for what stands around it. Source: "Images and vision" in the documentation of the API.
+IMAGE_TOKENS = 6_000
 
 # Objects and lists of one request; the upstream takes 100,000 messages.
 _MOST_PARTS = 1_000_000
@@ -78,6 +82,8 @@ class Survey(NamedTuple):
         classes: the input classes that its prompt can be charged as.
         max_tokens: of the answer, the largest that any attempt may have.
         least_max_tokens: fewer are not worth asking for.
+        image_urls: how many images the upstream is to fetch; it does not count those, so their bound is in
+            `input_tokens`, and comes to a count.
     """
 
     models: tuple[str, ...]
@@ -85,6 +91,7 @@ class Survey(NamedTuple):
     classes: tuple[str, ...]
     max_tokens: int
     least_max_tokens: int
+    image_urls: int = 0
 
 
 def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
@@ -92,7 +99,8 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
 
     Args:
         body: the request, with a `model`, `max_tokens` and `messages` of the right types.
-        text_bytes: bytes of UTF-8 that hold all its text; those of the request will do.
+        text_bytes: bytes that its text cannot exceed in tokens, as `text_bound` tells; those of the
+            whole request will do.
 
     Raises:
         Problem: cost_unbounded, thread_unsupported_request or validation_failed, naming the field.
@@ -102,24 +110,33 @@ def survey(body: Mapping[str, Any], text_bytes: int) -> Survey:
     for number, tool in enumerate(tools):
         _check_tool(f"tools.{number}", tool)
     must_be_counted = any(_is_counted_tool(tool) for tool in tools)
+    image_urls = 0
     for_5m = for_1h = False
     # All of it is looked at, because each part may be one to refuse.
+    anew = sum(_written_anew(body[name]) for name in _WRITTEN_ANEW if name in body)
     for path, value, is_prompt in _objects(body):
         if is_prompt:
-            must_be_counted |= _has_no_bound(path, value)
+            if is_image_url(value):
+                image_urls += 1
+            else:
+                must_be_counted |= _has_no_bound(path, value)
+            if is_call(value) and isinstance(value.get("input"), Mapping):
+                anew += _PARAMETER_TOKENS * len(value["input"]) + _written_anew(value["input"])
         if value.get("cache_control") is not None:
             # Writes of an hour can come back without the split, and then count as ones of five minutes.
             for_5m = True
             for_1h |= _get(value["cache_control"], "ttl") not in (None, "5m")
     # Without a cache_control nothing is written.
     classes = ("input", "cache_read", *["cache_write_5m"] * for_5m, *["cache_write_1h"] * for_1h)
-    tokens = text_bytes + _FRAMING_TOKENS + _TOOL_TOKENS * sum(_is_made_upstream(tool) for tool in tools)
+    tokens = text_bytes + anew + IMAGE_TOKENS * image_urls + FRAMING_TOKENS
+    tokens += _TOOL_TOKENS * sum(_is_made_upstream(tool) for tool in tools)
     if any(body.get(name) for name in _FEATURES):
-        tokens += _FEATURE_TOKENS
+        tokens += FEATURE_TOKENS
     models, max_tokens = _attempts(body)
     budget = _get(body.get("thinking"), "budget_tokens")
     least = max(LEAST_MAX_TOKENS, budget + 1 if type(budget) is int else 0)
-    return Survey(models, None if must_be_counted else tokens, classes, max_tokens, min(least, max_tokens))
+    bound = None if must_be_counted else tokens
+    return Survey(models, bound, classes, max_tokens, min(least, max_tokens), image_urls)
 
 
 def _refuse_fields(body: Mapping[str, Any]) -> None:
@@ -133,31 +150,6 @@ def _refuse_fields(body: Mapping[str, Any]) -> None:
     for number, edit in enumerate(_list(body, "context_management", "edits")):
         if str(_get(edit, "type")).startswith("compact"):
             raise _unbounded(f"context_management.edits.{number}", "is not taken: summaries cost more than max_tokens")
-
-
-def counting_request(body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """The request to count_tokens for a request to messages, as `model` would read it."""
-    return {"model": model, **{name: body[name] for name in _COUNTED_FIELDS if name in body}}
-
-
-def with_margin(counted: int, body: Mapping[str, Any]) -> int:
-    """What a prompt that was counted cannot exceed."""
-    rest = {name: body[name] for name in body if name not in (*_COUNTED_FIELDS, *_NOT_IN_THE_PROMPT)}
-    uncounted = len(json.dumps(rest)) + _FEATURE_TOKENS if rest else 0
-    return counted + -(-counted // _COUNT_MARGIN) + _FRAMING_TOKENS + uncounted
-
-
-def with_max_tokens(body: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
-    """The request with every max_tokens in it lowered to this one."""
-    lowered = {**body, "max_tokens": min(body["max_tokens"], max_tokens)}
-    if body.get("fallbacks"):
-        lowered["fallbacks"] = [
-            {**entry, "max_tokens": min(entry["max_tokens"], max_tokens)}
-            if entry.get("max_tokens") is not None
-            else entry
-            for entry in body["fallbacks"]
-        ]
-    return lowered
 
 
 def _attempts(body: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
@@ -222,15 +214,33 @@ def _objects(body: Mapping[str, Any]) -> Iterator[tuple[_Path, Mapping[str, Any]
 def _children(path: _Path, value: object, is_prompt: bool) -> Iterator[tuple[_Path, object, bool]]:
     """The objects and lists in one; for a value that is neither, none."""
     if isinstance(value, Mapping):
-        # What a tool was called with is any JSON, and only text to the model.
-        is_call = str(value.get("type")).endswith("tool_use")
+        is_input_text = is_call(value)
         for name, inner in value.items():
             if isinstance(inner, (list, Mapping)):
-                yield (path, name), inner, is_prompt and not (is_call and name == "input")
+                yield (path, name), inner, is_prompt and not (is_input_text and name == "input")
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             if isinstance(inner, (list, Mapping)):
                 yield (path, number), inner, is_prompt
+
+
+def is_image_url(block: Mapping[str, Any]) -> bool:
+    """Whether a content block is an image that the upstream is to fetch."""
+    return block.get("type") == "image" and _get(block.get("source"), "type") == "url"
+
+
+def is_call(block: Mapping[str, Any]) -> bool:
+    """Whether a content block says what a tool was called with: any JSON, and only text to the model."""
+    return str(block.get("type")).endswith("tool_use")
+
+
+def _written_anew(value: object) -> int:
+    """The tokens by which JSON can get longer when the upstream writes it in its own way."""
+    try:
+        written = json.dumps(value)
+    except RecursionError as error:
+        raise too_deep() from error
+    return _ESCAPE_TOKENS * written.count("\\u") + _NUMBER_TOKENS * len(_ROUND_NUMBER.findall(written))
 
 
 def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
@@ -247,7 +257,7 @@ def _has_no_bound(path: _Path, block: Mapping[str, Any]) -> bool:
     if not isinstance(source, Mapping):
         return is_longer
     if source.get("type") not in _INLINE_SOURCES:
-        message = "must hold the data itself: what a URL or a file id stands for has no bound"
+        message = "must hold the data itself: what a file id or, but for an image, a URL stands for has no bound"
         raise _unbounded(_dotted((path, "source")), message)
     return is_longer or source.get("type") == "base64"
 
@@ -269,6 +279,11 @@ def _dotted(path: _Path) -> str:
         rest, name = rest
         names.append(str(name))
     return ".".join(reversed(names))
+
+
+def too_deep() -> Problem:
+    """json reads a body that is nested a few levels deeper than what it can write."""
+    return Problem("malformed_request", "The body is nested too deeply.")
 
 
 def _unbounded(path: str, message: str) -> Problem:

@@ -2,11 +2,13 @@
 
 Bodies go through as bytes, in both directions: what this release does not know is none of its
 business. Every way in which a call can fail becomes a Problem here, so that whoever holds credits
-for it has one thing to catch.
+for it has one thing to catch. What is logged meanwhile carries the upstream's id of the request.
 """
 
 import json
+import logging
 import re
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,17 +17,29 @@ from typing import Any, NoReturn
 
 import anthropic
 import httpx2
+import structlog
 
 from ..problems import Problem, Reply
 from . import sse
 from .message import unreadable
 
+log = structlog.get_logger()
+
 Headers = Mapping[str, str]
 
 # Told to the client with the upstream's own words: they are about the request, or about the
-# upstream's health. What it says with 401, 402 and 403 is about our account with it and stays here.
+# upstream's health. What it says about our account with it stays here: 401, 402, 403, and these with 400.
 _OUR_ACCOUNT = {401, 402, 403}
-_ABOUT_THE_REQUEST = {400, 404, 408, 409, 413, 422, 429}
+_OUR_ACCOUNT_TYPES = ("authentication_error", "billing_error", "permission_error")
+_OUR_ACCOUNT_WORDS = re.compile(
+    "your credit balance is too low"
+    "|you have reached your specified (workspace )?API usage limits"
+    "|this organization has been disabled",
+    re.IGNORECASE,
+)
+_ABOUT_THE_REQUEST = {400, 404, 408, 409, 413, 422}
+# This too is about our account, but the client can mend it by waiting. Its words name our organization.
+_TOO_MANY = 429
 
 # Headers of an error that tell the client when to come back; no other header crosses.
 _RETRY_HEADERS = {
@@ -34,7 +48,20 @@ _RETRY_HEADERS = {
     "x-should-retry": "true|false",
 }
 
+_REQUEST_ID = re.compile("[!-~]{1,200}")
+
+_EVENT_STREAM = "text/event-stream"
+
 _CONNECT_TIMEOUT_S = 10
+
+# Bytes of what is read whole, and of an error; both far above the longest that are any. A stream has a
+# million tokens at most, and some hundred bytes for each.
+MOST_BYTES = 32 * 1024 * 1024
+MOST_ERROR_BYTES = 1024 * 1024
+MOST_STREAM_BYTES = 512 * 1024 * 1024
+
+# For all of one answer, however steadily something comes of it.
+LONGEST_ANSWER_S = 3600
 
 
 class Upstream:
@@ -49,9 +76,12 @@ class Upstream:
     def __init__(self, api_key: str, base_url: str | None, timeout_s: float) -> None:
         # A call that is sent on to another place could be charged twice; and what the upstream sets as
         # a cookie for one license's call is not sent with another's.
-        http_client = anthropic.DefaultHttpxClient(follow_redirects=False)
+        hooks: dict[str, list[Any]] = {"request": [_forget], "response": [_note, _bound]}
+        http_client = anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks)
         http_client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         weakref.finalize(self, http_client.close)
+        # With ANTHROPIC_LOG=debug the SDK would log prompts.
+        logging.getLogger("anthropic").setLevel(logging.WARNING)
         self._client = anthropic.Anthropic(
             http_client=http_client,
             api_key=api_key,
@@ -98,14 +128,59 @@ class Upstream:
             )
         # The SDK types this call by its stream class, and returns what cast_to says.
         assert isinstance(response, httpx2.Response)
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        if not response.headers.get("content-type", "").startswith(_EVENT_STREAM):
             response.close()
             raise unreadable()
         return _events(response)
 
 
 def _options(headers: Headers) -> Any:
-    return {"headers": {"content-type": "application/json", **headers}}
+    # A compressed body can be a thousand times as long as what comes of it.
+    return {"headers": {"content-type": "application/json", "accept-encoding": "identity", **headers}}
+
+
+def _forget(_request: httpx2.Request) -> None:
+    """What is logged from here on is not about the request before."""
+    structlog.contextvars.unbind_contextvars("upstream_request_id")
+
+
+def _note(response: httpx2.Response) -> None:
+    said = response.headers.get("request-id", "")
+    if _REQUEST_ID.fullmatch(said):
+        structlog.contextvars.bind_contextvars(upstream_request_id=said)
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Read no more than an answer can be, for no longer than one can take."""
+    most = MOST_BYTES
+    if not response.is_success:
+        most = MOST_ERROR_BYTES
+    elif response.headers.get("content-type", "").startswith(_EVENT_STREAM):
+        most = MOST_STREAM_BYTES
+    is_encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    assert isinstance(response.stream, httpx2.SyncByteStream)
+    response.stream = _Bounded(response.stream, 0 if is_encoded else most)
+
+
+class _Bounded(httpx2.SyncByteStream):
+    """A body that ends with an error once it is too long, or takes too long."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, most: int) -> None:
+        self._stream = stream
+        self._left = most
+        self._give_up_at = time.monotonic() + LONGEST_ANSWER_S
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise httpx2.StreamError("The body is too long, or compressed, though it was asked not to be.")
+            if time.monotonic() > self._give_up_at:
+                raise httpx2.ReadTimeout("The body takes too long.")
+            yield piece
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _events(response: httpx2.Response) -> Iterator[sse.Event]:
@@ -123,17 +198,34 @@ def _failures() -> Iterator[None]:
     except anthropic.APIStatusError as error:
         _refuse(error)
     except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
+        log.warning("upstream_error", reason="timeout")
         raise Problem("upstream_timeout", "The model did not answer in time. Nothing was charged.") from error
     except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+        if isinstance(error.__cause__, httpx2.StreamError):
+            log.warning("upstream_error", reason="unreadable")
+            raise unreadable() from error
+        log.warning("upstream_error", reason="connection")
         detail = "The connection to the model failed. Nothing was charged."
         raise Problem("upstream_error", detail, retry_after_s=1) from error
     except (anthropic.AnthropicError, httpx2.StreamError, sse.EventTooLong, ValueError) as error:
+        log.warning("upstream_error", reason="unreadable")
         raise unreadable() from error
 
 
 def _refuse(error: anthropic.APIStatusError) -> NoReturn:
     status = error.status_code
+    if _is_about_our_account(error):
+        log.error("upstream_refuses_us", status=status)
+        raise Problem(
+            "upstream_error",
+            "The model's API refuses this service. It is about the operator's account there, and neither about your "
+            "license nor your credits; the operator was told. Nothing was charged.",
+            {"upstream_status": status},
+        ) from error
+    log.warning("upstream_error", reason="status", status=status)
     said = f" It said: {error.api_message}" if status in _ABOUT_THE_REQUEST and error.api_message else ""
+    if status == _TOO_MANY:
+        said = " It takes no more requests from this service for now: ask again later."
     retry_after = error.response.headers.get("retry-after", "")
     headers = {
         name: value
@@ -141,14 +233,22 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
         if re.fullmatch(form, value := error.response.headers.get(name, ""), re.ASCII)
     }
     body = error.response.content
-    reply = Reply(status, headers, body if _is_error(body) else b"")
+    reply = Reply(status, headers, body if status != _TOO_MANY and _is_error(body) else b"")
     raise Problem(
         "upstream_error",
         f"The model's API answered with status {status}. Nothing was charged.{said}",
         {"upstream_status": status},
         retry_after_s=int(retry_after) if re.fullmatch("[0-9]{1,6}", retry_after) else None,
-        reply=reply if 400 <= status < 600 and status not in _OUR_ACCOUNT else None,
+        reply=reply if 400 <= status < 600 else None,
     ) from error
+
+
+def _is_about_our_account(error: anthropic.APIStatusError) -> bool:
+    if error.status_code in _OUR_ACCOUNT:
+        return True
+    # The beginning, because what follows may be quoted from the request.
+    words = _OUR_ACCOUNT_WORDS.match(error.api_message) if isinstance(error.api_message, str) else None
+    return error.status_code == 400 and (error.type in _OUR_ACCOUNT_TYPES or words is not None)
 
 
 def _is_error(body: bytes) -> bool:

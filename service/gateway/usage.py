@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..pricing import Price, Usage, charge
+from ..pricing import CLASSES, Price, Usage, charge
 
 # Far above any model's context, and low enough that no price makes it overflow a bigint.
 MOST_TOKENS = 10**9
@@ -52,6 +52,11 @@ def read_usage(wire: object, *, answered_by: str, models: Sequence[str], price: 
                 counts if len(models) == 1 else _name(counts, iteration.get("model"), models=models, price=price)
             )
     return attempts[0] if len(attempts) == 1 and "model" not in attempts[0] else {"attempts": attempts}
+
+
+def count_tokens(usage: Usage) -> int:
+    """The tokens of all classes, in all attempts."""
+    return sum(attempt[name] for attempt in usage.get("attempts", (usage,)) for name in CLASSES)
 
 
 def count_unpriced(wire: object) -> dict[str, int]:

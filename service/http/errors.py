@@ -1,6 +1,7 @@
 """The one place that renders an error: RFC 9457 problem documents, and on /v1 the shape that
 clients of the Messages API read."""
 
+import re
 import time
 from typing import Any
 
@@ -24,8 +25,32 @@ _HTTP_CODES = {
     405: ("method_not_allowed", "This path does not take this method; the Allow header says which it takes."),
 }
 
+# Paths that clients make of a base URL that is not right, or of an API that is another; the first that fits.
+_LOST = (
+    (
+        re.compile("/(messages|models)(/.*)?"),
+        "There is nothing at this path. This client adds no /v1 by itself: set its base URL to the address of this "
+        "server with /v1 at its end.",
+    ),
+    (
+        re.compile(".+/v1/(messages|models)(/.*)?"),
+        "There is nothing at this path. This client adds /v1 by itself: set its base URL to the address of this server "
+        "alone, without /v1 or any other path.",
+    ),
+    (
+        re.compile("(/.*)?/(chat/completions|completions|responses|embeddings|images/.*|audio/.*)"),
+        "The API of OpenAI is not offered here. Use a client of the Anthropic API, with the address of this server as "
+        "its base URL.",
+    ),
+    (
+        re.compile("/v1(/.*)?"),
+        "This is not offered here. Of the Anthropic API there are POST /v1/messages, POST /v1/messages/count_tokens, "
+        "GET /v1/models and GET /v1/models/{id}; batches, files and the rest are not sold.",
+    ),
+)
 
-# The words of the Messages API for an HTTP status; any other 4xx is about the request.
+
+# The words of the Messages API for an HTTP status; any other 4xx is about the request, any other 5xx not.
 _WIRE_TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -37,6 +62,7 @@ _WIRE_TYPES = {
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
 
 
@@ -61,15 +87,22 @@ def render(problem: Problem) -> Response:
 
 def wire_document(problem: Problem, request_id: str) -> dict[str, Any]:
     """A Problem as the Messages API has its errors."""
+    status = _wire_status(problem)
     return {
         "type": "error",
         "error": {
-            "type": _WIRE_TYPES.get(problem.type.status, "invalid_request_error"),
+            "type": _WIRE_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error"),
             "message": problem.detail,
             "details": {"error_code": problem.code, **problem.extra},
         },
         "request_id": request_id,
     }
+
+
+def _wire_status(problem: Problem) -> int:
+    if problem.reply is not None:
+        return problem.reply.status
+    return problem.type.wire_status or problem.type.status
 
 
 def _render_on_the_wire(problem: Problem) -> Response:
@@ -79,7 +112,7 @@ def _render_on_the_wire(problem: Problem) -> Response:
         response = Response(reply.body or body, status=reply.status)
         response.headers.extend(reply.headers)
     else:
-        response = Response(body, status=problem.type.status)
+        response = Response(body, status=_wire_status(problem))
         _add_headers(response, problem)
         # The SDKs would ask again after any 409 and 5xx, also where it cannot help.
         response.headers["x-should-retry"] = "false" if problem.retry_after is None else "true"
@@ -90,14 +123,17 @@ def _render_on_the_wire(problem: Problem) -> Response:
 def _add_headers(response: Response, problem: Problem) -> None:
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
-    if problem.type.status == 401:
+    if response.status_code == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
 
 
 def _http_error(error: HTTPException) -> Response:
     if error.code not in _HTTP_CODES:
         return _internal_error(error)
-    response = render(Problem(*_HTTP_CODES[error.code]))
+    code, detail = _HTTP_CODES[error.code]
+    if error.code == 404:
+        detail = next((words for form, words in _LOST if form.fullmatch(request.path)), detail)
+    response = render(Problem(code, detail))
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers["Allow"] = value

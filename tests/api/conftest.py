@@ -58,6 +58,8 @@ STATUS = {
     "database_error": 500,
     "internal_error": 500,
 }
+# And where /v1 has another.
+WIRE_STATUS = STATUS | {"license_invalid": 401, "validation_failed": 400, "model_not_priced": 404}
 
 
 @pytest.fixture
@@ -106,6 +108,7 @@ WIRE_TYPES = {
     502: "api_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
 
 
@@ -117,13 +120,13 @@ def wire_error() -> Callable[..., dict[str, Any]]:
     def check(response: Any, code: str, retry_after: str | None = None, status: int | None = None) -> dict[str, Any]:
         document: dict[str, Any] = response.get_json()
         details: dict[str, Any] = document["error"]["details"]
-        assert (response.status_code, details["error_code"]) == (status or STATUS[code], code), document
+        assert (response.status_code, details["error_code"]) == (status or WIRE_STATUS[code], code), document
         assert response.content_type == "application/json"
         assert document["error"]["message"]
         assert document == {
             "type": "error",
             "error": {
-                "type": WIRE_TYPES.get(STATUS[code], "invalid_request_error"),
+                "type": WIRE_TYPES.get(status or WIRE_STATUS[code], "invalid_request_error"),
                 "message": document["error"]["message"],
                 "details": details,
             },

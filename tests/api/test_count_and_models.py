@@ -32,23 +32,79 @@ def test_a_count_is_the_upstream_s_and_free(client, new_license, upstream_s_own,
 
 
 @pytest.mark.parametrize(
-    "path",
-    [MODELS, f"{MODELS}?limit=1", f"{MODELS}?limit=1&after_id=claude-opus-5-5", f"{MODELS}/claude-haiku-5-5",
-     f"{MODELS}?before_id=claude-haiku-5-5&limit=2"],
+    "query",
+    ["", "?limit=1", "?limit=1&after_id=claude-opus-5-5", "?before_id=claude-haiku-5-5&limit=2", "?limit=3",
+     "?before_id=claude-haiku-5-5&limit=1", "?after_id=claude-haiku-5-5", "?future=1"],
 )  # fmt: skip
-def test_models_are_the_upstream_s(client, new_license, upstream_s_own, upstream, path):
-    response = ask(client, new_license(credits=0), path)
+def test_models_that_are_all_sold_are_listed_as_the_upstream_does(client, new_license, upstream_s_own, upstream, query):
+    response = ask(client, new_license(credits=0), MODELS + query)
 
     assert (response.status_code, response.content_type) == (200, "application/json")
-    assert response.data == upstream_s_own(None, path)
-    assert [(received.method, received.path) for received in upstream.received] == [("GET", path)]
+    assert response.get_json() == json.loads(upstream_s_own(None, MODELS + query))
+    assert [(received.method, received.path) for received in upstream.received] == [("GET", f"{MODELS}?limit=1000")]
+
+
+def test_a_model_is_the_upstream_s(client, new_license, upstream_s_own):
+    path = f"{MODELS}/claude-haiku-5-5"
+    assert ask(client, new_license(credits=0), path).data == upstream_s_own(None, path)
+
+
+@pytest.fixture
+def sold(sql, priced):
+    """Two of the three, and one that the upstream does not have."""
+    sql("DELETE FROM obol.prices")
+    for pattern in ("claude-opus-*", "claude-haiku-5-5", "claude-none"):
+        priced(pattern)
+
+
+OPUS, HAIKU = "claude-opus-5-5", "claude-haiku-5-5"
+
+
+@pytest.mark.parametrize(
+    ("query", "listed", "has_more"),
+    [
+        ("", [OPUS, HAIKU], False),
+        ("?limit=2", [OPUS, HAIKU], False),
+        ("?limit=1", [OPUS], True),
+        (f"?after_id={OPUS}", [HAIKU], False),
+        # The cursor of somebody who saw it when it was sold.
+        ("?after_id=claude-sonnet-5-5&limit=1", [HAIKU], False),
+        (f"?after_id={HAIKU}", [], False),
+        (f"?before_id={HAIKU}", [OPUS], False),
+    ],
+)
+def test_only_what_is_sold_is_listed(client, new_license, sold, query, listed, has_more):
+    page = ask(client, new_license(), MODELS + query).get_json()
+    assert [model["id"] for model in page["data"]] == listed
+    ends = [listed[0], listed[-1]] if listed else [None, None]
+    assert [page["has_more"], page["first_id"], page["last_id"]] == [has_more, *ends]
+
+
+def test_only_what_is_sold_is_shown(client, new_license, wire_error, sold, upstream):
+    license = new_license()
+    assert ask(client, license, f"{MODELS}/{OPUS}").get_json()["id"] == OPUS
+    response = ask(client, license, f"{MODELS}/claude-sonnet-5-5")
+    assert wire_error(response, "not_found") == {"error_code": "not_found"}
+    assert len(upstream.received) == 1
+    # Of what it does not have the upstream says so itself.
+    assert ask(client, license, f"{MODELS}/claude-none").get_json()["error"]["message"] == "model: claude-none"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=a", "limit"), ("after_id=none", "after_id"),
+     ("before_id=none", "before_id"), ("after_id=", "after_id")],
+)  # fmt: skip
+def test_a_page_that_there_is_not(client, new_license, wire_error, query, field):
+    details = wire_error(ask(client, new_license(), f"{MODELS}?{query}"), "validation_failed")
+    assert [error["field"] for error in details["errors"]] == [field]
 
 
 @pytest.mark.parametrize(
     ("asked", "crossed"),
     [
         (f"{COUNT}?beta=true&key=canary", f"{COUNT}?beta=true"),
-        (f"{MODELS}?limit=2&key=canary", f"{MODELS}?limit=2"),
+        (f"{MODELS}?limit=2&key=canary&beta=true", f"{MODELS}?limit=1000&beta=true"),
         (f"{MODELS}/claude-haiku-5-5?beta=true", f"{MODELS}/claude-haiku-5-5?beta=true"),
         (f"{MODELS}/a%3Fb%23c%20d", f"{MODELS}/a%3Fb%23c%20d"),
         (f"{MODELS}/..a", f"{MODELS}/..a"),
@@ -91,10 +147,8 @@ def test_only_licenses_that_may_be_used_ask(client, owner, new_license, wire_err
 def test_an_error_of_the_upstream_crosses_as_it_is(client, new_license, upstream_s_own, state):
     license = new_license()
 
-    for path in (f"{MODELS}/none", f"{MODELS}?limit=0"):
-        response = ask(client, license, path)
-        assert response.get_json()["error"]["type"] in ("not_found_error", "invalid_request_error")
-        assert response.status_code in (404, 400)
+    response = ask(client, license, f"{MODELS}/none")
+    assert (response.status_code, response.get_json()["error"]["type"]) == (404, "not_found_error")
     response = ask(client, license, COUNT, raw=b'{"messages": [{"content": "[sandbox count_status=529]"}]}')
     assert (response.status_code, response.headers["x-should-retry"]) == (529, "true")
     assert response.headers["retry-after"] == "7"

@@ -115,6 +115,48 @@ def test_a_body_that_ends_before_its_length_is_not_taken(client, new_license, pr
     assert state(license) == (1000, 0, 1)
 
 
+ALONE, WITH_V1, OPENAI = "without /v1", "with /v1 at its end", "API of OpenAI"
+OFFERED = "POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/messages", WITH_V1),
+        ("/messages/count_tokens", WITH_V1),
+        ("/models", WITH_V1),
+        ("/v1/v1/messages", ALONE),
+        ("/v1/v1/messages/count_tokens", ALONE),
+        ("/v1/v1/models", ALONE),
+        ("/api/v1/messages", ALONE),
+        ("/api/v1/v1/messages", ALONE),
+        ("/anthropic/v1/messages", ALONE),
+        ("/v1/chat/completions", OPENAI),
+        ("/chat/completions", OPENAI),
+        ("/v1/responses", OPENAI),
+        ("/v1/embeddings", OPENAI),
+        ("/v1/messages/batches", OFFERED),
+        ("/v1/messages/batches/b/results", OFFERED),
+        ("/v1/files", OFFERED),
+        ("/v1/messages/", OFFERED),
+        ("/v1/complete", OFFERED),
+        ("/v1", OFFERED),
+        ("/", "/openapi.json lists"),
+        ("/message", "/openapi.json lists"),
+        ("/api/v1/nothing", "/openapi.json lists"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_path_that_a_client_built_wrong_says_what_to_set(client, problem, wire_error, path, hint, method):
+    response = client.open(base_url="http://localhost", path=path, method=method)
+    if path.startswith("/v1/"):
+        wire_error(response, "not_found")
+        assert response.get_json()["error"]["type"] == "not_found_error"
+        assert hint in response.get_json()["error"]["message"]
+    else:
+        assert hint in problem(response, "not_found")["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "length", "code"),
     [

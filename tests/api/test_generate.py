@@ -40,6 +40,11 @@ def test_the_hold_bounds_what_can_be_charged(ask, new_license, sql):
     assert sql("SELECT amount, state FROM obol.holds") == [(155, "settled")]
 
 
+def test_a_text_that_is_longer_in_normal_form_is_held_at_that(ask, new_license):
+    response = ask(new_license(credits=1000), "\ufdfa" * 10, system="\u33c2", max_tokens=100)
+    assert response.headers["obol-credits-held"] == str(33 * 10 + 4 + 32 + 100)
+
+
 def test_the_model_and_its_limits_are_passed_on(make_client, ask, new_license):
     client = make_client(OBOL_DEFAULT_MODEL="house-model", OBOL_DEFAULT_MAX_TOKENS="3")
     license = new_license()
@@ -69,6 +74,13 @@ def test_too_little_for_an_answer_worth_having(ask, new_license, problem, state,
     document = problem(ask(license, "Hello", max_tokens=1000), "insufficient_credits")
 
     assert (document["required"], document["available"]) == (5 + 32 + 256, 292)
+    # What was needed, and what the answer could have cost.
+    assert document["max_cost"] == 5 + 32 + 1000
+    assert document["detail"] == (
+        "293 credits are needed for the hold of this call and 292 are available. It is for 37 tokens of prompt and 256 "
+        "of answer; with all of max_tokens it could have cost 1037 at most. Only what is used is charged. Have credits "
+        "granted, or ask for less."
+    )
     assert upstream.calls == 0
     assert state(license) == (292, 0, 1)
 

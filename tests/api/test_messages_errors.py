@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from calls import PAST, both
+from calls import PAST, both, requests_in
 
 from service import keys
 from service.http.services import services_of
@@ -25,7 +25,7 @@ def names(response):
 
 
 @both
-@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 500, 502, 503, 504, 529])
 def test_an_error_of_the_upstream_crosses_as_it_is(
     make_client, send, new_license, state, sql, upstream_saying, status, stream
 ):
@@ -43,15 +43,54 @@ def test_an_error_of_the_upstream_crosses_as_it_is(
 
 
 @both
-@pytest.mark.parametrize("status", [400, 413, 429, 500, 503, 529])
+@pytest.mark.parametrize("status", [400, 413, 500, 503, 529])
 def test_an_error_says_nothing_about_retries_that_the_upstream_did_not_say(send, new_license, state, status, stream):
     license = new_license()
 
     response = send(license, f"[sandbox status={status}]", stream=stream)
     assert response.status_code == status
     assert response.get_json()["error"]["message"] == "The prompt asked for this error."
-    assert response.headers.get("retry-after") == {429: "7", 503: "7", 529: "7"}.get(status)
+    assert response.headers.get("retry-after") == {503: "7", 529: "7"}.get(status)
     assert response.headers.get("x-should-retry") == {529: "true"}.get(status)
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+def test_too_many_requests_of_ours_are_told_without_our_organization(
+    make_client, send, new_license, wire_error, state, logged, upstream_saying, stream
+):
+    body = ERROR.replace(b"Words", b"Your organization (5a4d) may make 50 requests per minute")
+    url = upstream_saying(429, body, **TELL, **STAY, request_id="req_theirs")
+    client, license = make_client(ANTHROPIC_BASE_URL=url), new_license()
+
+    response = send(license, client=client, stream=stream)
+    details = wire_error(response, "upstream_error", "7", status=429)
+    assert details == {"error_code": "upstream_error", "upstream_status": 429}
+    assert response.get_json()["error"]["type"] == "rate_limit_error"
+    assert b"organization" not in response.data
+    assert names(response) == {"content-type", "content-length", "request-id", *TELL}
+    (line,) = [line for line in logged if line["event"] == "upstream_error"]
+    assert (line["request_id"], line["upstream_request_id"]) == (response.headers["request-id"], "req_theirs")
+    assert [line["upstream_request_id"] for line in requests_in(logged)] == ["req_theirs"]
+    assert state(license) == (1000, 0, 1)
+
+
+@both
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_that_our_credits_are_used_up_is_not_told_as_if_theirs_were(
+    make_client, send, new_license, wire_error, state, logged, upstream_saying, path, stream
+):
+    body = ERROR.replace(b"Words", b"Your credit balance is too low to access the Anthropic API")
+    url = upstream_saying(400, body, **STAY, request_id="req_theirs")
+    client, license = make_client(ANTHROPIC_BASE_URL=url), new_license()
+
+    response = send(license, client=client, path=path, stream=stream)
+    assert wire_error(response, "upstream_error") == {"error_code": "upstream_error", "upstream_status": 400}
+    assert "the operator's account" in response.get_json()["error"]["message"]
+    assert b"balance" not in response.data
+    (line,) = [line for line in logged if line["event"] == "upstream_refuses_us"]
+    told = [line[name] for name in ("log_level", "status", "request_id", "upstream_request_id")]
+    assert told == ["error", 400, response.headers["request-id"], "req_theirs"]
     assert state(license) == (1000, 0, 1)
 
 
@@ -119,7 +158,8 @@ def test_no_key_and_a_bad_key(send, new_license, wire_error, upstream):
     for bad in (keys.make(license.id).license_key, "sk-ant-api03-x"):
         response = send(None, headers={"x-api-key": bad})
         wire_error(response, "license_invalid")
-        assert response.get_json()["error"]["type"] == "permission_error"
+        assert response.get_json()["error"]["type"] == "authentication_error"
+        assert response.headers["www-authenticate"] == "Bearer"
     assert upstream.received == []
 
 
@@ -147,7 +187,8 @@ def test_not_enough_credits(send, new_license, wire_error, state, upstream, stre
     details = wire_error(response, "insufficient_credits")
     raw_length = len(json.dumps({"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}))
     required = raw_length + len(f', "stream": {json.dumps(stream)}') + 32 + 100
-    assert details == {"error_code": "insufficient_credits", "available": 50, "required": required}
+    figures = {"available": 50, "required": required, "max_cost": required}
+    assert details == {"error_code": "insufficient_credits", **figures}
     assert response.get_json()["error"]["type"] == "billing_error"
     assert upstream.received == []
     assert state(license) == (50, 0, 1)
@@ -160,6 +201,7 @@ def test_a_model_without_a_price(send, new_license, wire_error, sql, upstream):
     for prompt in ("Hello", image):
         response = send(new_license(), prompt, model="unheard-of")
         assert wire_error(response, "model_not_priced") == {"error_code": "model_not_priced"}
+        assert response.get_json()["error"]["type"] == "not_found_error"
         assert "unheard-of" in response.get_json()["error"]["message"]
     assert upstream.received == []
 

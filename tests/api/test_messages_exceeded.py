@@ -47,6 +47,32 @@ def test_what_was_used_above_the_hold_is_charged_within_the_cap(
     assert upstream.calls == 1
 
 
+FAR_TOO_MUCH = "[sandbox input_tokens=999999999]"
+SAID = "nothing was charged; the operator was told"
+
+
+@both
+def test_what_was_used_far_beyond_the_hold_takes_nothing_and_the_operator_is_told(
+    send, new_license, wire_error, state, logged, upstream, stream
+):
+    license = new_license(credits=10**12)
+
+    response = send(license, FAR_TOO_MUCH, KEY, stream=stream)
+    if stream:
+        # Its text has left by then, and its end has not.
+        last = response.data.partition(b"event: error\n")[2]
+        assert (b"message_stop" not in response.data, SAID.encode() in last) == (True, True)
+    else:
+        assert wire_error(response, "upstream_error") == {"error_code": "upstream_error"}
+        assert SAID in response.get_json()["error"]["message"]
+    (line,) = [line for line in logged if line["event"] == "usage_implausible"]
+    assert (line["license_id"], line["amount"]) == (str(license.id), 999_999_999 + 10)
+    assert state(license) == (10**12, 0, 1)
+    # Its key is free again.
+    send(license, FAR_TOO_MUCH, KEY, stream=stream)
+    assert upstream.calls == 2
+
+
 @both
 def test_generate_keeps_to_the_cap_as_well(client, new_license, state, logged, stream):
     license = new_license()

@@ -11,6 +11,14 @@ def paths(upstream):
 
 
 @both
+def test_an_answer_names_its_charge(send, new_license, sql, stream):
+    response = send(new_license(), stream=stream)
+    assert sql("SELECT cause_id::text FROM obol.ledger_entries WHERE kind = 'charge'") == [
+        (response.headers["obol-charge-id"],)
+    ]
+
+
+@both
 def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, stream):
     response = send(new_license(), "é" * 10, stream=stream)
 
@@ -18,6 +26,22 @@ def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, strea
     assert bounds(response) == (len(raw) + 32 + 100, 100)
     assert sql("SELECT amount, state FROM obol.holds") == [(len(raw) + 132, "settled")]
     assert upstream.count_calls == 0
+
+
+# Three bytes each, and 33 in the normal form that a tokenizer may read; a published one makes 15 tokens of it.
+LONGER = "\ufdfa" * 1000
+
+
+@both
+@pytest.mark.parametrize("ensure_ascii", [False, True])
+def test_a_text_that_is_longer_in_normal_form_is_held_at_that(send, new_license, upstream, ensure_ascii, stream):
+    body = {"model": "m", "max_tokens": 100, "stream": stream, "messages": [{"role": "user", "content": LONGER}]}
+    raw = json.dumps(body, ensure_ascii=ensure_ascii).encode()
+
+    response = send(new_license(credits=100_000), raw=raw)
+    as_written = len(raw.replace(b"\\ufdfa", b"").replace("\ufdfa".encode(), b""))
+    assert bounds(response) == (as_written + 33 * 1000 + 32 + 100, 100)
+    assert upstream.received[0].body == raw
 
 
 @pytest.mark.parametrize(
@@ -31,7 +55,7 @@ def test_the_bytes_of_a_request_bound_it(send, new_license, sql, upstream, strea
         ({"messages": [{"role": "user", "content": [
             {"type": "tool_use", "id": "t", "name": "a", "input": {"source": {"type": "url"}, "type": "image"}},
             {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Hi"}},
-        ]}]}, 0),
+        ]}]}, 2 * 16),
     ],
     ids=["tools", "a tool of theirs", "thinking", "output_config", "none", "blocks"],
 )  # fmt: skip
@@ -110,6 +134,47 @@ def test_what_is_counted_alone_and_what_is_held_beside_a_count(send, new_license
     assert bounds(response) == (1601 + 161 + 32 + added + 100, 100)
     assert upstream.count_calls == 1
     assert json.loads(upstream.received[0].body).get("tools") == more.get("tools")
+
+
+IMAGE_URL = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+
+
+@both
+def test_an_image_that_the_upstream_fetches_is_held_at_the_most_that_one_costs(send, new_license, upstream, stream):
+    prompt = [{"type": "text", "text": "Hi"}, IMAGE_URL, {"type": "tool_result", "content": [IMAGE_URL]}]
+
+    response = send(new_license(credits=20_000), prompt, stream=stream)
+    assert bounds(response) == (len(upstream.received[0].body) + 32 + 2 * 6000 + 100, 100)
+    assert json.loads(upstream.received[0].body)["messages"][0]["content"] == prompt
+    assert upstream.count_calls == 0
+
+
+@both
+def test_where_the_rest_is_counted_an_image_that_is_fetched_is_none_of_it(send, new_license, upstream, stream):
+    text = {"type": "text", "text": "[sandbox input_tokens=1601]"}
+    call = {"type": "tool_use", "id": "t", "name": "a", "input": {"a": IMAGE_URL}}
+    prompt, system = [text, IMAGE, IMAGE_URL, {"type": "tool_result", "content": [IMAGE_URL]}, call], [text, IMAGE_URL]
+
+    response = send(new_license(credits=50_000), prompt, system=system, stream=stream)
+    assert bounds(response) == (1601 + 161 + 32 + 3 * 6000 + 100, 100)
+    # count_tokens refuses what it would have to fetch.
+    word = {"type": "text", "text": "image"}
+    counted, sent = (json.loads(received.body) for received in upstream.received)
+    assert counted["messages"] == [
+        {"role": "user", "content": [text, IMAGE, word, {"type": "tool_result", "content": [word]}, call]}
+    ]
+    assert counted["system"] == [text, word]
+    assert (sent["messages"][0]["content"], sent["system"]) == (prompt, system)
+
+
+def test_an_image_that_is_fetched_is_no_cheaper_for_being_left_out_of_a_count(send, new_license, wire_error, upstream):
+    license = new_license(credits=6100)
+    details = wire_error(send(license, [{"type": "text", "text": "Hi"}, IMAGE_URL]), "insufficient_credits")
+
+    (counted,) = upstream.received
+    assert json.loads(counted.body)["messages"][0]["content"][1]["type"] == "text"
+    assert details["required"] > 6100
+    assert upstream.calls == 0
 
 
 def test_what_an_image_would_cost_is_said_when_it_is_too_dear(send, new_license, wire_error, state, upstream):

@@ -29,7 +29,8 @@ def test_a_keyed_answer_comes_again_byte_for_byte(client, send, new_license, sta
     assert again.data == first.data != b""
     charge = str(1000 - before[0])
     told = {name: value for name, value in again.headers if name.startswith("obol-")}
-    assert told == {"obol-replayed": "true", "obol-credits-charged": charge, "obol-credits-balance": str(before[0])}
+    figures = {"obol-credits-charged": charge, "obol-credits-balance": str(before[0])}
+    assert told == {"obol-charge-id": first.headers["obol-charge-id"], "obol-replayed": "true", **figures}
     if stream:
         assert first.data.endswith(
             f"\n\n: obol-credits-charged: {charge}\n: obol-credits-balance: {before[0]}\n\n".encode()

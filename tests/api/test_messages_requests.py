@@ -28,7 +28,9 @@ def test_a_request_of_the_wrong_shape(send, new_license, wire_error, upstream):
     for fields, field in WRONG_SHAPES:
         details = wire_error(send(license, **fields), "validation_failed")
         assert [error["field"] for error in details["errors"]] == [field], fields
-    details = wire_error(send(license, raw=b"{}"), "validation_failed")
+    response = send(license, raw=b"{}")
+    details = wire_error(response, "validation_failed")
+    assert (response.status_code, response.get_json()["error"]["type"]) == (400, "invalid_request_error")
     assert [error["field"] for error in details["errors"]] == ["model", "max_tokens", "messages"]
     assert upstream.received == []
 

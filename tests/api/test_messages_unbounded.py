@@ -5,7 +5,7 @@ import json
 import pytest
 from calls import both
 
-BY_URL = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+BY_URL = {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}
 
 REFUSED = [
     ("messages.0.content.0.source", {"messages": [{"content": [BY_URL]}]}),

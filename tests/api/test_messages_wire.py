@@ -190,7 +190,7 @@ def test_of_the_query_only_what_the_wire_has_crosses(send, new_license, upstream
 def test_of_the_upstream_s_headers_none_crosses_back(send, new_license, directives, stream):
     response = send(new_license(), directives, stream=stream)
 
-    of_an_answer = {"obol-max-tokens", "obol-credits-held"}
+    of_an_answer = {"obol-charge-id", "obol-max-tokens", "obol-credits-held"}
     if not stream:
         of_an_answer |= {"obol-credits-charged", "obol-credits-balance", "content-length"}
     else:

@@ -51,7 +51,9 @@ def test_too_few_credits_are_a_payment_required_error_and_no_retry_helps(
     assert books(poor) == (20, 0, [])
 
 
-def test_keys_that_are_no_good_are_permission_denied_errors(make_client, owner, new_license, requests, slept):
+def test_keys_that_are_no_good_are_permission_denied_or_authentication_errors(
+    make_client, owner, new_license, requests, slept
+):
     suspended, expired = new_license(), new_license(expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     licenses.set_status(owner, suspended.id, "suspended")
     keys = {
@@ -61,12 +63,15 @@ def test_keys_that_are_no_good_are_permission_denied_errors(make_client, owner, 
     }
     for code, key in keys.items():
         client = make_client(api_key=key, max_retries=2)
-        error = raised_by(client, anthropic.PermissionDeniedError, **asked())
-        assert (error.status_code, error.type, error.error_code) == (403, "permission_error", code)
+        error_class, told = anthropic.PermissionDeniedError, (403, "permission_error")
+        if code == "license_invalid":
+            error_class, told = anthropic.AuthenticationError, (401, "authentication_error")
+        error = raised_by(client, error_class, **asked())
+        assert (error.status_code, error.type, error.error_code) == (*told, code)
         assert key not in str(error)
-        with pytest.raises(anthropic.PermissionDeniedError):
+        with pytest.raises(error_class):
             client.models.retrieve(MODEL)
-        with pytest.raises(anthropic.PermissionDeniedError):
+        with pytest.raises(error_class):
             client.messages.count_tokens(model=MODEL, messages=asked()["messages"])
     assert (len(requests), slept) == (4 * len(keys), [])
 
@@ -96,8 +101,8 @@ def test_a_cost_that_nobody_can_bound_is_an_unprocessable_entity_error(client, u
     assert upstream.received == []
 
 
-def test_a_request_that_lacks_something_is_an_unprocessable_entity_error_that_names_it(client):
-    error = raised_by(client, anthropic.UnprocessableEntityError, **asked(extra_body={"max_tokens": "many"}))
+def test_a_request_that_lacks_something_is_a_bad_request_error_that_names_it(client):
+    error = raised_by(client, anthropic.BadRequestError, **asked(extra_body={"max_tokens": "many"}))
 
     assert (error.type, error.error_code) == ("invalid_request_error", "validation_failed")
     assert [item["field"] for item in error.body["error"]["details"]["errors"]] == ["max_tokens"]
@@ -109,7 +114,6 @@ def test_a_request_that_lacks_something_is_an_unprocessable_entity_error_that_na
         (400, anthropic.BadRequestError, "invalid_request_error"),
         (404, anthropic.NotFoundError, "not_found_error"),
         (413, anthropic.ContentTooLargeError, "request_too_large"),
-        (429, anthropic.RateLimitError, "rate_limit_error"),
         (500, anthropic.InternalServerError, "api_error"),
         (503, anthropic.ServiceUnavailableError, "api_error"),
         (504, anthropic.GatewayTimeoutError, "timeout_error"),
@@ -124,7 +128,17 @@ def test_the_upstream_s_errors_keep_their_class_and_words(client, license, books
     # The id is Obol's, which has it in its log; the upstream's own stands in the body.
     assert not error.request_id.startswith("req_sandbox")
     assert error.body["request_id"].startswith("req_sandbox")
-    assert error.response.headers.get("retry-after") == ("7" if status in (429, 503, 529) else None)
+    assert error.response.headers.get("retry-after") == ("7" if status in (503, 529) else None)
+    assert books(license) == (100_000, 0, [])
+
+
+def test_that_obol_may_ask_no_more_for_now_is_a_rate_limit_error_in_its_own_words(client, license, books):
+    error = raised_by(client, anthropic.RateLimitError, **asked("status=429"))
+
+    assert (error.status_code, error.type, error.error_code) == (429, "rate_limit_error", "upstream_error")
+    assert "no more requests from this service" in error.api_message
+    assert "The prompt asked" not in str(error)
+    assert error.response.headers["retry-after"] == "7"
     assert books(license) == (100_000, 0, [])
 
 
@@ -207,7 +221,7 @@ def test_the_async_client_raises_the_same_errors(served, license, new_license, b
 
     with pytest.raises(anthropic.PaymentRequiredError):
         asyncio.run(ask(new_license(credits=20).raw_key, ""))
-    with pytest.raises(anthropic.PermissionDeniedError):
+    with pytest.raises(anthropic.AuthenticationError):
         asyncio.run(ask("obol_nonsense", ""))
     with pytest.raises(anthropic.RateLimitError):
         asyncio.run(ask(license.raw_key, "status=429"))

@@ -177,15 +177,15 @@ test('too few credits are a PaymentRequiredError, and no retry helps', async () 
   assert.equal(sent.length, 3);
 });
 
-test('keys that are no good are PermissionDeniedErrors', async () => {
-  for (const [apiKey, code] of [
-    [OBOL_SUSPENDED_KEY, 'license_inactive'],
-    [OBOL_EXPIRED_KEY, 'license_expired'],
-    ['obol_nonsense', 'license_invalid'],
+test('keys that are no good are PermissionDeniedErrors or AuthenticationErrors', async () => {
+  for (const [apiKey, code, errorClass, status, type] of [
+    [OBOL_SUSPENDED_KEY, 'license_inactive', Anthropic.PermissionDeniedError, 403, 'permission_error'],
+    [OBOL_EXPIRED_KEY, 'license_expired', Anthropic.PermissionDeniedError, 403, 'permission_error'],
+    ['obol_nonsense', 'license_invalid', Anthropic.AuthenticationError, 401, 'authentication_error'],
   ]) {
     const [denied, sent] = counting({ apiKey, maxRetries: 2 });
-    const error = await rejection(denied.messages.create(asked()), Anthropic.PermissionDeniedError);
-    assert.deepEqual([error.status, error.type, error.errorCode], [403, 'permission_error', code]);
+    const error = await rejection(denied.messages.create(asked()), errorClass);
+    assert.deepEqual([error.status, error.type, error.errorCode], [status, type, code]);
     assert.equal(sent.length, 1);
   }
 });
@@ -212,7 +212,8 @@ test('errors of the upstream keep their class and words, and cost nothing', asyn
   ]) {
     const [paid, error] = await paidFor(() => rejection(client.messages.create(asked(`status=${status}`)), errorClass));
     assert.deepEqual([error.status, error.type], [status, type]);
-    assert.equal(error.apiMessage, 'The prompt asked for this error.');
+    const words = status === 429 ? /no more requests from this service/ : /^The prompt asked for this error\.$/;
+    assert.match(error.apiMessage, words);
     assert.equal(error.headers.get('retry-after'), retryAfter);
     assert.equal(paid, 0);
   }

@@ -25,6 +25,9 @@ BEFORE_CHARGE = EVENTS.index("message_delta")
 # The bytes of the same answer as JSON.
 JSON_BYTES = 330
 
+# More than ten times what is held, and than a small hold can be wrong by.
+FAR_TOO_MUCH = "input_tokens=200000"
+
 # So late that whoever is to come before an answer does so on any machine. Nobody waits for it alone.
 LATE = "delay_ms=2000"
 
@@ -140,6 +143,7 @@ def of_json() -> Iterator[Case]:
     unreadable = free("502 `api_error`")
     yield Case("The answer is no JSON", "garbage", _always(unreadable), stream=False)
     yield Case("The answer has no usage", "no_usage", _always(unreadable), stream=False)
+    yield Case("The answer is said to have used 200,000 tokens", FAR_TOO_MUCH, _always(unreadable), stream=False)
     yield Case(
         f"The connection breaks off after {{}} of {JSON_BYTES} bytes",
         "cut_after={}",
@@ -156,6 +160,7 @@ def of_streams() -> Iterator[Case]:
     yield Case("What comes are no events", "garbage", _always(no_event), stream=True)
     no_usage = free(f"{BEFORE_CHARGE} events, then `error` (`api_error`)")
     yield Case("The answer has no usage", "no_usage", _always(no_usage), stream=True)
+    yield Case("The answer is said to have used 200,000 tokens", FAR_TOO_MUCH, _always(no_usage), stream=True)
     yield Case("`message_delta` comes three times, with growing usage", "repeat_delta", _always(paid()), stream=True)
     for title, directive, error in (
         ("The connection breaks off", "cut_after={}", "api_error"),

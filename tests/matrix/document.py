@@ -24,7 +24,8 @@ and **0** that nothing was charged and the credits that were set aside are back.
 
 - *hold*: what became of the credits set aside, `settled` or `released`; there is none left open.
 - *the client gets*: 502 and 504 are Obol's own errors; any other status is that of the model's API,
-  with its error word for word. In a stream an `error` event comes in place of the end.
+  with its error word for word (a 429's in words of Obol's own). In a stream an `error` event comes
+  in place of the end.
 - *the same key again*: what the same request with the same `Idempotency-Key` gets. "The same answer"
   costs nothing and is equal byte for byte; "a new call" asks the model again and, if it answers, is
   charged, because the first one was not.

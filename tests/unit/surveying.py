@@ -10,7 +10,8 @@ from service.problems import Problem
 BYTES = 1000
 FRAMING, FEATURES, TOOL = 32, 1024, 1024
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
-BY_URL = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+BY_URL = {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}}
+IMAGE_URL = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
 
 
 def request(*blocks: Any, **more: Any) -> dict[str, Any]:

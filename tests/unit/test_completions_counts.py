@@ -56,7 +56,7 @@ def test_bytes_that_were_counted_are_not_counted_again_when_they_are_too_dear(
         ask(license, replace(call, max_credits=max_credits))
     assert (refused.value.code, refused.value.extra) == (
         "insufficient_credits",
-        {"required": 100 + 10 + 32 + 100, "available": 150},
+        {"required": 100 + 10 + 32 + 100, "available": 150, "max_cost": 100 + 10 + 32 + 100},
     )
     assert (upstream.count_calls, upstream.calls) == (1, 0)
 

@@ -81,10 +81,11 @@ def test_every_attempt_is_held_for():
 
 def test_there_is_no_hope_when_the_answer_alone_is_too_dear():
     known = refusal(sized().refuse_hopeless, 255)
-    assert (known.code, known.extra) == ("insufficient_credits", {"required": 1256, "available": 255})
-    assert known.detail.startswith("1256 credits are needed and 255 are available.")
+    assert (known.code, known.extra) == ("insufficient_credits", {"required": 1256, "available": 255, "max_cost": 1500})
+    assert known.detail.startswith("1256 credits are needed for the hold of this call and 255 are available. ")
     unknown = refusal(sized(None).refuse_hopeless, 255)
-    assert unknown.extra == {"required": 256, "available": 255}
+    assert unknown.extra == {"required": 256, "available": 255, "max_cost": 500}
+    assert "for no prompt (it was not counted) and 256 of answer" in unknown.detail
 
     capped = refusal(sized(max_credits=255).refuse_hopeless, 10_000)
     assert (capped.code, capped.extra) == ("max_credits_exceeded", {"required": 256})

@@ -111,6 +111,63 @@ def test_a_charge_above_what_was_held_is_logged_and_kept_within_the_client_s_cap
     assert upstream.calls == 1
 
 
+def implausible(lines):
+    return [line for line in lines if line["event"] == "usage_implausible"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("max_credits", [None, 500])
+def test_a_usage_that_no_bound_can_be_wrong_by_takes_nothing(
+    seller, new_license, new_call, db, lease, state_of, max_credits, stream
+):
+    license = new_license(credits=10**12)
+    prompt, more = "[sandbox input_tokens=999999999]", {"stream": True} if stream else {}
+    call = new_call(prompt, idempotency_key="k", max_credits=max_credits, **more)
+
+    with capture_logs() as lines, pytest.raises(Problem) as refused:
+        list(seller.stream(license.key, call)) if stream else seller.answer(license.key, call)
+    (line,) = implausible(lines)
+    assert (refused.value.code, refused.value.retry_after) == ("upstream_error", None)
+    assert "nothing was charged; the operator was told" in refused.value.detail
+    assert line["log_level"] == "error"
+    assert line["license_id"] == str(license.id)
+    assert (line["amount"], 100 < line["held"] < 1000) == (999_999_999 + 10, True)
+    assert [loss["reason"] for loss in lines if loss["event"] == "operator_loss"] == ["usage_implausible"]
+    assert state_of(line["hold_id"]) == "released"
+    assert (licenses.find(db, license.key).balance, licenses.find(db, license.key).held) == (10**12, 0)
+    assert lease._live == set()
+
+
+# A prompt of 10,000 bytes and 100 tokens of answer: the hold is above 10,000 credits.
+LONG = "a" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "input_tokens", "taken"),
+    [
+        # Ten times the hold of a few hundred credits are few tokens: some description is missing in a bound.
+        ("", 99_990, True),
+        ("", 99_991, False),
+        (LONG, 100_000, True),
+        (LONG, 120_000, False),
+    ],
+    ids=str,
+)
+def test_only_what_is_both_many_times_the_hold_and_many_tokens_is_implausible(
+    seller, new_license, new_call, prompt, input_tokens, taken
+):
+    license, call = new_license(credits=10**6), new_call(f"{prompt}[sandbox input_tokens={input_tokens:06}]")
+
+    with capture_logs() as lines:
+        if taken:
+            assert seller.answer(license.key, call).receipt.charged == input_tokens + 10
+        else:
+            with pytest.raises(Problem, match="upstream_error"):
+                seller.answer(license.key, call)
+    assert bool(exceeded(lines)) == taken
+    assert bool(implausible(lines)) != taken
+
+
 @pytest.mark.parametrize(("input_tokens", "is_exceeded"), [(0, False), (1, True)])
 def test_a_charge_of_just_what_was_held_exceeds_nothing(seller, new_license, new_call, input_tokens, is_exceeded):
     prompt = "[sandbox input_tokens=%03d]"

@@ -37,6 +37,22 @@ def test_counts_what_the_answer_will_report(upstream, directives):
     assert count(upstream, directives) == usage["input_tokens"] + cached
 
 
+@pytest.mark.parametrize("kind", ["url", "file"])
+@pytest.mark.parametrize("levels", [0, 2])
+def test_what_is_not_in_the_request_is_answered_and_not_counted(upstream, kind, levels):
+    block = {**LINKED, "source": {**LINKED["source"], "type": kind}}
+    for _ in range(levels):
+        block = {"type": "tool_result", "content": [block]}
+    assert usage_of(upstream, [block])["input_tokens"] >= 1500
+
+    body = {"model": "m", "messages": [{"role": "user", "content": [block]}]}
+    status, document, *_ = send(upstream, COUNT, json.dumps(body).encode())
+    assert (status, document["error"]["type"]) == (400, "invalid_request_error")
+    # What a tool was called with is only text.
+    called = {"type": "tool_use", "id": "t", "name": "a", "input": {"a": block}}
+    assert 0 < count(upstream, [called]) < 1500
+
+
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 400_000}}
 LINKED = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
 DOCUMENT = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "A" * 400_000}}
@@ -50,7 +66,6 @@ HOLDER = {"type": "document", "source": {"type": "content", "content": [IMAGE]}}
         ("ü" * 4000, 2000),
         ("\ud800", 1),
         ([IMAGE], 1500),
-        ([LINKED], 1500),
         ([DOCUMENT, IMAGE], 4500),
         ([PLAIN], 100_000),
         ([HOLDER], 1500),

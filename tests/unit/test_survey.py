@@ -59,6 +59,48 @@ def test_fields_that_let_the_upstream_use_more_than_the_request_shows(field, har
         assert refused(**{field: value}) == ("cost_unbounded", field)
 
 
+CALL = {"type": "tool_use", "id": "t", "name": "a"}
+PARAMETER, ESCAPE, NUMBER = 16, 4, 24
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        ({}, 0),
+        ({"a": 1, "b": "c", "d": [1, 2.5]}, 3 * PARAMETER),
+        ({"a": {"b": 1, "c": {}}}, PARAMETER),
+        ({"a": "\xe9\u4e2d"}, PARAMETER + 2 * ESCAPE),
+        ({"\U0001f600": 0}, PARAMETER + 2 * ESCAPE),
+        # 1e15 and 1e20 in full.
+        ({"a": [1e15, 1e20, 1.0]}, PARAMETER + 3 * NUMBER),
+        ({"a": [1.05, 0.5, 10**20, 1e-7, True]}, PARAMETER),
+        (None, 0),
+        ("a", 0),
+        ([1.0], 0),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("levels", [0, 2])
+def test_what_a_tool_was_called_with_is_written_anew(given, tokens, levels):
+    assert surveyed(nested(CALL | {"input": given}, levels)).input_tokens == BYTES + FRAMING + tokens
+    assert surveyed({"type": "text", "text": "Hi", "input": given}).input_tokens == BYTES + FRAMING
+
+
+@pytest.mark.parametrize("field", ["tools", "output_config", "output_format"])
+def test_what_is_json_to_the_model_is_written_anew(field):
+    value = [{"name": "a", "input_schema": {"maximum": 1e15, "title": "\xe9"}}]
+    assert surveyed(**{field: value}).input_tokens == BYTES + FRAMING + FEATURES + ESCAPE + NUMBER
+
+
+def test_what_is_nested_too_deeply_to_be_written_anew_is_refused():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(Problem) as problem:
+        surveyed(CALL | {"input": {"a": deep}})
+    assert problem.value.code == "malformed_request"
+
+
 def test_a_thread_is_refused_as_the_sdks_expect_it():
     assert surveyed(thread=None).input_tokens == BYTES + FRAMING
     for thread in ({"id": "t"}, {}, "t", False):

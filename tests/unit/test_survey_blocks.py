@@ -2,9 +2,9 @@
 what the request does not hold itself is refused."""
 
 import pytest
-from surveying import BY_URL, BYTES, FRAMING, IMAGE, nested, refused, request, surveyed
+from surveying import BY_URL, BYTES, FRAMING, IMAGE, IMAGE_URL, nested, refused, request, surveyed
 
-from service.gateway.survey import survey
+from service.gateway.survey import IMAGE_TOKENS, survey
 
 
 @pytest.mark.parametrize("levels", [0, 1, 5])
@@ -13,7 +13,9 @@ from service.gateway.survey import survey
     ("block", "path"),
     [
         (BY_URL, ".source"),
-        ({"type": "document", "source": {"type": "url", "url": "https://example.com"}}, ".source"),
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, ".source"),
+        ({"type": "image", "source": {"type": ["url"]}}, ".source"),
+        ({"type": "future", "source": {"type": "url", "url": "https://example.com"}}, ".source"),
         ({"type": "document", "source": {"type": "file", "file_id": "f"}}, ".source"),
         ({"type": "image", "source": {}}, ".source"),
         ({"type": "future", "source": {"type": "future"}}, ".source"),
@@ -83,11 +85,27 @@ def test_what_stands_beside_the_definition_of_a_tool_is_looked_at():
     assert surveyed(block | {"source": IMAGE["source"]}).input_tokens is None
 
 
+@pytest.mark.parametrize("levels", [0, 1, 5])
+def test_an_image_that_the_upstream_fetches_has_a_bound_of_its_own(levels):
+    block = nested(IMAGE_URL, levels)
+
+    found = surveyed(block, {"type": "text", "text": "Hi"}, block, system=[block])
+    assert (found.input_tokens, found.image_urls) == (BYTES + FRAMING + 3 * IMAGE_TOKENS, 3)
+    counted = surveyed(block, IMAGE)
+    assert (counted.input_tokens, counted.image_urls) == (None, 1)
+    # The largest that any model takes is of 4,784 tokens.
+    assert IMAGE_TOKENS > 4784
+    # What is no part of the prompt is no image.
+    call = {"type": "tool_use", "input": {"a": IMAGE_URL}}
+    assert surveyed(call, metadata=IMAGE_URL, tools=[{"name": "a", "input_examples": [IMAGE_URL]}]).image_urls == 0
+
+
 @pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "mcp_tool_use"])
 def test_what_a_tool_was_called_with_is_only_text(kind):
     call = {"type": kind, "id": "t", "name": "a", "input": {"source": {"type": "url"}, "blocks": [BY_URL, IMAGE]}}
 
-    assert surveyed(call).input_tokens == BYTES + FRAMING
+    # Its parameters are written between marks of the upstream's own.
+    assert surveyed(call).input_tokens == BYTES + FRAMING + 2 * 16
     # Anything beside the input is looked at.
     assert refused(call | {"content": [BY_URL]})[1] == "messages.0.content.0.content.0.source"
     assert refused({"type": "text", "input": BY_URL})[1] == "messages.0.content.0.input.source"

@@ -2,11 +2,14 @@
 
 import json
 import socket
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 from factories import free_port
+from structlog.contextvars import clear_contextvars, merge_contextvars
+from structlog.testing import capture_logs
 
 from service.gateway import sse
 from service.gateway.upstream import Upstream
@@ -20,6 +23,11 @@ def request(prompt="Hello", **more):
     return json.dumps(
         {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": prompt}], **more}
     ).encode()
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_log_with():
+    clear_contextvars()
 
 
 @pytest.fixture
@@ -117,7 +125,7 @@ def test_a_stream_that_is_closed_closes_its_connection(client, upstream):
     assert upstream.used == []
 
 
-@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 429, 500, 503, 529])
+@pytest.mark.parametrize("status", [400, 404, 408, 409, 413, 422, 500, 503, 529])
 def test_an_error_keeps_the_upstream_s_own_words(saying, status):
     client = saying(status, ERROR, {"set-cookie": "a=b", "x-other": "c"})
 
@@ -128,12 +136,94 @@ def test_an_error_keeps_the_upstream_s_own_words(saying, status):
         assert ("It said: " in problem.detail) == (status < 500)
 
 
-@pytest.mark.parametrize("status", [401, 402, 403])
-def test_what_is_about_our_account_stays_here(saying, status):
-    problem = failure(saying(status, ERROR, {"retry-after-ms": "5"}).post, MESSAGES, request(), {})
+def error(message="Words.", kind="invalid_request_error"):
+    return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
 
-    assert (problem.reply, problem.extra, problem.retry_after) == (None, {"upstream_status": status}, None)
-    assert "Words" not in problem.detail
+
+EMPTY = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+LIMITED = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, ERROR), (402, ERROR), (403, ERROR), (403, b""), (401, b"<html>"),
+        (400, error(EMPTY)), (400, error(EMPTY.upper())), (400, error(LIMITED)),
+        (400, error(LIMITED.replace("API", "workspace API"))), (400, error("This organization has been disabled.")),
+        (400, error(kind="billing_error")), (400, error(kind="permission_error")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_about_our_account_stays_here(saying, status, body):
+    client = saying(status, body, {"retry-after-ms": "5", "request-id": "req_theirs"})
+
+    for call in (client.post, client.stream):
+        with capture_logs(processors=[merge_contextvars]) as lines:
+            problem = failure(call, MESSAGES, request(), {})
+        assert (problem.reply, problem.extra, problem.retry_after) == (None, {"upstream_status": status}, None)
+        assert "the operator's account" in problem.detail
+        assert not any(word in problem.detail for word in ("Words", "balance", "organization", "limits"))
+        told = {"status": status, "log_level": "error", "upstream_request_id": "req_theirs"}
+        assert lines == [{"event": "upstream_refuses_us", **told}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        error(),
+        error("tools.0.name: 'Your credit balance is too low' is no name"),
+        error(None),
+        error(["a"]),
+        b"",
+        b"[]",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("status", [400, 404])
+def test_what_only_quotes_such_words_is_about_the_request(saying, status, body):
+    assert failure(saying(status, body).post, MESSAGES, request(), {}).reply.status == status
+
+
+def test_words_about_our_account_count_with_400_only(saying):
+    assert failure(saying(404, error(EMPTY)).post, MESSAGES, request(), {}).reply.status == 404
+
+
+def test_too_many_requests_are_told_in_our_words(saying):
+    words = "This request would exceed your organization's rate limit of 50 requests per minute (org: 5a4d-4b0c)."
+    client = saying(429, error(words, "rate_limit_error"), {"retry-after": "7", "anthropic-organization-id": "5a4d"})
+
+    for call in (client.post, client.stream):
+        problem = failure(call, MESSAGES, request(), {})
+        assert problem.reply == Reply(429, {"retry-after": "7"}, b"")
+        assert (problem.extra, problem.retry_after) == ({"upstream_status": 429}, 7)
+        assert problem.detail.endswith("It takes no more requests from this service for now: ask again later.")
+
+
+@pytest.mark.parametrize(
+    ("told", "logged"),
+    [("req_1", "req_1"), ("a b", None), ("", None), ("x" * 200, "x" * 200), ("x" * 201, None), ("\xe9", None)],
+)
+def test_each_error_is_logged_under_the_upstream_s_id_of_the_request(saying, told, logged):
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        failure(saying(529, ERROR, {"request-id": told}).post, MESSAGES, request(), {})
+        # It is nobody else's.
+        failure(Upstream("our-key", f"http://127.0.0.1:{free_port()}", 5).post, MESSAGES, request(), {})
+    assert [line.get("upstream_request_id") for line in lines] == [logged, None]
+    assert [(line["event"], line["reason"], line.get("status")) for line in lines] == [
+        ("upstream_error", "status", 529),
+        ("upstream_error", "connection", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reason"), [("cut_after=3", "connection"), ("stall_after=3", "timeout"), ("garbage", None)]
+)
+def test_a_stream_that_breaks_is_logged_under_it_too(upstream, prompt, reason):
+    client = Upstream("our-key", upstream.url, 0.5)
+    with capture_logs(processors=[merge_contextvars]) as lines, suppress(Problem):
+        streamed(client, f"[sandbox {prompt}]")
+    assert [line["reason"] for line in lines] == ([reason] if reason else [])
+    assert all(line["upstream_request_id"].startswith("req_sandbox_") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.gateway.usage import count_unpriced, merge_usage, read_usage
+from service.gateway.usage import count_tokens, count_unpriced, merge_usage, read_usage
 from service.pricing import CLASSES
 
 
@@ -233,3 +233,8 @@ def test_what_says_nothing_changes_nothing(nothing):
 )
 def test_requests_that_tokens_do_not_pay_for(usage, requests):
     assert count_unpriced(usage) == requests
+
+
+def test_the_tokens_of_a_usage_are_those_of_all_classes_and_attempts():
+    assert count_tokens(tokens(1, 2, 4, 8, 16)) == 31
+    assert count_tokens({"attempts": [tokens(1, 2, 4, 8, 16, model="a"), tokens(100, 0, model="b")]}) == 131

@@ -2,7 +2,8 @@
 
 It answers with canned words and names itself in `model`, so that nobody takes it for a model.
 It serves POST /v1/messages (whole and streamed), POST /v1/messages/count_tokens, GET /v1/models
-and GET /v1/models/{id}. A directive in the messages makes it behave as the real one does on a
+and GET /v1/models/{id}. As the real one it does not count images and documents that are not in the
+request itself. A directive in the messages makes it behave as the real one does on a
 bad day; those that it does not know are ignored. "Event" below counts everything in a stream,
 pings and comments too.
 
@@ -191,8 +192,13 @@ class _Handler(Wire):
             body = json.loads(raw)
             directives = Directives.found_in(body["messages"])
             total = counting.input_tokens(body, directives).total
+            is_elsewhere = counting.is_elsewhere(body)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             return self.send_problem(400, f"The body is not a message to count: {error!r}")
+        if is_elsewhere:
+            return self.send_problem(
+                400, "Images and documents by URL or file id are not counted: send them as base64."
+            )
         if not self._misbehaves(directives.of_counts(), 0, stream=False):
             self.send_json({"input_tokens": total})
         return None

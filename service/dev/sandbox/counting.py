@@ -39,6 +39,11 @@ def input_tokens(body: dict[str, Any], directives: Directives) -> InputTokens:
     )
 
 
+def is_elsewhere(body: dict[str, Any]) -> bool:
+    """Whether an image or document is not in the request itself: the real API does not count those."""
+    return any(block["source"].get("type") in ("url", "file") for block in _media_blocks(body["messages"]))
+
+
 def _estimate(body: dict[str, Any]) -> int:
     """One token for about four bytes, as English has it, but not of base64."""
     counted = {name: body[name] for name in _COUNTED if name in body}
@@ -64,5 +69,8 @@ def _media_blocks(value: object) -> Iterator[dict[str, Any]]:
         if isinstance(source, dict) and not of_text and str(value.get("type")) in _MEDIA_TOKENS:
             yield value
         else:
-            for item in value.values():
-                yield from _media_blocks(item)
+            # What a tool was called with is only text.
+            is_call = str(value.get("type")).endswith("tool_use")
+            for name, item in value.items():
+                if not (is_call and name == "input"):
+                    yield from _media_blocks(item)

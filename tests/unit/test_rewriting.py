@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from surveying import IMAGE, IMAGE_URL, nested, request
 
-from service.gateway.survey import counting_request, with_margin, with_max_tokens
+from service.gateway.rewriting import counting_request, with_margin, with_max_tokens, without_image_urls
+from service.problems import Problem
 
 
 def test_a_count_is_asked_for_with_what_has_an_influence_on_it():
@@ -22,6 +24,25 @@ def test_a_count_is_asked_for_with_what_has_an_influence_on_it():
         "model": "b",
         **counted,
     }
+
+
+def test_what_count_tokens_would_have_to_fetch_is_left_out_of_a_count():
+    word = {"type": "text", "text": "image"}
+    call = {"type": "tool_use", "id": "t", "name": "a", "input": {"a": IMAGE_URL}}
+    body = request(IMAGE_URL, nested(IMAGE_URL, 3), IMAGE, call, "a", 7, system="s", metadata={"a": IMAGE_URL})
+    before = json.dumps(body)
+
+    left = without_image_urls(body)
+    assert left["messages"][0]["content"] == [word, nested(word, 3), IMAGE, call, "a", 7]
+    assert {**left, "messages": None} == {**body, "messages": None}
+    assert json.dumps(body) == before
+    assert without_image_urls({"model": "m", "system": [IMAGE_URL]}) == {"model": "m", "system": [word]}
+
+
+def test_what_is_nested_too_deeply_to_be_counted_is_refused():
+    with pytest.raises(Problem) as problem:
+        without_image_urls(request(nested(IMAGE_URL, 50_000)))
+    assert problem.value.code == "malformed_request"
 
 
 COUNTED = {name: {"a": "b" * 500} for name in
