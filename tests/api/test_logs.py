@@ -241,10 +241,10 @@ def test_keys_prompts_and_answers_are_in_no_log_and_no_error(serve, new_license)
         (MESSAGES, request(f"{canary} [sandbox status=400]"), rich.headers, 400),
         (MESSAGES, request(canary * 1000), license.headers, 402),
         (MESSAGES, request(canary, container=canary), rich.headers, 422),
-        (MESSAGES, request(canary, stream=canary), rich.headers, 422),
+        (MESSAGES, request(canary, stream=canary), rich.headers, 400),
         (MESSAGES, request(canary, tools=[{"type": "web_search", "name": canary}]), rich.headers, 422),
         (MESSAGES + "/count_tokens", request(canary), rich.headers, 200),
-        (MESSAGES, request(canary), {"x-api-key": bad_key}, 403),
+        (MESSAGES, request(canary), {"x-api-key": bad_key}, 401),
     ]
     for path, body, headers, expected in calls:
         status, answer = served.post(path, json.dumps(body).encode(), headers)
