@@ -42,6 +42,7 @@ _TABLE = (
     ProblemType("cost_unbounded", 422, "The cost of the request cannot be bounded"),
     ProblemType("thread_unsupported_request", 400, "Threads are not taken"),
     ProblemType("max_credits_exceeded", 422, "The request can cost more than its obol-max-credits"),
+    ProblemType("limit_exceeded", 429, "A limit is reached", retry_after_s=1),
     ProblemType("malformed_request", 400, "The request cannot be read"),
     ProblemType("validation_failed", 422, "The request is not valid"),
     ProblemType("payload_too_large", 413, "The body is too large"),
