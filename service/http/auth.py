@@ -41,6 +41,12 @@ def _take_thread(key: KeyDigest) -> None:
         licenses.find(services().database, key)
         threads.trust(key)
     threads.take(key)
+    in_hand = [key]
+
+    def end() -> None:
+        # A response can be closed twice.
+        if in_hand:
+            threads.give_back(in_hand.pop())
 
     @after_this_request
     def release(response: Response) -> Response:
@@ -48,7 +54,7 @@ def _take_thread(key: KeyDigest) -> None:
             threads.trust(key)
         elif noted("code") == "license_invalid":
             threads.distrust(key)
-        response.call_on_close(lambda: threads.give_back(key))
+        response.call_on_close(end)
         return response
 
 
