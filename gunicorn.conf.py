@@ -20,9 +20,10 @@ _settings = load_settings()
 
 bind = f"127.0.0.1:{_settings.port}"
 
-# Threads, because an answer is a minute of waiting, and because there the time limit below is
-# for the worker as a whole and not for a request: an answer may take ten minutes.
-worker_class = "gthread"
+# gunicorn's gthread, in which a slow client has no thread. Threads, because an answer is a minute of
+# waiting, and because there the time limit below is for the worker as a whole and not for a request: an
+# answer may take ten minutes.
+worker_class = "service.worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = _settings.threads
 timeout = 60

@@ -29,6 +29,7 @@ def create_app(config: Config) -> Flask:
     from .gateway.completions import Completions
     from .gateway.upstream import Upstream
     from .http.services import Services
+    from .http.threads import Threads
     from .lease import CONNECTIONS, Lease
     from .logs import log
 
@@ -55,6 +56,7 @@ def create_app(config: Config) -> Flask:
                 max_unpaid_tokens=config.unpaid_tokens_per_hour,
             ),
             upstream=upstream,
+            threads=Threads(config.threads_per_license),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
         )

@@ -24,6 +24,7 @@ NAMES = (
     "OBOL_POOL_SIZE",
     "OBOL_REPLAY_KEYS",
     "OBOL_THREADS",
+    "OBOL_THREADS_PER_LICENSE",
     "OBOL_UNPAID_TOKENS_PER_HOUR",
     "OBOL_UPSTREAM_TIMEOUT_S",
 )
@@ -51,6 +52,7 @@ class Config:
     pool_size: int
     lease_s: float
     threads: int
+    threads_per_license: int
     unpaid_tokens_per_hour: int
     upstream_timeout_s: float
     default_model: str
@@ -105,6 +107,7 @@ def load(environ: Mapping[str, str]) -> Config:
             raise ConfigError(f"{name} is not valid: {error}.") from error
 
     database_url = read("DATABASE_URL", _url, None)
+    threads = read("OBOL_THREADS", _integer(1, 1000), 64)
     return Config(
         database_url=database_url,
         migrate_url=read("OBOL_MIGRATE_URL", _url, None),
@@ -114,8 +117,9 @@ def load(environ: Mapping[str, str]) -> Config:
         port=read("PORT", _integer(1, 65535), 8000),
         pool_size=read("OBOL_POOL_SIZE", _integer(1, 1000), 10),
         lease_s=read("OBOL_LEASE_S", _integer(1, 3600), 30),
-        threads=read("OBOL_THREADS", _integer(1, 1000), 64),
+        threads=threads,
         unpaid_tokens_per_hour=read("OBOL_UNPAID_TOKENS_PER_HOUR", _integer(1, 10**9), 100_000),
+        threads_per_license=read("OBOL_THREADS_PER_LICENSE", _integer(1, 1000), max(1, threads // 2)),
         upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
         default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-5-5",
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),

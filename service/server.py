@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import logging
 import os
 import re
+import resource
 import signal
 import socket
 import sys
@@ -20,7 +22,7 @@ from uuid import uuid4
 
 from gunicorn.glogging import Logger
 
-from . import dev, strict_json
+from . import dev, memory, strict_json
 from .config import Config, ConfigError, load
 from .db import why_unreachable
 from .dev.embedded import EmbeddedError
@@ -30,8 +32,12 @@ from .problems import Problem
 if TYPE_CHECKING:
     from .http.services import Services
 
-# A license key, or the beginning of one: what a client mistypes around it is logged as it is.
-_KEY = re.compile(r"obol_\w+")
+# A license key or one of the upstream, or the beginning of one: what a client mistypes around it is logged.
+_KEY = re.compile(r"(obol_|sk-ant-)[\w-]+")
+# After a body that was longer than its Content-Length the rest of it is no request, and may be a prompt.
+_QUOTED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z ]*).*", re.DOTALL)
+
+_MOST_DESCRIPTORS = 65_536
 
 _environment = dev.environment(os.environ)
 
@@ -64,12 +70,17 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Have SIGINT and SIGQUIT waited for, and not handled.
+    """Give memory back, take as many connections as the system lets, and have SIGINT and SIGQUIT waited for,
+    and not handled.
 
     gunicorn's handler raises SystemExit wherever the main thread is. The second signal's would cut short
     what the first one's began, before the lease is ended, and Python then waits for the running answers.
     It also takes the lock of the thread pool, for ever if the main thread has it.
     """
+    memory.set_up()
+    # The usual 1,024 descriptors are fewer than the connections that a worker may have.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _MOST_DESCRIPTORS), most))
     # All other threads begin after this one, and inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, _QUIT)
     threading.Thread(target=_wait_for_quit, args=(worker,), name="quit", daemon=True).start()
@@ -79,6 +90,8 @@ def post_worker_init(worker: Any) -> None:
     """Begin the heartbeat in the worker: threads do not survive a fork."""
     services = _services(worker)
     services.lease.start()
+    # All that is there by now stays, and need not be gone through whenever garbage is collected.
+    gc.freeze()
     if worker.age == 1:
         _warn_of_excess(services)
 
@@ -177,8 +190,8 @@ def _warn_of_excess(services: Services) -> None:
 
 
 def _mask(record: logging.LogRecord) -> bool:
-    """gunicorn quotes the line that it could not read, and a key may be in it."""
-    record.msg, record.args = _KEY.sub("obol_[masked]", record.getMessage()), None
+    """gunicorn quotes the line that it could not read, and a key or a prompt may be in it."""
+    record.msg, record.args = _KEY.sub(r"\1[masked]", _QUOTED.sub(r"\1[…]", record.getMessage())), None
     return True
 
 

@@ -9,8 +9,10 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from databases import Databases, copy_cluster, named, start_server
 from factories import License, Served, make_license, run
+from pacing import Pace
 
 from service import create_app, migrations
 from service.config import Config, load
@@ -40,7 +43,7 @@ for name in list(os.environ):
 
 
 # The folders whose tests take longest begin, or a worker would end alone with one of them.
-LONGEST_FIRST = ("faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
+LONGEST_FIRST = ("attacks", "faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -221,3 +224,13 @@ def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Ser
     yield start
     for served in started:
         served.stop()
+
+
+# After `serve`: a server that is stopped waits for its answers.
+@pytest.fixture
+def pace(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pace]:
+    """The pace of the upstream; nothing that waits goes on before the test says so."""
+    pace = Pace()
+    monkeypatch.setattr("service.dev.sandbox.time", SimpleNamespace(**vars(time) | {"sleep": pace.sleep}))
+    yield pace
+    pace.go_on()

@@ -35,7 +35,7 @@ class Call:
     """A request to the Messages API, on whichever of our paths it came.
 
     Args:
-        body: as an object; it is emptied once the call is admitted.
+        body: as an object; once the call is admitted it is emptied, and of its prompt when that is counted.
         raw: the same as the client wrote it; None when the client wrote something else.
         text_bytes: bytes that the text of the prompt cannot exceed in tokens, as `text_bound` tells.
         query: to forward, with its question mark, or empty.
@@ -174,7 +174,8 @@ class Completions:
         try:
             request = call.raw
             if request is None or affordable < found.max_tokens:
-                request = _encode(rewriting.with_max_tokens(call.body, affordable))
+                body = call.body if call.raw is None else strict_json.decode(call.raw)
+                request = _encode(rewriting.with_max_tokens(body, affordable))
         except Exception as error:
             hold.fail(error)
             raise
@@ -231,8 +232,13 @@ class Completions:
         most = 0
         images = size.survey.image_urls
         counted = rewriting.without_image_urls(call.body) if images else call.body
-        for model in size.survey.models:
-            request = _encode(rewriting.counting_request(counted, model))
+        requests = [_encode(rewriting.counting_request(counted, model)) for model in size.survey.models]
+        if call.raw is not None:
+            # As objects a prompt can take thirty times its bytes, and a count may take minutes.
+            del counted
+            for name in rewriting.COUNTED_FIELDS:
+                call.body.pop(name, None)
+        for request in requests:
             document = parse_object(self._upstream.post(_COUNT_TOKENS + call.query, request, call.headers))
             tokens = document.get("input_tokens")
             if type(tokens) is not int or not 0 <= tokens <= MOST_TOKENS:

@@ -12,7 +12,7 @@ from .text_bound import bound_json
 _COUNT_MARGIN = 10
 
 # Fields of a request that count_tokens takes and that have an influence on the count.
-_COUNTED_FIELDS = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
+COUNTED_FIELDS = ("messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control")
 # Fields that are no part of the prompt. What is neither among these nor counted may be, as the
 # output_config of a fallback is; its bytes are added to the count.
 _NOT_IN_THE_PROMPT = ("model", "max_tokens", "stream", "metadata", "service_tier", "temperature", "top_p", "top_k")
@@ -20,7 +20,7 @@ _NOT_IN_THE_PROMPT = ("model", "max_tokens", "stream", "metadata", "service_tier
 
 def counting_request(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     """The request to count_tokens for a request to messages, as `model` would read it."""
-    return {"model": model, **{name: body[name] for name in _COUNTED_FIELDS if name in body}}
+    return {"model": model, **{name: body[name] for name in COUNTED_FIELDS if name in body}}
 
 
 def without_image_urls(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _without_image_urls(value: object) -> object:
 
 def with_margin(counted: int, body: Mapping[str, Any]) -> int:
     """What a prompt that was counted cannot exceed."""
-    rest = {name: body[name] for name in body if name not in (*_COUNTED_FIELDS, *_NOT_IN_THE_PROMPT)}
+    rest = {name: body[name] for name in body if name not in (*COUNTED_FIELDS, *_NOT_IN_THE_PROMPT)}
     uncounted = bound_json(json.dumps(rest).encode()) + FEATURE_TOKENS if rest else 0
     return counted + -(-counted // _COUNT_MARGIN) + FRAMING_TOKENS + uncounted
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 
-from flask import g, request
+from flask import Response, after_this_request, g, request
 
 from .. import keys
 from ..keys import KeyDigest
 from ..problems import Problem
-from .request_log import note
+from ..repository import licenses
+from .request_log import note, noted
+from .services import services
 
 
 def license_auth() -> None:
-    """Requires a license key: `Authorization: Bearer KEY` or `x-api-key: KEY`.
+    """Requires a license key: `Authorization: Bearer KEY` or `x-api-key: KEY`; and a thread for it.
 
     Whether it is a good one is found out later, by `license_key`: the shape of a request is
     judged before the license is.
@@ -24,10 +26,36 @@ def license_auth() -> None:
             "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
         )
     g.presented_key = presented.strip()
+    # What is no key at all is refused without the database, and has a thread for no longer than anybody.
+    if (key := keys.parse(g.presented_key)) is not None:
+        _take_thread(key)
 
 
 def no_auth() -> None:
     """Open to everybody."""
+
+
+def _take_thread(key: KeyDigest) -> None:
+    threads = services().threads
+    if threads.is_in_doubt(key):
+        licenses.find(services().database, key)
+        threads.trust(key)
+    threads.take(key)
+    in_hand = [key]
+
+    def end() -> None:
+        # A response can be closed twice.
+        if in_hand:
+            threads.give_back(in_hand.pop())
+
+    @after_this_request
+    def release(response: Response) -> Response:
+        if response.status_code < 400:
+            threads.trust(key)
+        elif noted("code") == "license_invalid":
+            threads.distrust(key)
+        response.call_on_close(end)
+        return response
 
 
 SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {

@@ -1,6 +1,6 @@
 """A blueprint: who may use it, how large a body it takes, and how its requests are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
@@ -10,6 +10,10 @@ from webargs.flaskparser import FlaskParser
 
 from ..problems import Problem
 from .body import MEBIBYTE, json_object, limit_body
+
+# What is said of a request that is wrong in thousands of places must not be longer than the request.
+MOST_ERRORS = 20
+LONGEST_NAME = 100
 
 
 class _Parser(FlaskParser):
@@ -21,12 +25,22 @@ class _Parser(FlaskParser):
     def handle_error(
         self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
     ) -> NoReturn:
-        errors = []
-        for fields in error.normalized_messages().values():
-            for name, messages in fields.items():
-                errors.append({"field": str(name), "message": str(messages[0])})
+        # Where the fields stand (in the body, the query, a header) goes without saying.
+        found = [field for fields in error.normalized_messages().values() for field in _wrong(fields)]
+        errors = [{"field": name, "message": message} for name, message in found[:MOST_ERRORS]]
         detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+        if len(found) > MOST_ERRORS:
+            detail += f"; and {len(found) - MOST_ERRORS} more"
         raise Problem("validation_failed", detail, {"errors": errors})
+
+
+def _wrong(messages: Any, *path: str) -> Iterator[tuple[str, str]]:
+    """Each field that is wrong, by its path (`messages.1`), and why."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            yield from _wrong(inner, *path, str(name)[:LONGEST_NAME])
+    else:
+        yield ".".join(path), str(messages[0])
 
 
 class Blueprint(flask_smorest.Blueprint):

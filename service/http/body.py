@@ -7,9 +7,9 @@ import threading
 import time
 from typing import Any
 
-from flask import g, request
+from flask import Response, after_this_request, g, request
 
-from .. import strict_json
+from .. import memory, strict_json
 from ..problems import Problem
 from ..repository import licenses
 from .auth import license_key
@@ -23,8 +23,12 @@ _CHUNK = 64 * 1024
 BODY_GRACE_S = 10
 LEAST_BYTES_PER_S = 32 * 1024
 
-# Parsed JSON can take thirty times its bytes, so large bodies are parsed two at a time.
+# Parsed JSON can take thirty times its bytes, so large bodies are parsed two at a time; and of values (a
+# list, an object, a number, a string) one can have as many as the 100,000 messages that the upstream takes
+# can need. Text has one value for all its bytes.
 _LARGE_BODIES = threading.BoundedSemaphore(2)
+MOST_VALUES = 500_000
+MOST_VALUES_OF_SMALL = 10_000
 
 
 def limit_body(limit: int) -> None:
@@ -47,7 +51,6 @@ def body() -> bytes:
         except Problem:
             raise
         except Exception as error:
-            g.body_broken = True
             # A time-out, a connection that broke, a chunk of the wrong size: the server has many
             # words for what a client did not send.
             raise _malformed("The body did not arrive whole and in time.") from error
@@ -63,6 +66,8 @@ def body() -> bytes:
         if request.content_length is not None and len(received) < request.content_length:
             raise _malformed(f"The body ends after {len(received)} of {request.content_length} bytes.")
         g.body = received
+        if len(received) > MEBIBYTE:
+            after_this_request(_forget_whole)
     result: bytes = g.body
     return result
 
@@ -82,12 +87,14 @@ def json_object() -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
-        Problem: unsupported_media_type; malformed_request, which says where it is wrong.
+        Problem: unsupported_media_type; malformed_request, which says where it is wrong, or that it holds
+            too many values.
     """
     if request.mimetype != "application/json":
         raise Problem(
             "unsupported_media_type", "Send the body as JSON, with the header `Content-Type: application/json`."
         )
+    _count_values(body())
     try:
         document = _decode(body())
     except UnicodeDecodeError as error:
@@ -101,26 +108,77 @@ def json_object() -> dict[str, Any]:
     return document
 
 
+def _forget_whole(response: Response) -> Response:
+    """Have what was made of a large body collected when it is over. An error that it was refused with refers
+    to itself, and to all of it, and the collector by itself may come after many more such requests."""
+    response.call_on_close(memory.give_back)
+    return response
+
+
 def _receive(limit: int) -> bytes:
-    """What the client sends, up to one byte more than the limit: errors.py drains what is left.
+    """What the client sends, up to one byte more than the limit: service.worker drains what is left.
 
     Raises:
-        Problem: license_invalid, for a body of over 64 KiB: nobody else's 32 MiB are kept and parsed.
+        Problem: license_* or insufficient_credits, for a body of over 64 KiB that could lead to nothing:
+            nobody's 32 MiB are kept and parsed for a refusal.
         TimeoutError: it comes too slowly.
     """
     pieces: list[bytes] = []
     length = 0
     give_up_at = time.monotonic() + BODY_GRACE_S
-    is_known = limit <= MEBIBYTE
+    is_welcome = False
     while length <= limit and (piece := request.stream.read(min(_CHUNK, limit + 1 - length))):
         pieces.append(piece)
         length += len(piece)
-        if length > _CHUNK and not is_known:
-            licenses.find(services().database, license_key())
-            is_known = True
+        if length > _CHUNK and not is_welcome:
+            _welcome()
+            is_welcome = True
         if time.monotonic() > give_up_at + length / LEAST_BYTES_PER_S:
             raise TimeoutError
     return b"".join(pieces)
+
+
+def _welcome() -> None:
+    """Refuse, by its license, a request that can only be refused.
+
+    Raises:
+        Problem: license_* or insufficient_credits.
+    """
+    database, key = services().database, license_key()
+    license = licenses.find(database, key)
+    # An answer that is paid for is for an expired license, too. So is the end of a hold, for which
+    # credits are set aside.
+    if "Idempotency-Key" in request.headers or "hold_id" in (request.view_args or {}):
+        return
+    if license.status != "active":
+        # The database says why.
+        licenses.check(database, key)
+    if license.available <= 0:
+        raise Problem(
+            "insufficient_credits",
+            f"{license.available} credits are available. Have credits granted.",
+            {"required": 1, "available": license.available},
+        )
+
+
+def _count_values(received: bytes) -> None:
+    """Refuse a body of which too many objects would be made, without making them.
+
+    Raises:
+        Problem: malformed_request.
+    """
+    most = MOST_VALUES_OF_SMALL if g.body_limit <= MEBIBYTE else MOST_VALUES
+    # Each value but the first of a list or an object comes after a comma.
+    if _marks(received) <= most:
+        return
+    # Many of these may stand in text. What is left of quotes without the escaped ones begins and ends text.
+    parts = received.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if parts.count(b'"') > 4 * most or sum(map(_marks, parts.split(b'"')[::2])) > most:
+        raise _malformed(f"The body may hold {most} values at most: lists, objects and what is in them.")
+
+
+def _marks(json: bytes) -> int:
+    return json.count(b"[") + json.count(b"{") + json.count(b",")
 
 
 def _decode(received: bytes) -> Any:

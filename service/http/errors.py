@@ -2,22 +2,15 @@
 clients of the Messages API read."""
 
 import re
-import time
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from .. import strict_json
 from ..logs import log
 from ..problems import Problem
 from .request_log import note, request_id
-
-# Bodies that nobody read are drained before an error leaves, this far and this long. Closing the
-# connection on a client that is still sending would reset it before the client has read why.
-DRAIN_LIMIT = 64 * 1024 * 1024
-DRAIN_S = 10
-_CHUNK = 64 * 1024
 
 _HTTP_CODES = {
     400: ("malformed_request", "The request cannot be read."),
@@ -71,7 +64,6 @@ def init(app: Flask) -> None:
     app.register_error_handler(Problem, render)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
-    app.after_request(_drain)
 
 
 def render(problem: Problem) -> Response:
@@ -154,22 +146,3 @@ def unexpected(error: Exception) -> Problem:
         trace = trace.tb_next
     log.error("internal_error", error=type(error).__name__, frames=frames[-8:])
     return Problem("internal_error", "Something went wrong; the log has it under this request id.")
-
-
-def _drain(response: Response) -> Response:
-    if response.status_code >= 400 and "body_broken" not in g:
-        drained = 0
-        give_up_at = time.monotonic() + DRAIN_S
-        connection = request.environ.get("gunicorn.socket")
-        try:
-            if connection is not None:
-                connection.settimeout(DRAIN_S)
-            while drained < DRAIN_LIMIT and time.monotonic() < give_up_at and (chunk := request.stream.read(_CHUNK)):
-                drained += len(chunk)
-        except Exception as error:
-            # The client stopped sending, or sends what is no body. It has its error all the same.
-            log.info("body_not_drained", error=type(error).__name__, drained=drained)
-        finally:
-            if connection is not None:
-                connection.settimeout(None)
-    return response

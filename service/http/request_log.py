@@ -10,7 +10,8 @@ from flask import Flask, Response, g, request
 
 from ..logs import log
 
-_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+# A key is no id, whoever took it for one.
+_SANE = re.compile(r"(?!.*(obol_|sk-ant-))[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 
 def init(app: Flask) -> None:
@@ -27,6 +28,11 @@ def request_id() -> str:
 def note(**fields: Any) -> None:
     """Add to the current request's line in the log."""
     g.log_fields.update(fields)
+
+
+def noted(name: str) -> Any:
+    """What was noted of the current request; None when nothing was."""
+    return g.log_fields.get(name)
 
 
 def _begin() -> None:

@@ -8,6 +8,7 @@ from ..db import Database
 from ..gateway.completions import Completions
 from ..gateway.upstream import Upstream
 from ..lease import Lease
+from .threads import Threads
 
 _EXTENSION = "obol"
 
@@ -20,6 +21,7 @@ class Services:
     lease: Lease
     completions: Completions
     upstream: Upstream
+    threads: Threads
     default_model: str
     default_max_tokens: int
 

@@ -4,12 +4,9 @@ and what has become of holds and charges."""
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event, Semaphore
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,43 +17,6 @@ from service.db import Database
 from service.dev.embedded import EmbeddedPostgres, Urls
 
 _BOOKS = "SELECT balance, held, (SELECT count(*) FROM obol.ledger_entries WHERE kind = 'charge') FROM obol.licenses"
-
-
-class Pace:
-    """What the sandbox waits for before a late answer (`delay_ms`) and between the events of a stream
-    (`event_delay_ms`): not for time, but for the test. However slow the machine is, an answer is not
-    over before the test says so."""
-
-    def __init__(self) -> None:
-        self._steps = Semaphore(0)
-        self._free = Event()
-
-    def step(self, count: int = 1) -> None:
-        """Let so many waits end."""
-        self._steps.release(count)
-
-    def go_on(self) -> None:
-        """Wait no more."""
-        self._free.set()
-
-    def hold(self) -> None:
-        """Wait again."""
-        self._free.clear()
-
-    def sleep(self, seconds: float) -> None:
-        # Whoever is not told to be late sleeps for nothing.
-        while seconds and not self._free.is_set() and not self._steps.acquire(timeout=0.01):
-            pass
-
-
-# After `serve`: a server that is stopped waits for its answers.
-@pytest.fixture
-def pace(serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pace]:
-    """The pace of the upstream; nothing that waits goes on before the test says so."""
-    pace = Pace()
-    monkeypatch.setattr("service.dev.sandbox.time", SimpleNamespace(**vars(time) | {"sleep": pace.sleep}))
-    yield pace
-    pace.go_on()
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_client_that_always_takes_something_gets_all_however_long_it_takes(
 def test_clients_that_leave_in_the_middle_give_their_threads_back(
     serve, pace, headers, others_headers, holds, charges, verified
 ):
-    served = serve(OBOL_THREADS="4")
+    served = serve(OBOL_THREADS="4", OBOL_THREADS_PER_LICENSE="4")
     slow = request("output_tokens=20", "event_delay_ms=1", max_tokens=50)
     for reset in (True, False, True):
         exchange = Exchange(served.port, slow, headers)

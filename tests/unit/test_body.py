@@ -1,6 +1,9 @@
-"""Large bodies are parsed two at a time: each can take thirty times its bytes in memory."""
+"""Large bodies are parsed two at a time, and none that holds too many values: each can take thirty times its
+bytes in memory."""
 
+import json
 import threading
+import time
 
 import pytest
 from factories import wait_until
@@ -51,7 +54,7 @@ class Parsing:
     def start(self, received):
         def parse():
             with Flask(__name__).test_request_context(content_type="application/json"):
-                g.body = received
+                g.body, g.body_limit = received, 32 * MEBIBYTE
                 self.read.append(json_object())
 
         self.threads.append(threading.Thread(target=parse))
@@ -103,6 +106,7 @@ def test_a_body_of_a_mebibyte_waits_for_nobody(slots, parsing):
 
 def test_a_slot_is_free_again_whatever_came_of_a_body():
     with Flask(__name__).test_request_context(content_type="application/json"):
+        g.body_limit = 32 * MEBIBYTE
         # More often than there are slots: none can have been lost.
         for _ in range(3):
             g.body = LARGE
@@ -112,3 +116,72 @@ def test_a_slot_is_free_again_whatever_came_of_a_body():
                 json_object()
     assert body._LARGE_BODIES.acquire(blocking=False)
     body._LARGE_BODIES.release()
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """`read(bytes, limit=32 * MEBIBYTE)`: a body as it is parsed, where ten values are allowed."""
+    monkeypatch.setattr(body, "MOST_VALUES", 10)
+    monkeypatch.setattr(body, "MOST_VALUES_OF_SMALL", 5)
+
+    def parse(received, limit=32 * MEBIBYTE):
+        with Flask(__name__).test_request_context(content_type="application/json"):
+            g.body, g.body_limit = received, limit
+            return json_object()
+
+    return parse
+
+
+TEXT = json.dumps("[{," * 20 + '\\" and \\\\').encode()
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b'{"a":[1,2,3,4,5,6,7,8,9]}',
+        b'{"a":' + TEXT + b"}",
+        b'{"a":[' + TEXT + b"," + TEXT + b',"\\\\",[[[[[]]]]]]}',
+        b'{"\\"[[[[[[[[[[":' + TEXT + b"}",
+    ],
+)
+def test_text_is_one_value_whatever_stands_in_it(read, received):
+    assert read(received) == json.loads(received)
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b'{"a":[1,2,3,4,5,6,7,8,9,10]}',
+        b'{"a":' + b"[" * 10 + b"]" * 10 + b"}",
+        b'{"a":' + b'{"b":' * 10 + b"1" + b"}" * 11,
+        b'{"a":[' + TEXT + b"," + TEXT + b',"\\\\",[[[[[[[]]]]]]]]}',
+        b'{"a":["","","","","","","","","",""]}',
+        # Nobody has to find out whether this is JSON.
+        b'"' * 100 + b"," * 11,
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(read, received, monkeypatch):
+    monkeypatch.setattr(strict_json, "decode", None)
+    with pytest.raises(Problem, match="10 values at most") as refused:
+        read(received)
+    assert refused.value.code == "malformed_request"
+
+
+def test_where_bodies_are_small_so_is_the_number_of_values(read):
+    assert read(b'{"a":[1,2,3,4]}', limit=MEBIBYTE) == {"a": [1, 2, 3, 4]}
+    with pytest.raises(Problem, match="5 values at most"):
+        read(b'{"a":[1,2,3,4,5]}', limit=MEBIBYTE)
+
+
+@pytest.mark.parametrize(
+    "received",
+    [b"[" * 31 * MEBIBYTE, b"\\" * 31 * MEBIBYTE + b"," * 600_000, b'",' * 15 * MEBIBYTE],
+    ids=["lists", "escapes", "texts"],
+)
+def test_to_count_values_takes_no_time(received):
+    began_at = time.process_time()
+    with Flask(__name__).test_request_context():
+        g.body_limit = 32 * MEBIBYTE
+        with pytest.raises(Problem, match="values"):
+            body._count_values(received)
+    assert time.process_time() - began_at < 5

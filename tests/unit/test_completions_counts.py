@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.gateway.upstream import Upstream
 from service.problems import Problem
 
 CHARGE = 40
@@ -137,3 +138,21 @@ def test_max_tokens_is_lowered_to_the_cap(ask, new_license, new_call, upstream, 
     assert receipt.max_tokens == max_tokens
     assert receipt.held <= max_credits
     assert sent(upstream)[-1][1]["max_tokens"] == max_tokens
+
+
+def test_a_prompt_is_kept_as_bytes_alone_while_it_is_counted(seller, new_license, new_call, upstream, monkeypatch):
+    written = new_call(messages=IMAGE, max_tokens=1000)
+    call = replace(written, raw=json.dumps(written.body).encode())
+    post, kept = Upstream.post, []
+
+    def looked_at(self, path, body, headers):
+        kept.append(sorted(call.body))
+        return post(self, path, body, headers)
+
+    monkeypatch.setattr(Upstream, "post", looked_at)
+    # Of the 1,000 tokens of its answer it can pay for fewer, so the request is written anew.
+    answer = seller.answer(new_license(credits=COUNTED + 500).key, call)
+
+    assert kept == [["max_tokens", "model"], []]
+    assert answer.receipt.max_tokens == 500
+    assert sent(upstream)[-1] == ("/v1/messages", {"model": "m", "max_tokens": 500, "messages": IMAGE})

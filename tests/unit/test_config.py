@@ -34,6 +34,7 @@ def test_everything_can_be_set():
             "OBOL_POOL_SIZE": "3",
             "OBOL_LEASE_S": "2",
             "OBOL_THREADS": "8",
+            "OBOL_THREADS_PER_LICENSE": "5",
             "OBOL_UPSTREAM_TIMEOUT_S": "60",
             "OBOL_DEFAULT_MODEL": "m",
             "OBOL_DEFAULT_MAX_TOKENS": "100",
@@ -46,11 +47,16 @@ def test_everything_can_be_set():
     assert (config.require_database_url(), config.require_migrate_url()) == (URL, "postgres://owner@localhost/obol")
     assert (config.require_anthropic_api_key(), config.anthropic_base_url) == ("key", "http://localhost:1")
     assert (config.admin_token, config.port, config.pool_size, config.lease_s) == ("t" * 32, 8080, 3, 2)
-    assert (config.threads, config.upstream_timeout_s) == (8, 60)
+    assert (config.threads, config.threads_per_license, config.upstream_timeout_s) == (8, 5, 60)
     assert (config.default_model, config.default_max_tokens) == ("m", 100)
     assert config.replay_keys[0] == bytes(32)
     assert [len(key) for key in config.replay_keys] == [32, 32]
     assert (config.data_dir, config.dev) == (Path("/tmp/obol"), True)
+
+
+@pytest.mark.parametrize(("threads", "of_one_license"), [("64", 32), ("7", 3), ("1", 1)])
+def test_one_license_may_take_half_of_the_threads(threads, of_one_license):
+    assert load({"OBOL_THREADS": threads}).threads_per_license == of_one_license
 
 
 def test_an_empty_variable_is_not_set():
@@ -74,6 +80,7 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("OBOL_LEASE_S", "-1"),
         ("OBOL_LEASE_S", "3601"),
         ("OBOL_THREADS", "1001"),
+        ("OBOL_THREADS_PER_LICENSE", "0"),
         ("OBOL_UPSTREAM_TIMEOUT_S", "0"),
         ("OBOL_DEFAULT_MAX_TOKENS", "1000001"),
         ("OBOL_DEV", "true"),

@@ -12,12 +12,15 @@ import gunicorn.util
 import pytest
 from factories import ROOT
 from gunicorn.config import Config as GunicornConfig
+from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, InvalidRequestLine
+from gunicorn.workers.gthread import ThreadWorker
 from structlog.testing import capture_logs
 
 from service import logs
 from service.dev.embedded import EmbeddedError
 from service.problems import Problem
 from service.server import MaskingLogger, on_starting, post_worker_init, worker_exit, write_problem
+from service.worker import Worker
 
 SETTINGS = {"DATABASE_URL": "postgresql://a:b@127.0.0.1/c", "ANTHROPIC_API_KEY": "k"}
 
@@ -41,7 +44,8 @@ def test_running_answers_have_ten_minutes_and_a_worker_that_hangs_has_one(config
 
     assert (told["graceful_timeout"], told["timeout"]) == (600, 60)
     # Of its kinds of workers the one whose time-out is for the worker and not for a request.
-    assert told["worker_class"] == "gthread"
+    assert told["worker_class"] == "service.worker.Worker"
+    assert issubclass(Worker, ThreadWorker)
     assert (told["workers"], told["threads"], told["bind"]) == (2, 64, "127.0.0.1:8000")
     assert gunicorn.util.write_error is write_problem
 
@@ -81,17 +85,30 @@ def test_a_refusal_is_a_problem_that_repeats_nothing(status, answered, code):
     assert "what the client sent" not in body
 
 
-def test_a_key_in_a_line_that_gunicorn_could_not_read_is_masked():
+@pytest.fixture
+def log_lines():
+    """What gunicorn's logger has written."""
     logger, lines = MaskingLogger(GunicornConfig()), []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())
     logger.error_log.addHandler(handler)
-    try:
-        logger.warning("Invalid request: %s and %r", "GET /?key=obol_0123abcDEF_x HTTP/0.9", b"obol_")
-    finally:
-        logger.error_log.removeHandler(handler)
+    yield lambda *said: (logger.warning(*said), lines)[1]
+    logger.error_log.removeHandler(handler)
 
-    assert lines == ["Invalid request: GET /?key=obol_[masked] HTTP/0.9 and b'obol_'"]
+
+def test_a_key_in_a_line_that_gunicorn_could_not_read_is_masked(log_lines):
+    lines = log_lines("Quoted: %s, %r and %s", "GET /?key=obol_0123abcDEF_x HTTP/0.9", b"obol_", "sk-ant-api03-a_B-c d")
+
+    assert lines == ["Quoted: GET /?key=obol_[masked] HTTP/0.9, b'obol_' and sk-ant-[masked] d"]
+
+
+@pytest.mark.parametrize("error", [InvalidRequestLine("my"), InvalidHeader("my\nsecret"), InvalidChunkSize(b"my")])
+def test_what_gunicorn_takes_for_a_request_may_be_a_prompt_and_is_not_logged(log_lines, error):
+    (line,) = log_lines(f"Invalid request from ip=127.0.0.1: {error}")
+
+    assert line.startswith("Invalid request from ip=127.0.0.1: Invalid ")
+    assert line.endswith("[…]")
+    assert "my" not in line
 
 
 class Exited(Exception):

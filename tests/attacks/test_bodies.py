@@ -1,0 +1,52 @@
+"""Bodies that take many times their bytes to be understood."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+from factories import wait_until
+
+MEBIBYTE = 1024 * 1024
+GENERATE, MESSAGES = "/api/v1/generate", "/v1/messages"
+
+# Sixteen million containers.
+NESTED = b'{"model":"m","max_tokens":1,"messages":[' + b"[]," * (10 * MEBIBYTE) + b"[]]}"
+# As few values as are allowed, and as dear ones.
+DEAR = (
+    b'{"model":"m","max_tokens":1,"messages":[' + b'{"a":{}},' * 160_000 + b'{}],"b":"' + b"a" * 28 * MEBIBYTE + b'"}'
+)
+UNKNOWN = b"{" + b",".join(b'"%06d%s":1' % (number, b"x" * 50) for number in range(400_000)) + b"}"
+
+# What is measured while four large bodies are in hand, two of them parsed.
+MOST_MIB = 1500
+MOST_LEFT_MIB = 150
+
+
+@pytest.fixture
+def suspended(new_license, sql):
+    license = new_license(credits=0)
+    sql("UPDATE obol.licenses SET status = 'suspended' WHERE license_id = %s", (str(license.id),))
+    return license
+
+
+@pytest.mark.parametrize("key", ["suspended", "suspended, a retry"])
+def test_large_bodies_take_no_memory_that_does_not_come_back(bystander, served, memory, suspended, key):
+    headers = {
+        "suspended": suspended.headers,
+        "suspended, a retry": suspended.headers | {"Idempotency-Key": "k"},
+    }[key]
+    bodies, most = [NESTED, DEAR, UNKNOWN], 0.0
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(served.try_post, path, body, headers) for path in (GENERATE, MESSAGES) for body in bodies]
+        while not all(call.done() for call in calls):
+            bystander.is_well()
+            most = max(most, memory.now() - memory.before)
+            assert most < MOST_MIB
+    answers = [call.result() for call in calls]
+
+    assert all(status in (400, 403, 422) and len(body) < 20_000 for status, body in answers), answers
+    with suppress(AssertionError):
+        wait_until(lambda: memory.now() - memory.before < MOST_LEFT_MIB)
+    assert memory.now() - memory.before < MOST_LEFT_MIB, f"of {most:.0f} MiB"
+    sys.stdout.write(f"{most:.0f} MiB more at most, {memory.now() - memory.before:.0f} MiB in the end\n")
