@@ -201,9 +201,10 @@ class Lease:
         """Renew the lease, and see what revision the database is at; returns its time."""
         asked_at = self._clock()
         now = processes.heartbeat(self._db, self.process_id, self._lease_s)
-        # Counted from before the question: so our clock ends the lease before the database's does.
-        self._renewed_at = asked_at
         self._revision = processes.revision(self._db)
+        # Counted from before the question: so our clock ends the lease before the database's does. And set last:
+        # who finds the lease alive goes by the revision.
+        self._renewed_at = asked_at
         if self._revision != _HEAD:
             log.error("wrong_revision", database=self._revision, release=_HEAD, hint="run `obol migrate`")
         return now

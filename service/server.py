@@ -80,7 +80,8 @@ def post_fork(server: Any, worker: Any) -> None:
     memory.set_up()
     # The usual 1,024 descriptors are fewer than the connections that a worker may have.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _MOST_DESCRIPTORS), most))
+    wanted = _MOST_DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, _MOST_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     # All other threads begin after this one, and inherit the mask.
     signal.pthread_sigmask(signal.SIG_BLOCK, _QUIT)
     threading.Thread(target=_wait_for_quit, args=(worker,), name="quit", daemon=True).start()

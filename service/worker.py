@@ -50,7 +50,7 @@ STOPPING_LINGER_S = 2
 _PIECE = 64 * 1024
 _HEADER_END = b"\r\n\r\n"
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
-_IN_CHUNKS = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked", re.IGNORECASE)
+_IN_CHUNKS = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked[ \t]*\r\n", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
 _ASKS_WHETHER_TO_SEND = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
 
@@ -146,7 +146,8 @@ class Client(TConn):  # type: ignore[misc]
             return False
         body = len(self.collected) - end - 2
         if _IN_CHUNKS.search(self.collected, 0, end):
-            return body >= COLLECTED_BODY or self.collected.endswith(_LAST_CHUNK)
+            # Found in the middle of a body it gives a thread too early, and no more than that.
+            return body >= COLLECTED_BODY or self.collected.find(_LAST_CHUNK, end) >= 0
         length = _CONTENT_LENGTH.search(self.collected, 0, end)
         return length is None or body >= min(int(length[1]), COLLECTED_BODY)
 

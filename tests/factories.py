@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from urllib.request import Request, urlopen
 from uuid import UUID, uuid4
 
 import psycopg2
+from warm import Gunicorn
 
 from service import keys
 from service.db import Database
@@ -86,16 +86,7 @@ class Served:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {**os.environ, "WEB_CONCURRENCY": "1", **environ, "PORT": str(self.port)}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [Path(sys.executable).parent / "gunicorn", "wsgi:app"],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        self.process = Gunicorn(environment, ROOT, log)
 
     def wait_until_ready(self) -> None:
         def ready() -> bool:

@@ -2,6 +2,9 @@
 
 from threading import Event, Semaphore
 
+# Seconds.
+_LATE_S = 60
+
 
 class Pace:
     """What the sandbox waits for before a late answer (`delay_ms`) and between the events of a stream
@@ -25,6 +28,9 @@ class Pace:
         self._free.clear()
 
     def sleep(self, seconds: float) -> None:
-        # Whoever is not told to be late sleeps for nothing.
+        # Whoever is not told to be late sleeps for nothing; whoever is told to be a minute late takes no step
+        # of others.
+        if seconds >= _LATE_S:
+            self._free.wait()
         while seconds and not self._free.is_set() and not self._steps.acquire(timeout=0.01):
             pass

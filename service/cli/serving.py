@@ -30,9 +30,12 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 def serve(demo: bool, gunicorn_options: tuple[str, ...]) -> None:
     """Serve the API with gunicorn. Other options are gunicorn's own."""
     program = sys.argv[0]
+    settings = load(os.environ)
+    # What is missing is named before a port is taken, which may be somebody else's.
+    settings.check_served()
     bind: tuple[str, ...] = ()
     if "GUNICORN_CMD_ARGS" not in os.environ and not any(o.startswith(_NAMES_AN_ADDRESS) for o in gunicorn_options):
-        bind = ("--bind", _listen(load(os.environ).port, "make run" if demo else "obol serve"))
+        bind = ("--bind", _listen(settings.port, "make run" if demo else "obol serve"))
     with environment() as config:
         license_key = None
         if demo:

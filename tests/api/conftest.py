@@ -52,6 +52,7 @@ STATUS = {
     "unsupported_media_type": 415,
     "not_found": 404,
     "method_not_allowed": 405,
+    "client_gone": 499,
     "upstream_error": 502,
     "upstream_timeout": 504,
     "over_capacity": 503,

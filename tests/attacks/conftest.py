@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from factories import Served
+from factories import Served, wait_until
+from one_server import *  # noqa: F403 - all of its fixtures
 from pacing import Pace
 from wire_client import Exchange, name_of
 
@@ -20,14 +21,6 @@ STREAM = (
     b'{"model": "m", "max_tokens": 5000, "stream": true, "messages":'
     b' [{"role": "user", "content": "[sandbox output_tokens=5000] [sandbox event_delay_ms=1]"}]}'
 )
-
-
-@pytest.fixture
-def served(serve: Callable[..., Served]) -> Served:
-    """gunicorn as it comes: two workers of 64 threads."""
-    served = serve(WEB_CONCURRENCY="2")
-    assert len(served.workers()) == 2
-    return served
 
 
 class Bystander:
@@ -65,6 +58,8 @@ class Bystander:
 
 @pytest.fixture
 def bystander(served: Served, pace: Pace, new_license: Callable[..., Any]) -> Iterator[Bystander]:
+    # As it comes, with two workers of 64 threads.
+    wait_until(lambda: len(served.workers()) == 2, what="two workers")
     bystander = Bystander(served, pace, new_license(credits=10_000).headers)
     yield bystander
     bystander.end()

@@ -7,6 +7,8 @@ from contextlib import suppress
 import pytest
 from factories import wait_until
 
+ENVIRON = {"WEB_CONCURRENCY": "2"}
+
 MEBIBYTE = 1024 * 1024
 GENERATE, MESSAGES = "/api/v1/generate", "/v1/messages"
 

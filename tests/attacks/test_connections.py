@@ -3,6 +3,8 @@
 import pytest
 from factories import wait_until
 
+ENVIRON = {"WEB_CONCURRENCY": "2"}
+
 # Two workers of 64 threads, and some.
 MANY = 140
 

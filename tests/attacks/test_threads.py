@@ -9,6 +9,8 @@ from wire_client import Exchange
 
 from service import keys
 
+ENVIRON = {"WEB_CONCURRENCY": "2"}
+
 # More than two workers of 64 threads have.
 MANY = 150
 
@@ -36,7 +38,7 @@ def statuses(served):
 def test_slow_calls_have_half_of_the_threads(bystander, statuses, new_license):
     headers = new_license(credits=1_000_000).headers | {"Content-Type": "application/json"}
 
-    answers = statuses(message("delay_ms=1"), headers, "/v1/messages")
+    answers = statuses(message("delay_ms=60000"), headers, "/v1/messages")
 
     # Half of the threads wait for the model; who finds none is told so at once.
     wait_until(lambda: len(answers) >= MANY - 64)

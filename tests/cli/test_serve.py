@@ -84,7 +84,7 @@ def test_serve(serving_on, new_license):
     assert process.returncode == 0
     # The project's own configuration is in force, from whatever folder.
     assert f"Listening at: http://127.0.0.1:{port} " in printed
-    assert "Using worker: gthread" in printed
+    assert "Using worker: service.worker.Worker" in printed
     assert license.raw_key not in printed
     assert "Obol is ready" not in printed
 
@@ -129,7 +129,8 @@ def test_a_port_that_is_taken_is_said_before_anything_is_done(bare, empty_databa
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = bare("serve", option, DATABASE_URL=empty_database.owner, PORT=str(port))
+        environ = {"DATABASE_URL": empty_database.owner, "ANTHROPIC_API_KEY": "none"}
+        refused = bare("serve", option, **environ, PORT=str(port))
 
     said = f"obol: port {port} cannot be used (Address already in use). Choose another: PORT=8080 {command}\n"
     assert refused == (2, "", said)

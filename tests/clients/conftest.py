@@ -14,46 +14,13 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from databases import Databases, named
-from factories import License, Served, make_license, run
+from factories import License, Served, make_license
 
 from service.db import Database
-from service.dev import sandbox
-from service.dev.embedded import Urls
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-
-@pytest.fixture(scope="module")
-def urls(server_urls: Urls, databases: Databases) -> Iterator[Urls]:
-    """A database for all tests of a file: each has a license of its own."""
-    name = databases.take()
-    yield named(server_urls, name)
-    # `ledger_agrees` has looked after each of them.
-    databases.give_back(name, keep=True, verify=False)
-
-
-@pytest.fixture(autouse=True)
-def ledger_agrees(urls: Urls) -> Iterator[None]:
-    """Whatever the test did, `obol verify` finds nothing."""
-    yield
-    assert run(urls.owner, "SELECT * FROM obol.verify()") == []
-
-
-@pytest.fixture(scope="module")
-def sandboxed() -> Iterator[sandbox.Sandbox]:
-    server = sandbox.start(record=True)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def upstream(sandboxed: sandbox.Sandbox) -> sandbox.Sandbox:
-    """The upstream of `served`, without what earlier tests left in `received` and `used`."""
-    sandboxed.received.clear()
-    sandboxed.used.clear()
-    return sandboxed
+from one_server import *  # noqa: F403 - all of its fixtures
 
 
 @pytest.fixture
@@ -65,23 +32,6 @@ def wait_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
         monkeypatch.setattr("service.dev.sandbox.time", SimpleNamespace(**vars(time) | sleep))
 
     return replace
-
-
-@pytest.fixture(scope="module")
-def served(urls: Urls, sandboxed: sandbox.Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """gunicorn as it runs in production, for all tests of a file: to start one takes a second."""
-    environ = {
-        "DATABASE_URL": urls.service,
-        "ANTHROPIC_API_KEY": "test-upstream-key",
-        "ANTHROPIC_BASE_URL": sandboxed.url,
-        "OBOL_REPLAY_KEYS": "A" * 43,
-    }
-    server = Served(environ, tmp_path_factory.mktemp("served") / "log")
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

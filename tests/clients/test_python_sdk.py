@@ -242,4 +242,4 @@ def test_older_clients_send_the_key_as_x_api_key(served, license):
 
     assert (status, json.loads(body)["content"][0]["text"]) == (200, TEXT)
     assert served.get("/v1/models", headers)[0] == 200
-    assert served.get("/v1/models", {"x-api-key": "wrong"})[0] == 403
+    assert served.get("/v1/models", {"x-api-key": "wrong"})[0] == 401

@@ -7,7 +7,7 @@ PROMPT = json.dumps({"prompt": "[sandbox delay_ms=700] Hello", "max_tokens": 50}
 
 
 def test_fifty_at_once_over_two_connections(serve, upstream, new_license, sql, verified):
-    served = serve(OBOL_POOL_SIZE="2")
+    served = serve(OBOL_POOL_SIZE="2", OBOL_THREADS_PER_LICENSE="64")
     license = new_license(credits=100_000)
 
     with ThreadPoolExecutor(50) as pool:

@@ -7,13 +7,11 @@ from http.client import HTTPConnection
 
 import pytest
 from factories import wait_until
+from one_server import *  # noqa: F403 - all of its fixtures
+
+ENVIRON = {"OBOL_THREADS": "2"}
 
 MEBIBYTE = 1024 * 1024
-
-
-@pytest.fixture
-def served(serve):
-    return serve(OBOL_THREADS="2")
 
 
 @pytest.fixture
@@ -91,7 +89,7 @@ def test_requests_in_pieces_and_several_at_once_are_answered_in_turn(connect, ne
         connection.sendall(requests[begin : begin + 7])
 
     assert read_to_the_end(connection).count(b" 200 OK") == 4
-    assert sql("SELECT balance FROM obol.licenses") == [(93,)]
+    assert sql("SELECT balance FROM obol.licenses WHERE license_id = %s", (str(license.id),)) == [(93,)]
 
 
 def test_a_client_that_waits_to_be_told_is_told(connect, new_license):
@@ -127,8 +125,9 @@ def test_who_leaves_in_the_middle_of_a_header_is_forgotten(served, connect):
     assert served.get("/healthz")[0] == 200
 
 
-def test_a_server_that_ends_does_not_wait_for_who_has_said_nothing(served, connect):
-    silent = [connect(b"") for _ in range(3)]
+def test_a_server_that_ends_does_not_wait_for_who_has_said_nothing(serve, connect_to):
+    served = serve()
+    silent = [connect_to(served) for _ in range(3)]
     wait_until(lambda: served.get("/healthz")[0] == 200)
 
     served.process.terminate()

@@ -4,12 +4,13 @@ import json
 import socket
 
 import pytest
+from one_server import *  # noqa: F403 - all of its fixtures
 
 
 @pytest.fixture
-def sent(serve):
+def sent(served):
     """`sent(head, body=b"")`: the status, headers and body that gunicorn answers these bytes with."""
-    port = serve().port
+    port = served.port
 
     def send(head, body=b""):
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:

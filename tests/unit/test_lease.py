@@ -7,6 +7,7 @@ from service import migrations
 from service.config import load
 from service.lease import BEATS_PER_LEASE
 from service.problems import Problem
+from service.repository import processes
 
 LEASE_S = 3600
 
@@ -150,3 +151,16 @@ def test_a_downgrade_is_noticed_with_the_next_heartbeat_and_so_is_its_end(lease,
     lease.beat()
     lease.new_hold()
     assert len(lease._live) == 2
+
+
+def test_nobody_finds_the_lease_alive_before_the_revision_is_known(lease, monkeypatch):
+    """Fifty calls may come while the first one renews."""
+    revision, seen = processes.revision, []
+
+    def look(database):
+        seen.append(lease.is_alive())
+        return revision(database)
+
+    monkeypatch.setattr(processes, "revision", look)
+    lease.new_hold()
+    assert seen == [False]

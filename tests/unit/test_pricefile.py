@@ -200,7 +200,7 @@ def test_an_error_names_the_entry_and_the_field(text, said):
 @pytest.fixture(scope="module")
 def example():
     rows = [
-        PriceRow(row.pattern, row.effective_from or datetime(2026, 11, 22, tzinfo=UTC), row.price)
+        PriceRow(row.pattern, row.effective_from or datetime(2026, 11, 22, tzinfo=UTC), row.price, datetime.now(UTC))
         for row in read(EXAMPLE)
     ]
     return lambda model: find_price(rows, model, datetime(2026, 12, 1, tzinfo=UTC))

@@ -174,3 +174,29 @@ def test_what_has_waited_too_long_is_closed_and_what_was_read_goes_on(worker, mo
     for end in ends:
         end.close()
     worker.given[0].sock.close()
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_client_that_is_seen_off_and_does_not_close_is_closed_in_time(worker, pair, clock_ahead, alive):
+    theirs, ours = pair
+    conn, done = client_of(worker, ours), Future()
+    done.set_result(False)
+    worker.alive = alive
+    worker.finish_request(conn, done)
+    limit_s = module.LINGER_S if alive else module.STOPPING_LINGER_S
+
+    clock_ahead(limit_s - 1)
+    worker.murder_pending()
+    assert worker.nr_conns == 1
+    clock_ahead(2)
+    worker.murder_pending()
+    assert worker.nr_conns == 0
+    assert theirs.recv(1) == b""
+
+
+@pytest.fixture
+def clock_ahead(monkeypatch):
+    """`clock_ahead(seconds)`: so much more time has passed for the worker."""
+    ahead, monotonic = [0], module.time.monotonic
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: monotonic() + ahead[0]))
+    return lambda seconds: ahead.__setitem__(0, ahead[0] + seconds)

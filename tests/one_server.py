@@ -1,0 +1,66 @@
+"""One server and one database for all tests of a file, for those that neither kill nor count: each has a
+license of its own. A file or folder has them by importing all of it."""
+
+from collections.abc import Iterator
+
+import pytest
+from databases import Databases, named
+from factories import Served, run
+
+from service.dev import sandbox
+from service.dev.embedded import Urls
+
+__all__ = ["ledger_agrees", "sandboxed", "served", "upstream", "urls"]
+
+
+@pytest.fixture(scope="module")
+def urls(server_urls: Urls, databases: Databases) -> Iterator[Urls]:
+    """A database for all tests of a file: each has a license of its own."""
+    name = databases.take()
+    yield named(server_urls, name)
+    # `ledger_agrees` has looked after each of them.
+    databases.give_back(name, keep=True, verify=False)
+
+
+@pytest.fixture(autouse=True)
+def ledger_agrees(urls: Urls) -> Iterator[None]:
+    """Whatever the test did, `obol verify` finds nothing."""
+    yield
+    assert run(urls.owner, "SELECT * FROM obol.verify()") == []
+
+
+@pytest.fixture(scope="module")
+def sandboxed() -> Iterator[sandbox.Sandbox]:
+    server = sandbox.start(record=True)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def upstream(sandboxed: sandbox.Sandbox) -> sandbox.Sandbox:
+    """The upstream of `served`, without what earlier tests left in `received` and `used`."""
+    sandboxed.received.clear()
+    sandboxed.used.clear()
+    return sandboxed
+
+
+@pytest.fixture(scope="module")
+def served(
+    urls: Urls, sandboxed: sandbox.Sandbox, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Served]:
+    """gunicorn as it runs in production, for all tests of a file: to start one takes seconds. A file's ENVIRON
+    is what it is set to besides."""
+    environ = {
+        "DATABASE_URL": urls.service,
+        "ANTHROPIC_API_KEY": "test-upstream-key",
+        "ANTHROPIC_BASE_URL": sandboxed.url,
+        "OBOL_REPLAY_KEYS": "A" * 43,
+        **getattr(request.module, "ENVIRON", {}),
+    }
+    server = Served(environ, tmp_path_factory.mktemp("served") / "log")
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
