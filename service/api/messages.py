@@ -184,6 +184,6 @@ def _translator(receipt: Receipt) -> Callable[[Event], bytes]:
 
 
 def _error_data(problem: Problem, request_id: str) -> bytes:
-    if problem.reply is not None:
+    if problem.reply is not None and problem.reply.body:
         return problem.reply.body
     return strict_json.encode(wire_document(problem, request_id))

@@ -10,10 +10,15 @@ from collections.abc import Generator, Iterable, Iterator
 from ..problems import Problem, Reply
 from . import sse, transcript
 from .live_hold import LiveHold, Receipt
-from .message import Message, unreadable
+from .message import Message, parse_object, unreadable
 
 # Bytes between the last message_delta and message_stop: a ping or two, and not an endless tail.
 _LONGEST_TAIL = 1024 * 1024
+
+
+# Errors that are about our account with the upstream, and by what status the client is told of each instead
+# of their words: these name our organization, and its limits.
+_ABOUT_US = {"rate_limit_error": 429, "authentication_error": 502, "permission_error": 502, "billing_error": 502}
 
 
 class AnswerStream:
@@ -103,9 +108,19 @@ class ReplayedStream:
 
 def _failure(event: sse.Event) -> Problem:
     """The upstream itself says that there is no answer."""
+    status = _ABOUT_US.get(_kind(event))
     return Problem(
         "upstream_error",
         "The model failed in the middle of its answer. Nothing was charged.",
         retry_after_s=1,
-        reply=Reply(200, {}, event.data()),
+        reply=Reply(200, {}, event.data()) if status is None else Reply(status, {}, b""),
     )
+
+
+def _kind(event: sse.Event) -> str:
+    """The type of an error that an event tells; empty when it cannot be read."""
+    try:
+        error = parse_object(event.data()).get("error")
+    except Problem:
+        return ""
+    return str(error.get("type")) if isinstance(error, dict) else ""

@@ -37,6 +37,16 @@ def test_broken_streams_cannot_be_farmed(breaking_client, send, new_license, wir
     assert all(2500 <= row.tokens <= 3500 and row.bytes == len(START) + 100 * len(DELTA) for row in listed)
 
 
+def test_an_error_event_about_our_account_does_not_name_us(make_client, upstream_saying, send, new_license):
+    ours = event("error", error={"type": "rate_limit_error", "message": "Your organization (5a4d) may …"})
+    client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, [START, DELTA, ours]))
+
+    told = send(new_license(credits=10_000), client=client, stream=True).data
+    assert b"5a4d" not in told
+    error = json.loads(told.rpartition(b"data: ")[2])
+    assert (error["type"], error["error"]["type"]) == ("error", "rate_limit_error")
+
+
 def test_others_are_not_refused(breaking_client, send, new_license):
     for _ in range(3):
         send(new_license(credits=10_000), client=breaking_client, stream=True)

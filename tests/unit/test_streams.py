@@ -151,6 +151,24 @@ def test_an_error_event_takes_the_place_of_the_end(before):
 
 
 @pytest.mark.parametrize(
+    ("kind", "status"),
+    [("rate_limit_error", 429), ("authentication_error", 502), ("permission_error", 502), ("billing_error", 502)],
+)
+def test_an_error_about_our_account_is_not_told_in_its_words(kind, status):
+    error = event("error", type="error", error={"type": kind, "message": "Your organization (5a4d) may …"})
+    _, problem = outcome(Hold(), START, TEXT, error)
+    assert problem.reply == Reply(status, {}, b"")
+    assert "organization" not in problem.detail
+
+
+@pytest.mark.parametrize("data", [b"busy", b"[]", b'{"error": "busy"}', b'{"error": null}'])
+def test_an_error_event_that_cannot_be_read_crosses_as_it_is(data):
+    error = Event("error", b"event: error\ndata: " + data + b"\n\n")
+    _, problem = outcome(Hold(), START, TEXT, error)
+    assert problem.reply == Reply(200, {}, data)
+
+
+@pytest.mark.parametrize(
     "last",
     [
         [STOP],
