@@ -131,6 +131,9 @@ class Upstream:
         if not response.headers.get("content-type", "").startswith(_EVENT_STREAM):
             response.close()
             raise unreadable()
+        # Not for what only calls itself a stream: that is read whole.
+        assert isinstance(response.stream, _Bounded)
+        response.stream.allow(MOST_STREAM_BYTES)
         return _events(response)
 
 
@@ -152,11 +155,7 @@ def _note(response: httpx2.Response) -> None:
 
 def _bound(response: httpx2.Response) -> None:
     """Read no more than an answer can be, for no longer than one can take."""
-    most = MOST_BYTES
-    if not response.is_success:
-        most = MOST_ERROR_BYTES
-    elif response.headers.get("content-type", "").startswith(_EVENT_STREAM):
-        most = MOST_STREAM_BYTES
+    most = MOST_BYTES if response.is_success else MOST_ERROR_BYTES
     is_encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
     assert isinstance(response.stream, httpx2.SyncByteStream)
     response.stream = _Bounded(response.stream, 0 if is_encoded else most)
@@ -169,6 +168,10 @@ class _Bounded(httpx2.SyncByteStream):
         self._stream = stream
         self._left = most
         self._give_up_at = time.monotonic() + LONGEST_ANSWER_S
+
+    def allow(self, most: int) -> None:
+        """Have it be longer; one of which nothing is read stays so."""
+        self._left = self._left and most
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
