@@ -40,7 +40,15 @@ class Installing:
         self.shown = ""
         self._ours, theirs = pty.openpty()
         command = ["sh", "scripts/install.sh", "requirements.lock"]
-        self.process = subprocess.Popen(command, cwd=tree, stdout=theirs, stderr=theirs, start_new_session=True)
+        self.process = subprocess.Popen(
+            command,
+            cwd=tree,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            # Where the tests run in the background Ctrl-C is ignored, and a shell cannot undo that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         os.close(theirs)
 
     def read_to(self, end: str) -> None:

@@ -24,7 +24,10 @@ DECLARE
     v_wait_s integer;
 BEGIN
     PERFORM obol.check_active(p_license_id);
-    SELECT l.balance - l.held, l.unpaid_tokens, GREATEST(ceil(extract(epoch FROM l.unpaid_until - clock_timestamp())), 0)
+    -- It is -infinity at first, from which PostgreSQL before 17 subtracts nothing.
+    SELECT l.balance - l.held, l.unpaid_tokens,
+           CASE WHEN l.unpaid_until > clock_timestamp()
+                THEN ceil(extract(epoch FROM l.unpaid_until - clock_timestamp())) ELSE 0 END
       INTO v_available, v_unpaid_tokens, v_wait_s
       FROM obol.licenses l WHERE l.license_id = p_license_id;
     IF v_unpaid_tokens >= p_max_unpaid_tokens AND v_wait_s > 0 THEN
