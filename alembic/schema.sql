@@ -23,6 +23,78 @@ SET row_security = off;
 CREATE SCHEMA obol;
 
 --
+-- Name: adjust_credits(uuid, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text) RETURNS TABLE(adjustment_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_most constant bigint := 9223372036854775807;
+    v_key obol.idempotency_keys;
+    v_available bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount = 0 OR p_amount < -c_most THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be from -% to %, and not 0', c_most, c_most
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    UPDATE obol.licenses l
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND (p_amount < 0 OR l.balance <= c_most - p_amount)
+       AND (p_amount > 0 OR l.balance - l.held >= -p_amount)
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
+                          AND e.cause_id = p_adjustment_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_adjustment_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        SELECT l.balance, l.balance - l.held INTO v_balance, v_available
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF p_amount > 0 AND v_balance > c_most - p_amount THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
+                USING ERRCODE = 'OB400';
+        ELSIF p_amount < 0 AND v_available < -p_amount THEN
+            RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are to be taken and % are available',
+                    -p_amount, v_available
+                USING ERRCODE = 'OB402',
+                      DETAIL = json_build_object('required', -p_amount, 'available', v_available),
+                      HINT = 'Take less. What is held is for calls that run.';
+        END IF;
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint,
+                                           p_adjustment_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance,
+                            p_adjustment_id, p_reason);
+    RETURN QUERY SELECT p_adjustment_id, p_amount, v_balance;
+END
+$$;
+
+--
 -- Name: admissible_amount(uuid, bigint, bigint, text, boolean, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -609,7 +681,7 @@ CREATE TABLE obol.idempotency_keys (
 -- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold, grant or adjustment that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
 
 --
 -- Name: find_idempotency_key(uuid, text, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
@@ -1481,13 +1553,13 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                           AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant'))
+                          AND e.kind IN ('deduction', 'grant', 'adjustment'))
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
       FROM obol.idempotency_keys i
       JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
-     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant', 'adjustment')
        -- An answer that was withheld: its charge was given back, and its key freed for a new try.
        AND NOT (e.kind = 'charge'
                 AND EXISTS (SELECT FROM obol.ledger_entries r
@@ -1645,10 +1717,11 @@ CREATE TABLE obol.ledger_entries (
     CONSTRAINT ledger_entries_check1 CHECK (
 CASE
     WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
+    WHEN (kind = 'adjustment'::text) THEN (amount <> 0)
     ELSE (amount <= 0)
 END),
     CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
-    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text]))),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'adjustment'::text]))),
     CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0))
 );
 
@@ -1656,7 +1729,7 @@ END),
 -- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
 
 --
 -- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
@@ -2003,6 +2076,12 @@ ALTER TABLE ONLY obol.price_tiers
 --
 
 GRANT USAGE ON SCHEMA obol TO obol_service;
+
+--
+-- Name: FUNCTION adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4, uuid5
 from . import keys, strict_json
 from .db import Database
 from .repository import ledger, licenses
-from .repository.ledger import Grant
+from .repository.ledger import Adjustment, Grant
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
@@ -79,6 +79,24 @@ def grant_credits(
         idempotency_key=idempotency_key,
         fingerprint=_fingerprint(amount, reference),
         reference=reference,
+    )
+
+
+def adjust_credits(
+    db: Database, license_id: UUID, amount: int, *, reason: str, idempotency_key: str | None = None
+) -> Adjustment:
+    """Correct the balance of a license by an amount of either sign, which may not take what is held.
+
+    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused, insufficient_credits.
+    """
+    return ledger.adjust(
+        db,
+        license_id,
+        uuid4(),
+        amount=amount,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint("adjustment", amount, reason),
     )
 
 

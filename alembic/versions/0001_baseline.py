@@ -39,6 +39,7 @@ UPGRADE = (
     "ask_again",
     "refuse_amount",
     "book_entry",
+    "adjust_credits",
     "charge_for",
     "deduct",
     "deduct_credits",

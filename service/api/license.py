@@ -38,7 +38,7 @@ class PageQuery(Schema):
 
 class EntryAnswer(Schema):
     entry_no = fields.Integer()
-    kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund"]))
+    kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund", "adjustment"]))
     amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
     balance_after = fields.Integer()
     id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, deduction or hold"})

@@ -1,4 +1,4 @@
-"""The commands for credits: grants, refunds, holds, and the check of the ledger."""
+"""The commands for credits: grants, adjustments, refunds, holds, and the check of the ledger."""
 
 import json
 import sys
@@ -17,6 +17,7 @@ from .common import (
     REFUSED,
     Id,
     Whole,
+    Words,
     as_json,
     environment,
     harmless,
@@ -59,6 +60,20 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
         )
     document = {"id": str(granted.grant_id), "amount": granted.amount, "balance": granted.balance}
     say(document, f"Granted {granted.amount} credits; the balance is {granted.balance}.", as_json)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("license_id", type=Id())
+@click.argument("amount", type=Whole(-(2**63) + 1, 2**63 - 1))
+@click.option("--reason", required=True, type=Words(1, 500), help="Why; stands in the statement.")
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
+@as_json
+def adjust(*, license_id: UUID, amount: int, reason: str, idempotency_key: str | None, as_json: bool) -> None:
+    """Correct a balance by AMOUNT, such as a wrong grant by -500. What is held is not taken."""
+    with owner() as database:
+        adjusted = operator.adjust_credits(database, license_id, amount, reason=reason, idempotency_key=idempotency_key)
+    document = {"id": str(adjusted.adjustment_id), "amount": adjusted.amount, "balance": adjusted.balance}
+    say(document, f"Adjusted by {adjusted.amount:+d} credits; the balance is {adjusted.balance}.", as_json)
 
 
 # What the list says of an answer, and where that is worth a word.
@@ -164,4 +179,4 @@ def refund(*, license_id: UUID, hold_id: UUID, reference: str, as_json: bool) ->
     say(document, f"Refunded {refunded.amount} credits; the balance is {refunded.balance}.", as_json)
 
 
-COMMANDS = (grant, refund, list_holds, verify)
+COMMANDS = (grant, adjust, refund, list_holds, verify)

@@ -15,6 +15,9 @@ _DEDUCT = text(
 _GRANT = text(
     "SELECT * FROM obol.grant_credits(:license_id, :grant_id, :amount, :idempotency_key, :fingerprint, :reference)"
 )
+_ADJUST = text(
+    "SELECT * FROM obol.adjust_credits(:license_id, :adjustment_id, :amount, :idempotency_key, :fingerprint, :reason)"
+)
 _REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference)")
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
@@ -32,6 +35,14 @@ class Grant(NamedTuple):
     """Credits that were given; `balance` is the one after that."""
 
     grant_id: UUID
+    amount: int
+    balance: int
+
+
+class Adjustment(NamedTuple):
+    """A correction by `amount`, of either sign; `balance` is the one after that."""
+
+    adjustment_id: UUID
     amount: int
     balance: int
 
@@ -103,6 +114,32 @@ def grant(
         reference=reference,
     )
     return Grant._make(row)
+
+
+def adjust(
+    db: Database,
+    license_id: UUID,
+    adjustment_id: UUID,
+    *,
+    amount: int,
+    reason: str,
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+) -> Adjustment:
+    """Correct the balance by `amount`; the same call again gives the first one's result.
+
+    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused, insufficient_credits.
+    """
+    row = db.row(
+        _ADJUST,
+        license_id=license_id,
+        adjustment_id=adjustment_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reason=reason,
+    )
+    return Adjustment._make(row)
 
 
 def refund(db: Database, license_id: UUID, cause_id: UUID, *, reference: str) -> Refund:

@@ -14,6 +14,7 @@ from service.repository import holds, ledger, licenses, prices
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
+    "adjust_credits": ledger.Adjustment,
     "check_admission": holds.Admission,
     "create_license": licenses.CreatedLicense,
     "deduct": ledger.Deduction,

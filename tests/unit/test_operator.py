@@ -75,6 +75,20 @@ def test_a_grant_is_given_once_for_each_idempotency_key(owner, new_license):
     assert licenses.show(owner, license.id).balance == 15
 
 
+def test_an_adjustment_is_made_once_for_each_idempotency_key(owner, new_license):
+    license = new_license(credits=10)
+
+    first = operator.adjust_credits(owner, license.id, -5, reason="a typing error", idempotency_key="k")
+    assert (first.amount, first.balance) == (-5, 5)
+    assert operator.adjust_credits(owner, license.id, -5, reason="a typing error", idempotency_key="k") == first
+    for amount, reason in ((-4, "a typing error"), (-5, "another")):
+        with pytest.raises(Problem, match="idempotency_key_reused"):
+            operator.adjust_credits(owner, license.id, amount, reason=reason, idempotency_key="k")
+    # A grant with the very same words is another act.
+    with pytest.raises(Problem, match="idempotency_key_reused"):
+        operator.grant_credits(owner, license.id, 5, reference="a typing error", idempotency_key="k")
+
+
 def test_without_a_key_each_grant_is_another_one(owner, new_license):
     license = new_license(credits=10)
 

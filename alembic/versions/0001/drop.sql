@@ -2,6 +2,7 @@
 DROP VIEW obol.license_key_validity, obol.license_overview, obol.price_book, obol.undelivered_holds,
     obol.undelivered_charges, obol.unpaid_holds;
 DROP FUNCTION
+    obol.adjust_credits,
     obol.admissible_amount,
     obol.ask_again,
     obol.book_charge,

@@ -57,7 +57,7 @@ COMMENT ON TABLE obol.holds IS
 CREATE TABLE obol.ledger_entries (
     license_id uuid NOT NULL REFERENCES obol.licenses,
     entry_no bigint NOT NULL CHECK (entry_no > 0),
-    kind text NOT NULL CHECK (kind IN ('grant', 'deduction', 'charge', 'refund')),
+    kind text NOT NULL CHECK (kind IN ('grant', 'deduction', 'charge', 'refund', 'adjustment')),
     amount bigint NOT NULL,
     balance_after bigint NOT NULL CHECK (balance_after >= 0),
     cause_id uuid NOT NULL,
@@ -70,10 +70,12 @@ CREATE TABLE obol.ledger_entries (
     PRIMARY KEY (license_id, entry_no),
     UNIQUE (license_id, kind, cause_id),
     CHECK (shortfall = 0 OR kind = 'charge'),
-    CHECK (CASE WHEN kind IN ('grant', 'refund') THEN amount >= 0 ELSE amount <= 0 END)
+    CHECK (CASE WHEN kind IN ('grant', 'refund') THEN amount >= 0
+                WHEN kind = 'adjustment' THEN amount <> 0
+                ELSE amount <= 0 END)
 );
 COMMENT ON TABLE obol.ledger_entries IS
-    'Every change of a balance, only ever added. cause_id is the id of the grant, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+    'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
 
 CREATE TABLE obol.idempotency_keys (
     license_id uuid NOT NULL REFERENCES obol.licenses,
@@ -90,7 +92,7 @@ CREATE TABLE obol.idempotency_keys (
 CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys (answer_expires_at) WHERE answer_expires_at IS NOT NULL;
 CREATE INDEX idempotency_keys_age ON obol.idempotency_keys (claimed_at);
 COMMENT ON TABLE obol.idempotency_keys IS
-    'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+    'What a key names: the deduction, hold, grant or adjustment that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
 
 CREATE TABLE obol.prices (
     model_pattern text NOT NULL

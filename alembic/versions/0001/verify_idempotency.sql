@@ -14,13 +14,13 @@ AS $$
                           AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant'))
+                          AND e.kind IN ('deduction', 'grant', 'adjustment'))
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
       FROM obol.idempotency_keys i
       JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
-     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant', 'adjustment')
        -- An answer that was withheld: its charge was given back, and its key freed for a new try.
        AND NOT (e.kind = 'charge'
                 AND EXISTS (SELECT FROM obol.ledger_entries r

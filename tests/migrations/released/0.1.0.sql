@@ -1,5 +1,5 @@
 -- A database as Obol 0.1.0 leaves it: written once by scripts/dump_release.py, never changed after the release.
--- license key of it, good nowhere else: obol_beb2ff1eb0cb463fbb5ce28e162332d4_oifFhBVweImnFvKULTSZUr5nGIDSYvcV0gPuFh
+-- license key of it, good nowhere else: obol_bccecc4cf00a4a888326e2d8c455b12f_LfXilbBJ4VSMnYwSpKU61CADZVpBGlFo1Z6bov
 --
 -- PostgreSQL database dump
 --
@@ -20,6 +20,78 @@ SET row_security = off;
 --
 
 CREATE SCHEMA obol;
+
+--
+-- Name: adjust_credits(uuid, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text) RETURNS TABLE(adjustment_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_most constant bigint := 9223372036854775807;
+    v_key obol.idempotency_keys;
+    v_available bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    IF p_amount IS NULL OR p_amount = 0 OR p_amount < -c_most THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: amount must be from -% to %, and not 0', c_most, c_most
+            USING ERRCODE = 'OB400';
+    END IF;
+
+    UPDATE obol.licenses l
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+       AND (p_amount < 0 OR l.balance <= c_most - p_amount)
+       AND (p_amount > 0 OR l.balance - l.held >= -p_amount)
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
+                          AND e.cause_id = p_adjustment_id)
+       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
+                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+
+    IF NOT FOUND THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_adjustment_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+        SELECT l.balance, l.balance - l.held INTO v_balance, v_available
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF p_amount > 0 AND v_balance > c_most - p_amount THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
+                USING ERRCODE = 'OB400';
+        ELSIF p_amount < 0 AND v_available < -p_amount THEN
+            RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are to be taken and % are available',
+                    -p_amount, v_available
+                USING ERRCODE = 'OB402',
+                      DETAIL = json_build_object('required', -p_amount, 'available', v_available),
+                      HINT = 'Take less. What is held is for calls that run.';
+        END IF;
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint,
+                                           p_adjustment_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance,
+                            p_adjustment_id, p_reason);
+    RETURN QUERY SELECT p_adjustment_id, p_amount, v_balance;
+END
+$$;
 
 --
 -- Name: admissible_amount(uuid, bigint, bigint, text, boolean, bigint); Type: FUNCTION; Schema: obol; Owner: -
@@ -608,7 +680,7 @@ CREATE TABLE obol.idempotency_keys (
 -- Name: TABLE idempotency_keys; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold or grant that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
+COMMENT ON TABLE obol.idempotency_keys IS 'What a key names: the deduction, hold, grant or adjustment that it made. Freed (in_force = false) when its hold ended without a charge; the answer is ciphertext.';
 
 --
 -- Name: find_idempotency_key(uuid, text, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
@@ -1480,13 +1552,13 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                           AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant'))
+                          AND e.kind IN ('deduction', 'grant', 'adjustment'))
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
       FROM obol.idempotency_keys i
       JOIN obol.ledger_entries e ON e.license_id = i.license_id AND e.cause_id = i.cause_id
-     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant')
+     WHERE NOT i.in_force AND e.kind IN ('charge', 'deduction', 'grant', 'adjustment')
        -- An answer that was withheld: its charge was given back, and its key freed for a new try.
        AND NOT (e.kind = 'charge'
                 AND EXISTS (SELECT FROM obol.ledger_entries r
@@ -1644,10 +1716,11 @@ CREATE TABLE obol.ledger_entries (
     CONSTRAINT ledger_entries_check1 CHECK (
 CASE
     WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
+    WHEN (kind = 'adjustment'::text) THEN (amount <> 0)
     ELSE (amount <= 0)
 END),
     CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
-    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text]))),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'adjustment'::text]))),
     CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0))
 );
 
@@ -1655,7 +1728,7 @@ END),
 -- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
 
 --
 -- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
@@ -1881,12 +1954,12 @@ COPY obol.alembic_version (version_num) FROM stdin;
 --
 
 COPY obol.holds (license_id, hold_id, amount, state, process_id, expires_at, model, price, idempotency_key, reference, available_after, opened_at, ended_at, delivered_at, unpaid) FROM stdin;
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	4186f5c2-67d5-4875-bb65-8e9e22372811	549	settled	573bcf4c-2a68-4c2e-872c-9a49b90ac365	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	answer-1	\N	99451	2026-11-26 04:02:08.774748+00	2026-11-26 04:02:08.798803+00	\N	\N
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	a0dd8e34-fc7b-4b5e-813a-960c419de788	549	settled	573bcf4c-2a68-4c2e-872c-9a49b90ac365	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99418	2026-11-26 04:02:08.808881+00	2026-11-26 04:02:08.822132+00	\N	\N
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	e50083d7-4e0d-4741-b3cb-28c686209ad9	136	settled	573bcf4c-2a68-4c2e-872c-9a49b90ac365	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99798	2026-11-26 04:02:08.829746+00	2026-11-26 04:02:08.84093+00	\N	\N
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	fdb4faa0-23ec-4bdc-8899-7bd6ac73a5fb	1000	settled	\N	2026-11-26 04:07:11.404489+00	\N	\N	hold-settle	\N	98689	2026-11-26 04:02:11.404489+00	2026-11-26 04:02:11.411567+00	\N	\N
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	58747ad8-e105-4183-b3b3-42e3b963d4af	1000	released	\N	2026-11-26 04:07:11.41777+00	\N	\N	hold-release	\N	97989	2026-11-26 04:02:11.41777+00	2026-11-26 04:02:11.425768+00	\N	\N
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	9c43014f-bf51-471c-98ec-c7b872f27d9f	1000	held	\N	2026-11-26 04:02:20.378381+00	\N	\N	hold-open	\N	102989	2026-11-26 04:02:15.378381+00	\N	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	44628ede-6882-48c8-b96d-da356f94dc36	549	settled	15d29e1a-242d-4054-9ae5-6ffd52519f0f	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	answer-1	\N	99451	2026-11-26 04:39:49.171592+00	2026-11-26 04:39:49.207346+00	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	6ad77438-651d-4d88-807c-f48b314f4a06	549	settled	15d29e1a-242d-4054-9ae5-6ffd52519f0f	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99418	2026-11-26 04:39:49.224221+00	2026-11-26 04:39:49.23553+00	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	9ba6f77e-c069-4178-825d-a7335612fc37	136	settled	15d29e1a-242d-4054-9ae5-6ffd52519f0f	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	\N	\N	99798	2026-11-26 04:39:49.242853+00	2026-11-26 04:39:49.257515+00	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	0b13b62e-f91f-4e6c-80c8-dc825de687df	1000	settled	\N	2026-11-26 04:44:51.681623+00	\N	\N	hold-settle	\N	98689	2026-11-26 04:39:51.681623+00	2026-11-26 04:39:51.688205+00	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	c793a625-cff4-4961-a710-611ae84e8016	1000	released	\N	2026-11-26 04:44:51.694284+00	\N	\N	hold-release	\N	97989	2026-11-26 04:39:51.694284+00	2026-11-26 04:39:51.700828+00	\N	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	4dd2cf5f-cdf9-4dcc-962e-fb1e43df1f88	1000	held	\N	2026-11-26 04:40:00.251225+00	\N	\N	hold-open	\N	102989	2026-11-26 04:39:55.251225+00	\N	\N	\N
 \.
 
 --
@@ -1894,13 +1967,13 @@ beb2ff1e-b0cb-463f-bb5c-e28e162332d4	9c43014f-bf51-471c-98ec-c7b872f27d9f	1000	h
 --
 
 COPY obol.idempotency_keys (license_id, scope, idempotency_key, fingerprint, cause_id, in_force, answer, answer_expires_at, claimed_at) FROM stdin;
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	answer-1	\\x6c18c91331ae1c8896f70f3c6eb85653f266e36111653150203dbab9f8512799	4186f5c2-67d5-4875-bb65-8e9e22372811	t	\\x66687aadf862bd774d1ba7b32bf5c58e6bafbbeba241bd3af44a1f93020ce3015d87099558ccb27473559b6a28266cffcc1c1e4e7564f9e42fe183fc662cad8deae7a40f14bb1e8e77360edc6f178a734b610ff8405bbbf360b3e7dbbe755c550192694df0af432b882362465f9112eadbe1a1f172447156dc661f46111d222e12253b8ba3f93316f50f66e79fc7021df2cf73d20eeed12b4845e50d3bba14a4f05d347f9ab4d323dc1243db31637fc1d8b99c0b4d296018e0b8019946c5ca594d15562fecc494a49daea12c869315e5d27addea3eeda775d0947b29406c1863c3afb57ee0fb3c219c829ae880c58c88f9e10dac45d367bbed3958a0a8490d337d7d82681b7ba9d1db	2026-11-27 04:02:08.798803+00	2026-11-26 04:02:08.775935+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	invoice-1	\\xb8248eb642c46e1916b9a7d3f1ac67d4ff2106f01b38445d47fd64df30c51887	3397fe44-f9b1-4e5a-a43c-b970853675ea	t	\N	\N	2026-11-26 04:02:10.119198+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	invoice-2	\\xcb039a7d9b2f2dedfc3b32ddfe95f6b7b99b8a0666bb3f1178e82085d9d68aaa	4b9cfeab-ad16-4b00-8b6f-a9f213e069cc	t	\N	\N	2026-11-26 04:02:11.397477+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	hold-settle	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	fdb4faa0-23ec-4bdc-8899-7bd6ac73a5fb	t	\N	\N	2026-11-26 04:02:11.404819+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	hold-release	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	58747ad8-e105-4183-b3b3-42e3b963d4af	t	\N	\N	2026-11-26 04:02:11.41811+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	operator	grant-1	\\x5fa3d8a8e586b525d758737378b82e6f0eee4bd2c16862ba4758292f0de0a5b0	92ca332e-2ab9-4aab-ad1b-fa832c5cea5b	t	\N	\N	2026-11-26 04:02:12.30073+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	hold-open	\\xda8a6423d7b47c005f71f9bc93989a4d7ff522ab2dc13ab0d5fb68794ce50b0a	9c43014f-bf51-471c-98ec-c7b872f27d9f	t	\N	\N	2026-11-26 04:02:15.378707+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	answer-1	\\x6c18c91331ae1c8896f70f3c6eb85653f266e36111653150203dbab9f8512799	44628ede-6882-48c8-b96d-da356f94dc36	t	\\x66687aadf862bd77f61297892ced3a78fe05acd92af5b553943300bc04bcb3b335f028b8ccab2b5f484435b2e280f23b267a7bb6bbb9a1bbca503d7ff05185e472ea785a15a02b9b368e1888391a315c0069ab83160f79fa06efb13d46a35cbf406837aa0a8497ba52b9d7bf13ededa74a7febf7c8b4eab7017de63434bb2312673b3f9377d00f19d95c6a509b7d76236f9bd00ee362ccdc53e72a0050770467b1f92def9d9a7fb77119db318699004127fcec1798ed0b07144b0ebf890b8c35a4b29c89dbcb5a4ce5ba197e524f5d81034934df4c14dc9df2dc39f1c844618385cf17324f040cac1c100b6c140e00a14c763122c9bb965c0742f46238c588d23ebc27c924d59c155eff	2026-11-27 04:39:49.207346+00	2026-11-26 04:39:49.172449+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	invoice-1	\\xb8248eb642c46e1916b9a7d3f1ac67d4ff2106f01b38445d47fd64df30c51887	5b94e428-1e01-45c4-b5fe-d53a3de2ee93	t	\N	\N	2026-11-26 04:39:50.503604+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	invoice-2	\\xcb039a7d9b2f2dedfc3b32ddfe95f6b7b99b8a0666bb3f1178e82085d9d68aaa	8df0843a-efc2-4579-baaa-16b1aff142c1	t	\N	\N	2026-11-26 04:39:51.675315+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	hold-settle	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	0b13b62e-f91f-4e6c-80c8-dc825de687df	t	\N	\N	2026-11-26 04:39:51.681929+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	hold-release	\\x746a61890be33ad7a5c5a6fd08ea15c2654bfd9f36a3166a796e00cf22a841de	c793a625-cff4-4961-a710-611ae84e8016	t	\N	\N	2026-11-26 04:39:51.694567+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	operator	grant-1	\\x5fa3d8a8e586b525d758737378b82e6f0eee4bd2c16862ba4758292f0de0a5b0	ae484b14-b0d5-4f4a-ab15-eab3040eee7b	t	\N	\N	2026-11-26 04:39:52.531772+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	license	hold-open	\\xda8a6423d7b47c005f71f9bc93989a4d7ff522ab2dc13ab0d5fb68794ce50b0a	4dd2cf5f-cdf9-4dcc-962e-fb1e43df1f88	t	\N	\N	2026-11-26 04:39:55.25163+00
 \.
 
 --
@@ -1908,16 +1981,16 @@ beb2ff1e-b0cb-463f-bb5c-e28e162332d4	license	hold-open	\\xda8a6423d7b47c005f71f9
 --
 
 COPY obol.ledger_entries (license_id, entry_no, kind, amount, balance_after, cause_id, reference, model, price, usage, shortfall, created_at) FROM stdin;
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	1	grant	100000	100000	beb2ff1e-b0cb-463f-bb5c-e28e162332d4	opening grant	\N	\N	\N	0	2026-11-26 04:02:08.301+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	2	charge	-33	99967	4186f5c2-67d5-4875-bb65-8e9e22372811	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:02:08.799682+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	3	charge	-33	99934	a0dd8e34-fc7b-4b5e-813a-960c419de788	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:02:08.822367+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	4	charge	-28	99906	e50083d7-4e0d-4741-b3cb-28c686209ad9	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 5, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:02:08.841218+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	5	refund	33	99939	4186f5c2-67d5-4875-bb65-8e9e22372811	refunded by the operator	\N	\N	\N	0	2026-11-26 04:02:09.749729+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	6	deduction	-250	99689	3397fe44-f9b1-4e5a-a43c-b970853675ea	invoice 1	\N	\N	\N	0	2026-11-26 04:02:10.119511+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	7	refund	250	99939	3397fe44-f9b1-4e5a-a43c-b970853675ea	paid twice	\N	\N	\N	0	2026-11-26 04:02:11.03483+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	8	deduction	-250	99689	4b9cfeab-ad16-4b00-8b6f-a9f213e069cc	invoice 2	\N	\N	\N	0	2026-11-26 04:02:11.39778+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	9	charge	-700	98989	fdb4faa0-23ec-4bdc-8899-7bd6ac73a5fb	\N	\N	\N	\N	0	2026-11-26 04:02:11.411783+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	10	grant	5000	103989	92ca332e-2ab9-4aab-ad1b-fa832c5cea5b	invoice 3	\N	\N	\N	0	2026-11-26 04:02:12.301668+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	1	grant	100000	100000	bccecc4c-f00a-4a88-8326-e2d8c455b12f	opening grant	\N	\N	\N	0	2026-11-26 04:39:48.720361+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	2	charge	-33	99967	44628ede-6882-48c8-b96d-da356f94dc36	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:39:49.208003+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	3	charge	-33	99934	6ad77438-651d-4d88-807c-f48b314f4a06	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 10, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:39:49.235685+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	4	charge	-28	99906	9ba6f77e-c069-4178-825d-a7335612fc37	\N	claude-sonnet-5-5	{"input": 1000000, "output": 1000000, "cache_read": 1000000, "cache_write_1h": 1000000, "cache_write_5m": 1000000}	{"input": 23, "output": 5, "cache_read": 0, "cache_write_1h": 0, "cache_write_5m": 0}	0	2026-11-26 04:39:49.257667+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	5	refund	33	99939	44628ede-6882-48c8-b96d-da356f94dc36	refunded by the operator	\N	\N	\N	0	2026-11-26 04:39:50.157064+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	6	deduction	-250	99689	5b94e428-1e01-45c4-b5fe-d53a3de2ee93	invoice 1	\N	\N	\N	0	2026-11-26 04:39:50.503937+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	7	refund	250	99939	5b94e428-1e01-45c4-b5fe-d53a3de2ee93	paid twice	\N	\N	\N	0	2026-11-26 04:39:51.310543+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	8	deduction	-250	99689	8df0843a-efc2-4579-baaa-16b1aff142c1	invoice 2	\N	\N	\N	0	2026-11-26 04:39:51.675554+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	9	charge	-700	98989	0b13b62e-f91f-4e6c-80c8-dc825de687df	\N	\N	\N	\N	0	2026-11-26 04:39:51.688403+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	10	grant	5000	103989	ae484b14-b0d5-4f4a-ab15-eab3040eee7b	invoice 3	\N	\N	\N	0	2026-11-26 04:39:52.53246+00
 \.
 
 --
@@ -1925,8 +1998,8 @@ beb2ff1e-b0cb-463f-bb5c-e28e162332d4	10	grant	5000	103989	92ca332e-2ab9-4aab-ad1
 --
 
 COPY obol.license_keys (license_id, key_digest, created_at, expires_at) FROM stdin;
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	\\xe1bdf7199219a00e35dbee52891d7c956030d5c48d8b846aada19e68957d53b3	2026-11-26 04:02:08.29783+00	\N
-b104df85-0078-4032-930d-2ae342d0cd7f	\\x8f1cbf73153c8ec871cfe2e08b93a00b5d2ffd66a35b2cb1984bef01ac1c8ffe	2026-11-26 04:02:15.014872+00	\N
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	\\xecd31fea2f3a11c10870e59befc88cecb52162699d5cce4496bdd58a11f683ff	2026-11-26 04:39:48.716935+00	\N
+b6e1a851-7009-4d9e-b790-e65dd9e955ce	\\xe4767d162ae563bf8f6d86a054ccd83b0e48c8bc09b0e78d2bc8a2aaec3ba0ef	2026-11-26 04:39:54.656152+00	\N
 \.
 
 --
@@ -1934,8 +2007,8 @@ b104df85-0078-4032-930d-2ae342d0cd7f	\\x8f1cbf73153c8ec871cfe2e08b93a00b5d2ffd66
 --
 
 COPY obol.licenses (license_id, name, status, expires_at, balance, held, entry_count, unpaid_tokens, unpaid_until, fingerprint, created_at) FROM stdin;
-b104df85-0078-4032-930d-2ae342d0cd7f	no credits	active	\N	0	0	0	0	-infinity	\\x646de116bb37ef855037adbded7fc50d2d7dc08cff23317bd965cf85321ed998	2026-11-26 04:02:15.014394+00
-beb2ff1e-b0cb-463f-bb5c-e28e162332d4	first	active	\N	103989	1000	10	0	-infinity	\\xf1c7da30fe4867b1987417c7277a8b09bd20bea291b4a083f3a66c562d91ea4c	2026-11-26 04:02:08.296935+00
+b6e1a851-7009-4d9e-b790-e65dd9e955ce	no credits	active	\N	0	0	0	0	-infinity	\\x646de116bb37ef855037adbded7fc50d2d7dc08cff23317bd965cf85321ed998	2026-11-26 04:39:54.655679+00
+bccecc4c-f00a-4a88-8326-e2d8c455b12f	first	active	\N	103989	1000	10	0	-infinity	\\xf1c7da30fe4867b1987417c7277a8b09bd20bea291b4a083f3a66c562d91ea4c	2026-11-26 04:39:48.716217+00
 \.
 
 --
@@ -1943,8 +2016,8 @@ beb2ff1e-b0cb-463f-bb5c-e28e162332d4	first	active	\N	103989	1000	10	0	-infinity	
 --
 
 COPY obol.price_tiers (model_pattern, effective_from, above_input_tokens, input, output, cache_write_5m, cache_write_1h, cache_read) FROM stdin;
-claude-haiku-5-5	2026-11-26 04:02:13.613082+00	100000	600000	3000000	750000	1200000	60000
-claude-haiku-5-5-202*	2026-11-26 04:02:13.613082+00	100000	600000	3000000	750000	1200000	60000
+claude-haiku-5-5	2026-11-26 04:39:53.558423+00	100000	600000	3000000	750000	1200000	60000
+claude-haiku-5-5-202*	2026-11-26 04:39:53.558423+00	100000	600000	3000000	750000	1200000	60000
 \.
 
 --
@@ -1953,39 +2026,39 @@ claude-haiku-5-5-202*	2026-11-26 04:02:13.613082+00	100000	600000	3000000	750000
 
 COPY obol.prices (model_pattern, effective_from, input, output, cache_write_5m, cache_write_1h, cache_read) FROM stdin;
 *	2026-01-01 00:00:00+00	1000000	1000000	1000000	1000000	1000000
-claude-opus-5-5	2026-11-26 04:02:13.613082+00	4800000	24000000	6000000	9600000	240000
-claude-opus-5-5-202*	2026-11-26 04:02:13.613082+00	4800000	24000000	6000000	9600000	240000
-claude-sonnet-5-5	2026-11-26 04:02:13.613082+00	2400000	12000000	3000000	4800000	120000
-claude-sonnet-5-5-202*	2026-11-26 04:02:13.613082+00	2400000	12000000	3000000	4800000	120000
-claude-haiku-5-5	2026-11-26 04:02:13.613082+00	120000	600000	150000	240000	12000
-claude-haiku-5-5-202*	2026-11-26 04:02:13.613082+00	120000	600000	150000	240000	12000
-claude-fable-5-1	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	300000
-claude-fable-5-1-202*	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	300000
-claude-mythos-5-1	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	300000
-claude-mythos-5-1-202*	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	300000
-claude-fable-5	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	1200000
-claude-fable-5-202*	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	1200000
-claude-mythos-5	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	1200000
-claude-mythos-5-202*	2026-11-26 04:02:13.613082+00	12000000	60000000	15000000	24000000	1200000
-claude-opus-5	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-5-202*	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-8	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-8-202*	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-7	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-7-202*	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-6	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-6-202*	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-5	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-opus-4-5-202*	2026-11-26 04:02:13.613082+00	6000000	30000000	7500000	12000000	600000
-claude-sonnet-5	2026-11-26 04:02:13.613082+00	2400000	12000000	3000000	4800000	240000
-claude-sonnet-5-202*	2026-11-26 04:02:13.613082+00	2400000	12000000	3000000	4800000	240000
-claude-sonnet-4-6	2026-11-26 04:02:13.613082+00	3600000	18000000	4500000	7200000	360000
-claude-sonnet-4-6-202*	2026-11-26 04:02:13.613082+00	3600000	18000000	4500000	7200000	360000
-claude-sonnet-4-5	2026-11-26 04:02:13.613082+00	3600000	18000000	4500000	7200000	360000
-claude-sonnet-4-5-202*	2026-11-26 04:02:13.613082+00	3600000	18000000	4500000	7200000	360000
-claude-haiku-4-5	2026-11-26 04:02:13.613082+00	1200000	6000000	1500000	2400000	120000
-claude-haiku-4-5-202*	2026-11-26 04:02:13.613082+00	1200000	6000000	1500000	2400000	120000
-*	2026-11-26 04:02:13.613082+00	\N	\N	\N	\N	\N
+claude-opus-5-5	2026-11-26 04:39:53.558423+00	4800000	24000000	6000000	9600000	240000
+claude-opus-5-5-202*	2026-11-26 04:39:53.558423+00	4800000	24000000	6000000	9600000	240000
+claude-sonnet-5-5	2026-11-26 04:39:53.558423+00	2400000	12000000	3000000	4800000	120000
+claude-sonnet-5-5-202*	2026-11-26 04:39:53.558423+00	2400000	12000000	3000000	4800000	120000
+claude-haiku-5-5	2026-11-26 04:39:53.558423+00	120000	600000	150000	240000	12000
+claude-haiku-5-5-202*	2026-11-26 04:39:53.558423+00	120000	600000	150000	240000	12000
+claude-fable-5-1	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	300000
+claude-fable-5-1-202*	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	300000
+claude-mythos-5-1	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	300000
+claude-mythos-5-1-202*	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	300000
+claude-fable-5	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	1200000
+claude-fable-5-202*	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	1200000
+claude-mythos-5	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	1200000
+claude-mythos-5-202*	2026-11-26 04:39:53.558423+00	12000000	60000000	15000000	24000000	1200000
+claude-opus-5	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-5-202*	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-8	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-8-202*	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-7	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-7-202*	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-6	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-6-202*	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-5	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-opus-4-5-202*	2026-11-26 04:39:53.558423+00	6000000	30000000	7500000	12000000	600000
+claude-sonnet-5	2026-11-26 04:39:53.558423+00	2400000	12000000	3000000	4800000	240000
+claude-sonnet-5-202*	2026-11-26 04:39:53.558423+00	2400000	12000000	3000000	4800000	240000
+claude-sonnet-4-6	2026-11-26 04:39:53.558423+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-6-202*	2026-11-26 04:39:53.558423+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-5	2026-11-26 04:39:53.558423+00	3600000	18000000	4500000	7200000	360000
+claude-sonnet-4-5-202*	2026-11-26 04:39:53.558423+00	3600000	18000000	4500000	7200000	360000
+claude-haiku-4-5	2026-11-26 04:39:53.558423+00	1200000	6000000	1500000	2400000	120000
+claude-haiku-4-5-202*	2026-11-26 04:39:53.558423+00	1200000	6000000	1500000	2400000	120000
+*	2026-11-26 04:39:53.558423+00	\N	\N	\N	\N	\N
 \.
 
 --
@@ -1993,7 +2066,7 @@ claude-haiku-4-5-202*	2026-11-26 04:02:13.613082+00	1200000	6000000	1500000	2400
 --
 
 COPY obol.processes (process_id, lease_expires_at, started_at) FROM stdin;
-573bcf4c-2a68-4c2e-872c-9a49b90ac365	2026-11-26 04:02:15.38904+00	2026-11-26 04:02:08.73638+00
+15d29e1a-242d-4054-9ae5-6ffd52519f0f	2026-11-26 04:39:55.272867+00	2026-11-26 04:39:49.152651+00
 \.
 
 --
@@ -2130,6 +2203,12 @@ ALTER TABLE ONLY obol.price_tiers
 --
 
 GRANT USAGE ON SCHEMA obol TO obol_service;
+
+--
+-- Name: FUNCTION adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
