@@ -52,3 +52,19 @@ def test_large_bodies_take_no_memory_that_does_not_come_back(bystander, served, 
         wait_until(lambda: memory.now() - memory.before < MOST_LEFT_MIB)
     assert memory.now() - memory.before < MOST_LEFT_MIB, f"of {most:.0f} MiB"
     sys.stdout.write(f"{most:.0f} MiB more at most, {memory.now() - memory.before:.0f} MiB in the end\n")
+
+
+def test_a_hundred_refusals_in_a_row_leave_nothing_behind(bystander, served, memory, suspended):
+    # Parsed each time, because a retry may be for an answer that is paid for.
+    headers = suspended.headers | {"Idempotency-Key": "k"}
+    body = b'{"model":"m","max_tokens":1,"messages":[' + b'{"a":{}},' * 20_000 + b'{}],"b":"' + b"a" * MEBIBYTE + b'"}'
+    for _ in range(12):
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(lambda path: served.post(path, body, headers), [GENERATE, MESSAGES] * 5))
+        assert all(status in (400, 403, 422) for status, _ in answers), answers
+        bystander.is_well()
+
+    with suppress(AssertionError):
+        wait_until(lambda: memory.now() - memory.before < MOST_LEFT_MIB)
+    assert memory.now() - memory.before < MOST_LEFT_MIB
+    sys.stdout.write(f"{memory.now() - memory.before:.0f} MiB more after 120 refusals\n")
