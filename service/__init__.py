@@ -23,7 +23,7 @@ def create_app(config: Config) -> Flask:
     """
     # Here and not above, so that the commands and Alembic, which also import this package,
     # do not wait for Flask and the SDK.
-    from . import api
+    from . import api, pages
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
@@ -44,7 +44,7 @@ def create_app(config: Config) -> Flask:
             base_url = sandbox.start().url
             log.warning("sandbox_upstream", hint="answers come from the sandbox, not from a model", url=base_url)
     upstream = Upstream(api_key or config.require_anthropic_api_key(), base_url, config.upstream_timeout_s)
-    return api.create(
+    app = api.create(
         Services(
             database=database,
             lease=lease,
@@ -61,3 +61,5 @@ def create_app(config: Config) -> Flask:
             default_max_tokens=config.default_max_tokens,
         )
     )
+    pages.init(app)
+    return app

@@ -22,6 +22,11 @@ class ProblemType:
     retry_after_s: int | None = None
     wire_status: int | None = None
 
+    @property
+    def path(self) -> str:
+        """Its name in a problem document, and the page of the service that says more."""
+        return f"/problems/{self.code}"
+
 
 _TABLE = (
     ProblemType("insufficient_credits", 402, "Not enough credits", "OB402", "INSUFFICIENT_CREDITS"),
@@ -105,7 +110,7 @@ class Problem(Exception):
     def document(self, request_id: str) -> dict[str, Any]:
         """The problem as RFC 9457 has it."""
         return {
-            "type": f"urn:obol:problem:{self.code}",
+            "type": self.type.path,
             "title": self.type.title,
             "status": self.type.status,
             "detail": self.detail,

@@ -3,14 +3,16 @@
 from typing import Any
 from uuid import uuid4
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import fingerprint
 from ..http.fields import (
+    MAX_CREDITS,
     MAX_REFERENCE,
     REQUIRED,
+    Answer,
     IdempotencyHeaders,
     Request,
     Text,
@@ -24,24 +26,26 @@ from ..repository import ledger
 
 
 class DeductionRequest(Request):
-    amount = WholeNumber(required=True, error_messages=REQUIRED, metadata={"minimum": 1})
+    amount = WholeNumber(required=True, error_messages=REQUIRED, metadata={"minimum": 1, "maximum": MAX_CREDITS})
     reference = Text(allow_none=True, load_default=None, validate=length(0, MAX_REFERENCE))
 
 
-class DeductionAnswer(Schema):
+class DeductionAnswer(Answer):
     id = fields.UUID(attribute="deduction_id")
     amount = fields.Integer()
     balance = fields.Integer()
 
 
-blueprint = Blueprint("deductions", license_auth)
+blueprint = Blueprint("deductions", license_auth, description="Take credits, now.")
 
 
 @blueprint.post("/api/v1/deductions")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.arguments(DeductionRequest)
+@blueprint.problems("amount_invalid", "insufficient_credits", "idempotency_key_reused", "answer_gone")
+@blueprint.arguments(DeductionRequest, example={"amount": 250, "reference": "invoice 7"})
 @blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(200, DeductionAnswer)
+@blueprint.response(
+    200, DeductionAnswer, example={"id": "f627a3b7-e7b1-4c26-94c7-68f123a3e967", "amount": 250, "balance": 99717}
+)
 def create_deduction(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Deduct credits from the license."""
     amount = check_amount(body["amount"])

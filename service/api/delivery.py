@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from flask import Response, g, request
 
@@ -9,6 +10,7 @@ from ..gateway.completions import Answer
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.streams import AnswerStream, ReplayedStream
+from ..http import outcomes
 from ..http.connection import as_it_comes, has_hung_up, in_time
 from ..http.errors import unexpected
 from ..http.request_log import request_id
@@ -17,8 +19,15 @@ from ..keys import KeyDigest
 from ..problems import Problem
 
 _EVENT_STREAM = "text/event-stream"
-# For the description of a call that can also answer with events.
-EVENTS = {"content": {_EVENT_STREAM: {"schema": {"type": "string"}}}}
+
+_FIGURES = ("obol-charge-id", "obol-max-tokens", "obol-credits-held", "obol-credits-charged", "obol-credits-balance")
+_REPLAYED = "obol-replayed"
+
+
+def described(*, events: str) -> dict[str, Any]:
+    """For the description of a call that can also answer with events: these, and the headers of a receipt."""
+    said = {"schema": {"type": "string"}, "example": events}
+    return {"headers": outcomes.headers(*_FIGURES, _REPLAYED), "content": {_EVENT_STREAM: said}}
 
 
 def deliver_whole(key: KeyDigest, answer: Answer, body: bytes) -> Response:
@@ -67,15 +76,9 @@ def encode_event(name: str, data: bytes) -> bytes:
 
 def headers(receipt: Receipt) -> dict[str, str]:
     """What a receipt says, as far as it is filled in."""
-    figures = {
-        "obol-charge-id": receipt.hold_id,
-        "obol-max-tokens": receipt.max_tokens,
-        "obol-credits-held": receipt.held,
-        "obol-credits-charged": receipt.charged,
-        "obol-credits-balance": receipt.balance,
-    }
-    said = {name: str(value) for name, value in figures.items() if value is not None}
-    return said if receipt.held is not None else {**said, "obol-replayed": "true"}
+    figures = (receipt.hold_id, receipt.max_tokens, receipt.held, receipt.charged, receipt.balance)
+    said = {name: str(value) for name, value in zip(_FIGURES, figures, strict=True) if value is not None}
+    return said if receipt.held is not None else {**said, _REPLAYED: "true"}
 
 
 def has_client() -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from .. import strict_json
 from ..gateway.completions import Call
@@ -13,14 +13,25 @@ from ..gateway.sse import Event
 from ..gateway.streams import AnswerStream, ReplayedStream
 from ..gateway.survey import MAX_OUTPUT_TOKENS
 from ..gateway.text_bound import bound_text
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import MEBIBYTE, fingerprint
-from ..http.fields import MAX_MODEL, REQUIRED, Flag, GenerationHeaders, Request, Text, WholeNumber, bounds, length
+from ..http.fields import (
+    MAX_MODEL,
+    REQUIRED,
+    Answer,
+    Flag,
+    GenerationHeaders,
+    Request,
+    Text,
+    WholeNumber,
+    bounds,
+    length,
+)
 from ..http.request_log import note
 from ..http.services import services
 from ..problems import Problem
-from .delivery import EVENTS, deliver_stream, deliver_whole, encode_event, has_client
+from .delivery import deliver_stream, deliver_whole, described, encode_event, has_client
 
 
 class GenerateRequest(Request):
@@ -31,12 +42,12 @@ class GenerateRequest(Request):
     stream = Flag(load_default=False, error_messages=REQUIRED, metadata={"description": "answer with events"})
 
 
-class CreditsAnswer(Schema):
+class CreditsAnswer(Answer):
     charged = fields.Integer()
     balance = fields.Integer()
 
 
-class GenerateAnswer(Schema):
+class GenerateAnswer(Answer):
     id = fields.UUID()
     model = fields.String()
     text = fields.String()
@@ -45,14 +56,49 @@ class GenerateAnswer(Schema):
     credits = fields.Nested(CreditsAnswer)
 
 
-blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE)
+blueprint = Blueprint("generate", license_auth, body_limit=32 * MEBIBYTE, description="A prompt in, a paid answer out.")
+
+# What a call for an answer can end in, here and on the wire of the Messages API.
+PROBLEMS = (
+    "license_inactive",
+    "license_expired",
+    "insufficient_credits",
+    "idempotency_in_progress",
+    "idempotency_key_reused",
+    "answer_gone",
+    "model_not_priced",
+    "max_credits_exceeded",
+    "upstream_error",
+    "upstream_timeout",
+)
+_USAGE = {"input_tokens": 23, "output_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+_ANSWERED = {
+    "id": "36b7320e-1dde-4892-944e-1e1e0cd812f6",
+    "model": "sandbox/claude-sonnet-5-5",
+    "text": "This answer comes from the sandbox, not from a model.",
+    "stop_reason": "end_turn",
+    "usage": _USAGE,
+    "credits": {"charged": 33, "balance": 99967},
+}
+_EVENTS = """: ping
+
+event: text
+data: {"text":"This"}
+
+event: done
+data: {"id":"0618e62b-9da8-4bf9-b483-fc938adae00d","model":"sandbox/claude-sonnet-5-5","stop_reason":"max_tokens",\
+"usage":{"input_tokens":23,"output_tokens":1,"cache_creation_input_tokens":0,"cache_read_input_tokens":0},\
+"credits":{"charged":24,"balance":99943}}
+
+"""
 
 
 @blueprint.post("/api/v1/generate")
-@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS})
-@blueprint.arguments(GenerateRequest)
+@blueprint.doc(responses={200: described(events=_EVENTS)})
+@blueprint.problems(*PROBLEMS)
+@blueprint.arguments(GenerateRequest, example={"prompt": "Hello"})
 @blueprint.arguments(GenerationHeaders, location="headers")
-@blueprint.alt_response(200, schema=GenerateAnswer, success=True)
+@blueprint.alt_response(200, schema=GenerateAnswer, success=True, example=_ANSWERED)
 def generate(body: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Answer a prompt and charge its usage; nothing is charged when there is no answer.
 

@@ -3,45 +3,50 @@
 from typing import Any
 
 from flask import Response
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from .. import migrations, strict_json
 from ..http.auth import no_auth
 from ..http.blueprint import Blueprint
+from ..http.fields import Answer
 from ..http.services import services
 from ..problems import Problem
 from ..repository import processes
 
 
-class ProcessAnswer(Schema):
+class ProcessAnswer(Answer):
     status = fields.String(validate=validate.Equal("ok"))
 
 
-class ReadyAnswer(Schema):
+class ReadyAnswer(Answer):
     status = fields.String(validate=validate.Equal("ready"))
     revision = fields.String(metadata={"description": "of the database: its newest migration"})
 
 
-class NotReadyAnswer(Schema):
+class NotReadyAnswer(Answer):
     status = fields.String(validate=validate.Equal("not ready"))
     reason = fields.String()
 
 
-blueprint = Blueprint("health", no_auth)
+blueprint = Blueprint("health", no_auth, description="Whether the process and its database are well.")
 
 _HEAD = migrations.head()
 
 
 @blueprint.get("/healthz")
-@blueprint.response(200, ProcessAnswer)
+@blueprint.response(200, ProcessAnswer, example={"status": "ok"})
 def healthz() -> Any:
     """The process answers."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
-@blueprint.response(200, ReadyAnswer)
-@blueprint.alt_response(503, schema=NotReadyAnswer)
+@blueprint.response(200, ReadyAnswer, example={"status": "ready", "revision": _HEAD})
+@blueprint.alt_response(
+    503,
+    schema=NotReadyAnswer,
+    example={"status": "not ready", "reason": "The database could not be reached. Ask again."},
+)
 def readyz() -> Any:
     """The database answers and is at the newest migration."""
     try:

@@ -3,13 +3,23 @@
 from typing import Any
 from uuid import UUID, uuid4
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import body as read_body
 from ..http.body import fingerprint
-from ..http.fields import REQUIRED, IdempotencyHeaders, Moment, Request, WholeNumber, bounds, check_amount
+from ..http.fields import (
+    MAX_CREDITS,
+    REQUIRED,
+    Answer,
+    IdempotencyHeaders,
+    Moment,
+    Request,
+    WholeNumber,
+    bounds,
+    check_amount,
+)
 from ..http.request_log import note
 from ..http.services import services
 from ..repository import holds
@@ -32,11 +42,11 @@ class SettleRequest(Request):
     amount = WholeNumber(
         required=True,
         error_messages=REQUIRED,
-        metadata={"minimum": 1, "description": "to charge nothing, release the hold"},
+        metadata={"minimum": 1, "maximum": MAX_CREDITS, "description": "to charge nothing, release the hold"},
     )
 
 
-class HoldAnswer(Schema):
+class HoldAnswer(Answer):
     id = fields.UUID()
     amount = fields.Integer()
     state = fields.String(
@@ -55,14 +65,23 @@ class SettledHoldAnswer(HoldAnswer):
     balance = fields.Integer()
 
 
-blueprint = Blueprint("holds", license_auth)
+blueprint = Blueprint(
+    "holds", license_auth, description="Set credits aside before the work, and settle what it took or give them back."
+)
+
+_HELD = {
+    "id": "661fd0b6-db64-4522-bd48-222e4259ca01",
+    "amount": 5000,
+    "state": "held",
+    "expires_at": "2026-11-22T16:19:29.090409Z",
+}
 
 
 @blueprint.post("/api/v1/holds")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.arguments(HoldRequest)
+@blueprint.problems("amount_invalid", "insufficient_credits", "idempotency_key_reused", "hold_not_open")
+@blueprint.arguments(HoldRequest, example={"amount": 5000, "expires_in_s": 600})
 @blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(201, OpenHoldAnswer)
+@blueprint.response(201, OpenHoldAnswer, example={**_HELD, "available": 94717})
 def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Set credits aside until they are settled, released, or their time is over."""
     amount = check_amount(body["amount"])
@@ -87,9 +106,9 @@ def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
 
 
 @blueprint.post("/api/v1/holds/<uuid:hold_id>/settle")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.arguments(SettleRequest)
-@blueprint.response(200, SettledHoldAnswer)
+@blueprint.problems("amount_invalid", "hold_not_found", "hold_not_open", "settle_exceeds_hold")
+@blueprint.arguments(SettleRequest, example={"amount": 1200})
+@blueprint.response(200, SettledHoldAnswer, example={**_HELD, "state": "settled", "charged": 1200, "balance": 98517})
 def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
     """Charge what was used, up to the amount held, and give the rest back.
 
@@ -108,8 +127,8 @@ def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
 
 
 @blueprint.post("/api/v1/holds/<uuid:hold_id>/release")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.response(200, HoldAnswer)
+@blueprint.problems("hold_not_found", "hold_not_open", "payload_too_large", "malformed_request")
+@blueprint.response(200, HoldAnswer, example={**_HELD, "state": "released"})
 def release_hold(hold_id: UUID) -> Any:
     """Give all of the hold back. The same call again gives the same answer."""
     read_body()  # none is needed, and one that is too large is refused here as anywhere

@@ -4,16 +4,16 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import Moment, bounds
+from ..http.fields import Answer, Moment, bounds
 from ..http.services import services
 from ..repository import licenses
 
 MAX_PAGE = 100
 
 
-class LicenseAnswer(Schema):
+class LicenseAnswer(Answer):
     license_id = fields.UUID()
     name = fields.String()
     status = fields.String(validate=validate.OneOf(["active", "suspended", "expired"]))
@@ -36,7 +36,7 @@ class PageQuery(Schema):
     )
 
 
-class EntryAnswer(Schema):
+class EntryAnswer(Answer):
     entry_no = fields.Integer()
     kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund", "adjustment"]))
     amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
@@ -48,26 +48,55 @@ class EntryAnswer(Schema):
     created_at = Moment()
 
 
-class EntriesAnswer(Schema):
+class EntriesAnswer(Answer):
     entries = fields.List(fields.Nested(EntryAnswer))
     next_cursor = fields.Integer(allow_none=True, metadata={"description": "null on the last page"})
 
 
-blueprint = Blueprint("license", license_auth)
+blueprint = Blueprint("license", license_auth, description="What is there, and where the credits went.")
 
 
 @blueprint.get("/api/v1/license")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.response(200, LicenseAnswer)
+@blueprint.response(
+    200,
+    LicenseAnswer,
+    example={
+        "license_id": "549168a8-a341-43c8-83d9-e4789f508cf7",
+        "name": "",
+        "status": "active",
+        "expires_at": None,
+        "balance": 98517,
+        "held": 0,
+        "available": 98517,
+    },
+)
 def show_license() -> Any:
     """The license's balance, what of it is held, and its state."""
     return licenses.find(services().database, license_key())
 
 
 @blueprint.get("/api/v1/license/entries")
-@blueprint.doc(security=SECURITY[license_auth])
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, EntriesAnswer)
+@blueprint.response(
+    200,
+    EntriesAnswer,
+    example={
+        "entries": [
+            {
+                "entry_no": 4,
+                "kind": "charge",
+                "amount": -1200,
+                "balance_after": 98517,
+                "id": "661fd0b6-db64-4522-bd48-222e4259ca01",
+                "reference": None,
+                "model": None,
+                "usage": None,
+                "created_at": "2026-11-22T16:09:29.079534Z",
+            }
+        ],
+        "next_cursor": 4,
+    },
+)
 def list_entries(query: dict[str, Any]) -> Any:
     """The statement, newest first. `cursor` is the `next_cursor` of the page before."""
     limit = query["limit"]

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import EXCLUDE, Schema, fields
 
 from .. import strict_json
 from ..gateway import catalog
@@ -19,7 +19,7 @@ from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.survey import MAX_OUTPUT_TOKENS
 from ..gateway.text_bound import bound_json
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import MEBIBYTE, body, fingerprint
 from ..http.errors import wire_document
@@ -39,7 +39,8 @@ from ..http.request_log import note
 from ..http.services import services
 from ..problems import Problem
 from ..repository import licenses
-from .delivery import EVENTS, deliver_stream, deliver_whole, has_client, headers
+from .delivery import deliver_stream, deliver_whole, described, has_client, headers
+from .generate import PROBLEMS
 
 
 class MessagesRequest(AnyObject):
@@ -60,29 +61,44 @@ class ModelsQuery(Schema):
     before_id = fields.String()
 
 
-class WireErrorDetails(AnyObject):
-    error_code = fields.String(metadata={"description": "stable; branch on this"})
+blueprint = Blueprint(
+    "messages", license_auth, body_limit=32 * MEBIBYTE, description="The wire of the Anthropic API, for its SDKs."
+)
 
+# What can become of a call that the upstream answers and nobody pays for.
+_PASSED_ON = ("license_inactive", "license_expired", "upstream_error", "upstream_timeout")
 
-class WireErrorBody(Schema):
-    type = fields.String()
-    message = fields.String()
-    details = fields.Nested(WireErrorDetails)
+_MODEL = {
+    "type": "model",
+    "id": "claude-sonnet-5-5",
+    "display_name": "Claude Sonnet 5.5",
+    "created_at": "2026-06-01T00:00:00Z",
+}
+_MODELS = {"data": [_MODEL], "has_more": False, "first_id": _MODEL["id"], "last_id": _MODEL["id"]}
+_COUNTED = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "Hello"}]}
+_ASKED = {"model": "claude-sonnet-5-5", "max_tokens": 200, "messages": [{"role": "user", "content": "Hello"}]}
+_ANSWERED = {
+    "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "type": "message",
+    "role": "assistant",
+    "model": "sandbox/claude-sonnet-5-5",
+    "content": [{"type": "text", "text": "This answer comes from the sandbox, not from a model."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 23, "output_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0},
+}
+_EVENTS = """event: message_start
+data: {"type":"message_start","message":{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message",…}}
 
+…
 
-class WireError(Schema):
-    """An error as the Messages API has it."""
+event: message_stop
+data: {"type":"message_stop"}
 
-    type = fields.String(validate=validate.Equal("error"))
-    error = fields.Nested(WireErrorBody)
-    request_id = fields.String()
+: obol-credits-charged: 33
+: obol-credits-balance: 99967
 
-
-blueprint = Blueprint("messages", license_auth, body_limit=32 * MEBIBYTE)
-
-_ERROR = {"description": "An error", "content": {"application/json": {"schema": WireError}}}
-_ERRORS = {400: _ERROR, "default": _ERROR}
-_DOC: dict[str, Any] = {"security": SECURITY[license_auth], "responses": _ERRORS}
+"""
 
 _HEADERS = ("anthropic-version", "anthropic-beta")
 # What of the receipt stands in the comment at the end of a stream. A replay must end with the same bytes,
@@ -91,10 +107,11 @@ _TOLD_AT_THE_END = ("obol-credits-charged", "obol-credits-balance")
 
 
 @blueprint.post("/v1/messages")
-@blueprint.doc(security=SECURITY[license_auth], responses={200: EVENTS, 422: _ERROR, **_ERRORS})
-@blueprint.arguments(MessagesRequest, error_status_code=400)
+@blueprint.doc(responses={200: described(events=_EVENTS)})
+@blueprint.problems(*PROBLEMS, "cost_unbounded", "thread_unsupported_request")
+@blueprint.arguments(MessagesRequest, error_status_code=400, example=_ASKED)
 @blueprint.arguments(GenerationHeaders, location="headers", error_status_code=400)
-@blueprint.alt_response(200, schema=AnyObject, success=True)
+@blueprint.alt_response(200, schema=AnyObject, success=True, example=_ANSWERED)
 def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
     """Answer a request to the Messages API, whole or as a stream, and charge its usage.
 
@@ -121,9 +138,9 @@ def create_message(document: dict[str, Any], given: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/v1/messages/count_tokens")
-@blueprint.doc(**_DOC)
-@blueprint.arguments(AnyObject, error_status_code=400)
-@blueprint.alt_response(200, schema=AnyObject, success=True)
+@blueprint.problems(*_PASSED_ON)
+@blueprint.arguments(AnyObject, error_status_code=400, example=_COUNTED)
+@blueprint.alt_response(200, schema=AnyObject, success=True, example={"input_tokens": 23})
 def count_tokens(_document: dict[str, Any]) -> Response:
     """Count the tokens of a request, as the upstream does. Free of charge."""
     licenses.check(services().database, license_key())
@@ -132,9 +149,9 @@ def count_tokens(_document: dict[str, Any]) -> Response:
 
 
 @blueprint.get("/v1/models")
-@blueprint.doc(**_DOC)
+@blueprint.problems(*_PASSED_ON)
 @blueprint.arguments(ModelsQuery, location="query", error_status_code=400)
-@blueprint.alt_response(200, schema=AnyObject, success=True)
+@blueprint.alt_response(200, schema=AnyObject, success=True, example=_MODELS)
 def list_models(query: dict[str, Any]) -> Response:
     """The models that are sold: the upstream's that have a price."""
     licenses.check(services().database, license_key())
@@ -146,9 +163,9 @@ def list_models(query: dict[str, Any]) -> Response:
     return _whole(strict_json.encode(listed))
 
 
-@blueprint.get("/v1/models/<model_id>")
-@blueprint.doc(**_DOC)
-@blueprint.alt_response(200, schema=AnyObject, success=True)
+@blueprint.get("/v1/models/<model_id>", parameters=[{"name": "model_id", "in": "path", "example": _MODEL["id"]}])
+@blueprint.problems(*_PASSED_ON)
+@blueprint.alt_response(200, schema=AnyObject, success=True, example=_MODEL)
 def show_model(model_id: str) -> Response:
     """One of the models that are sold."""
     licenses.check(services().database, license_key())

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
-from ..http.auth import SECURITY, license_auth, license_key
+from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import Moment
+from ..http.fields import Answer, Moment
 from ..http.services import services
 from ..repository import licenses, prices
 
@@ -15,7 +15,7 @@ def _figure() -> fields.Integer:
     return fields.Integer(allow_none=True, dump_default=None, metadata={"description": "null: not sold from then on"})
 
 
-class PriceTierAnswer(Schema):
+class PriceTierAnswer(Answer):
     above_input_tokens = fields.Integer(
         metadata={"description": "of the prompt, cache reads and writes included; then these are for every token"}
     )
@@ -26,7 +26,7 @@ class PriceTierAnswer(Schema):
     cache_read = fields.Integer()
 
 
-class PriceAnswer(Schema):
+class PriceAnswer(Answer):
     model = fields.String(metadata={"description": "a model's name, or the beginning of names and `*`"})
     effective_from = Moment()
     input = _figure()
@@ -37,17 +37,34 @@ class PriceAnswer(Schema):
     tiers = fields.List(fields.Nested(PriceTierAnswer), dump_default=[])
 
 
-class PricesAnswer(Schema):
+class PricesAnswer(Answer):
     unit = fields.String()
     prices = fields.List(fields.Nested(PriceAnswer))
 
 
-blueprint = Blueprint("prices", license_auth)
+blueprint = Blueprint("prices", license_auth, description="What a call will cost.")
 
 
 @blueprint.get("/api/v1/prices")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.response(200, PricesAnswer)
+@blueprint.response(
+    200,
+    PricesAnswer,
+    example={
+        "unit": "credits per million tokens",
+        "prices": [
+            {
+                "model": "claude-sonnet-5-5",
+                "effective_from": "2026-01-01T00:00:00Z",
+                "input": 3000000,
+                "output": 15000000,
+                "cache_write_5m": 3750000,
+                "cache_write_1h": 6000000,
+                "cache_read": 300000,
+                "tiers": [],
+            }
+        ],
+    },
+)
 def show_prices() -> Any:
     """The prices in force and those announced, by model. A name goes before a beginning with `*`,
     and the longest beginning before the others."""

@@ -63,6 +63,12 @@ SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {
     no_auth: [],
 }
 
+# What everybody who has to show credentials can be refused for, and what only they see of the database.
+PROBLEMS: dict[Callable[[], None], tuple[str, ...]] = {
+    license_auth: ("credentials_missing", "license_invalid", "limit_exceeded", "over_capacity", "database_error"),
+    no_auth: (),
+}
+
 
 def license_key() -> KeyDigest:
     """What the database is asked with for the license key of this request.

@@ -9,6 +9,8 @@ from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
 
 from ..problems import Problem
+from . import outcomes
+from .auth import PROBLEMS, SECURITY
 from .body import MEBIBYTE, json_object, limit_body
 
 # What is said of a request that is wrong in thousands of places must not be longer than the request.
@@ -49,18 +51,32 @@ class Blueprint(flask_smorest.Blueprint):
     Args:
         auth: of `http.auth`; runs before every view.
         body_limit: bytes.
+        description: what its calls are about, in a sentence.
     """
 
     # webargs would ignore unknown query parameters; each schema here says what it does with them.
     ARGUMENTS_PARSER = _Parser(unknown=None)
 
-    def __init__(self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE) -> None:
-        super().__init__(name, __name__)
+    def __init__(
+        self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE, *, description: str = ""
+    ) -> None:
+        super().__init__(name, __name__, description=description)
         self.auth = auth
         self.before_request(auth)
         self.before_request(partial(limit_body, body_limit))
 
+    @classmethod
+    def problems(cls, *codes: str) -> Callable[[Any], Any]:
+        """The problems of a view that do not follow from who may use it and what it reads."""
+        decorate: Callable[[Any], Any] = cls.doc(**{outcomes.CODES: codes})
+        return decorate
+
     def add_url_rule(self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, **options: Any) -> None:
         """As Flask's. The view's name is the operation's, which programs made from /openapi.json call it by."""
-        named = self.doc(operationId=view_func.__name__)(view_func)
-        super().add_url_rule(rule, endpoint, named, *args, **options)
+        said: dict[str, Any] = {
+            "operationId": view_func.__name__,
+            outcomes.CODES: outcomes.codes_of(rule, getattr(view_func, "_apidoc", {}), PROBLEMS[self.auth]),
+        }
+        if SECURITY[self.auth]:
+            said["security"] = SECURITY[self.auth]
+        super().add_url_rule(rule, endpoint, self.doc(**said)(view_func), *args, **options)

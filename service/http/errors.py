@@ -14,7 +14,7 @@ from .request_log import note, request_id
 
 _HTTP_CODES = {
     400: ("malformed_request", "The request cannot be read."),
-    404: ("not_found", "There is nothing at this path; /openapi.json lists what there is."),
+    404: ("not_found", "There is nothing at this path; /docs and /openapi.json list what there is."),
     405: ("method_not_allowed", "This path does not take this method; the Allow header says which it takes."),
 }
 
@@ -66,10 +66,15 @@ def init(app: Flask) -> None:
     app.register_error_handler(Exception, _internal_error)
 
 
+def is_wire(path: str) -> bool:
+    """Whether errors have the shape of the Messages API there."""
+    return path.startswith("/v1/")
+
+
 def render(problem: Problem) -> Response:
     """A Problem as an HTTP response."""
     note(code=problem.code)
-    if request.path.startswith("/v1/"):
+    if is_wire(request.path):
         return _render_on_the_wire(problem)
     body = strict_json.encode(problem.document(request_id())) + b"\n"
     response = Response(body, status=problem.type.status, content_type="application/problem+json")

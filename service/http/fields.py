@@ -80,6 +80,13 @@ class Request(Schema):
     error_messages = {"unknown": "is not a field of this request"}
 
 
+class Answer(Schema):
+    """What a call answers with: every field of it is sent, always."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.required = True
+
+
 class AnyObject(Schema):
     """A JSON object, none of whose fields is our business."""
 

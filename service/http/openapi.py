@@ -1,44 +1,85 @@
 """/openapi.json, made from the blueprints."""
 
 from importlib.metadata import version
+from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, current_app
 from flask_smorest import Api
-from marshmallow import INCLUDE, Schema, fields
+from marshmallow import INCLUDE, Schema, fields, validate
+
+from .. import strict_json
+from ..problems import BY_CODE
+from . import outcomes
+from .fields import Answer, AnyObject
 
 VERSION = version("obol")
 
+ABOUT = "AI answers for prepaid credits: every delivered answer is paid for exactly once."
 
-class FieldError(Schema):
-    field = fields.String()
-    message = fields.String()
+_EXTENSION = "obol-openapi"
+
+_CODE = {"description": "stable; branch on this", "examples": list(BY_CODE)}
+
+
+class FieldError(Answer):
+    field = fields.String(metadata={"description": "its path, such as messages.1"})
+    message = fields.String(metadata={"description": "what is wrong, and what is right"})
 
 
 class ProblemSchema(Schema):
-    """RFC 9457; some codes have more members, which their `detail` tells of."""
+    """RFC 9457; some codes have more members, which their pages tell of."""
 
     class Meta:
         unknown = INCLUDE
 
-    type = fields.String()
-    title = fields.String()
-    status = fields.Integer()
-    detail = fields.String()
-    instance = fields.String()
-    code = fields.String(metadata={"description": "stable; branch on this"})
+    type = fields.String(
+        required=True, metadata={"format": "uri-reference", "description": "the page that says more of the code"}
+    )
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "what happened, and what to do"})
+    instance = fields.String(required=True, metadata={"format": "uri", "description": "this request, in the log"})
+    code = fields.String(required=True, metadata=_CODE)
     errors = fields.List(fields.Nested(FieldError))
     available = fields.Integer()
     required = fields.Integer()
 
 
+class WireErrorDetails(AnyObject):
+    error_code = fields.String(metadata=_CODE)
+
+
+class WireErrorBody(Schema):
+    class Meta:
+        unknown = INCLUDE
+
+    type = fields.String(required=True)
+    message = fields.String(required=True)
+    details = fields.Nested(WireErrorDetails)
+
+
+class WireError(Schema):
+    """An error as the Messages API has it."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    type = fields.String(required=True, validate=validate.Equal("error"))
+    error = fields.Nested(WireErrorBody, required=True)
+    request_id = fields.String()
+
+
 class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
 
-    def _register_responses(self) -> None:
-        # The responses that it has ready are errors; what a view answers is JSON.
-        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
-        super()._register_responses()
-        del self.DEFAULT_RESPONSE_CONTENT_TYPE
+    def document(self) -> dict[str, Any]:
+        """All of it; made once, when every blueprint is there."""
+        if not hasattr(self, "_document"):
+            self._document = outcomes.complete(self.spec.to_dict())
+        return self._document
+
+    def _openapi_json(self) -> Response:
+        return Response(strict_json.encode(self.document()) + b"\n", content_type="application/json")
 
 
 def init(app: Flask) -> Api:
@@ -51,14 +92,30 @@ def init(app: Flask) -> Api:
         OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={
             "info": {
-                "description": "AI answers for prepaid credits: every delivered answer is paid for exactly once. "
+                "description": f"{ABOUT} "
                 "Errors are application/problem+json with a stable `code`; on /v1, which is the wire of the Anthropic "
                 "API, they have its shape, with the code in `error.details.error_code`. Every response carries "
-                "`request-id`; answers carry `obol-max-tokens` and `obol-credits-held`, `-charged` and `-balance`."
-            }
+                "`request-id`; answers carry `obol-max-tokens` and `obol-credits-held`, `-charged` and `-balance`. "
+                "A path that is not here is 404, another method 405, and what is no HTTP is 400.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
         },
     )
     api = _Api(app)
     api.spec.components.security_scheme("license_key", {"type": "http", "scheme": "bearer"})
     api.spec.components.security_scheme("x_api_key", {"type": "apiKey", "in": "header", "name": "x-api-key"})
+    api.spec.components.schema("WireError", schema=WireError)
+    app.extensions[_EXTENSION] = api
     return api
+
+
+def api_of(app: Flask) -> Api:
+    """What `init` returned for an application."""
+    return app.extensions[_EXTENSION]
+
+
+def document() -> dict[str, Any]:
+    """The document of the application that handles the current request."""
+    described: dict[str, Any] = api_of(current_app).document()
+    return described

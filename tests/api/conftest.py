@@ -86,7 +86,7 @@ def problem() -> Callable[..., dict[str, Any]]:
         document: dict[str, Any] = response.get_json()
         assert (response.status_code, document["code"]) == (STATUS[code], code), document
         assert response.content_type == "application/problem+json"
-        assert document["type"] == f"urn:obol:problem:{code}"
+        assert document["type"] == f"/problems/{code}"
         assert document["status"] == response.status_code
         assert document["instance"] == f"urn:obol:request:{response.headers['request-id']}"
         assert document["title"]

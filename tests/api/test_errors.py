@@ -127,9 +127,8 @@ OFFERED = "POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models"
         ("/v1/messages/", OFFERED),
         ("/v1/complete", OFFERED),
         ("/v1", OFFERED),
-        ("/", "/openapi.json lists"),
-        ("/message", "/openapi.json lists"),
-        ("/api/v1/nothing", "/openapi.json lists"),
+        ("/message", "/docs and /openapi.json list"),
+        ("/api/v1/nothing", "/docs and /openapi.json list"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -167,7 +166,8 @@ def test_nobody_else_s_large_body_is_parsed(client, new_license, path, length, c
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nothing", "/api/v1", "/api/v1/license/", "//healthz", "/api/v1/holds/x/settle"]
+    "path",
+    ["/problems/nothing", "/nothing", "/api/v1", "/api/v1/license/", "/api//v1/license", "/api/v1/holds/x/settle"],
 )
 def test_there_is_nothing_here(client, problem, path):
     problem(client.get(path), "not_found")

@@ -34,7 +34,7 @@ def events(response):
 def error(response, code="upstream_error"):
     """The texts before an error event, and its document."""
     *texts, (name, document) = events(response)
-    assert (name, document["code"], document["type"]) == ("error", code, f"urn:obol:problem:{code}")
+    assert (name, document["code"], document["type"]) == ("error", code, f"/problems/{code}")
     assert document["instance"] == f"urn:obol:request:{response.headers['request-id']}"
     assert {name for name, _ in texts} <= {"text"}
     return texts, document

@@ -1,8 +1,13 @@
 """/openapi.json says what the service does."""
 
+import json
 import re
 
+import jsonschema_rs
 import pytest
+
+from service import worker
+from service.problems import BY_CODE
 
 
 @pytest.fixture
@@ -37,17 +42,131 @@ def test_every_route_says_who_may_use_it(document):
         assert operation.get("security") == expected, name
 
 
-def test_every_route_is_described_and_may_end_in_an_error_of_its_own_shape(document):
+def test_every_route_is_described_and_may_end_in_errors_of_its_own_shape(document):
     schemas = document["components"]["schemas"]
-    assert {"type", "title", "status", "detail", "instance", "code"} <= set(schemas["Problem"]["properties"])
+    assert sorted(schemas["Problem"]["required"]) == ["code", "detail", "instance", "status", "title", "type"]
     assert set(schemas["WireError"]["properties"]) == {"type", "error", "request_id"}
     for name, operation in operations(document).items():
         assert operation["summary"], name
-        default = operation["responses"]["default"]
-        if " /v1/" in name:
-            assert default["content"] == {"application/json": {"schema": {"$ref": "#/components/schemas/WireError"}}}
-        else:
-            assert default == {"$ref": "#/components/responses/DEFAULT_ERROR"}, name
+        is_wire = " /v1/" in name
+        # Only the upstream can answer with anything.
+        assert ("default" in operation["responses"]) == is_wire, name
+        for status, response in operation["responses"].items():
+            if status < "4":
+                continue
+            for code in (found := resolved(document, response)).get("x-problem-codes", []):
+                row = BY_CODE[code]
+                expected = row.wire_status or row.status if is_wire else row.status
+                assert status in {str(expected), "default"}, (name, code)
+            assert found["content"].keys() <= {"application/json" if is_wire else "application/problem+json"} | (
+                {"application/json"} if "readyz" in name else set()
+            )
+            assert "request-id" in found["headers"], name
+
+
+def resolved(document, said):
+    if "$ref" not in said:
+        return said
+    _, _, kind, name = said["$ref"].split("/")
+    return document["components"][kind][name]
+
+
+def codes(document, operation_id):
+    """The codes of the problems that a call is said to end in."""
+    (operation,) = [one for one in operations(document).values() if one["operationId"] == operation_id]
+    responses = [resolved(document, response) for response in operation["responses"].values()]
+    return {code for response in responses for code in response.get("x-problem-codes", [])}
+
+
+OF_ALL = {"internal_error", "database_error", "over_capacity", "credentials_missing", "license_invalid"}
+OF_ALL |= {"limit_exceeded"}
+OF_BODIES = {"malformed_request", "validation_failed", "unsupported_media_type", "payload_too_large"}
+OF_STATES = {"license_inactive", "license_expired"}
+OF_ANSWERS = {"upstream_error", "upstream_timeout", "idempotency_in_progress", "idempotency_key_reused", "answer_gone"}
+OF_ANSWERS |= {"model_not_priced", "max_credits_exceeded", "insufficient_credits"}
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "expected"),
+    [
+        ("healthz", {"internal_error"}),
+        ("show_license", OF_ALL),
+        ("list_entries", OF_ALL | {"validation_failed"}),
+        ("generate", OF_ALL | OF_BODIES | OF_STATES | OF_ANSWERS),
+        (
+            "create_message",
+            OF_ALL | OF_BODIES | OF_STATES | OF_ANSWERS | {"cost_unbounded", "thread_unsupported_request"},
+        ),
+        (
+            "count_tokens",
+            OF_ALL | OF_BODIES | OF_STATES | {"upstream_error", "upstream_timeout", "insufficient_credits"},
+        ),
+        ("show_model", OF_ALL | OF_STATES | {"upstream_error", "upstream_timeout", "not_found"}),
+        (
+            "create_deduction",
+            OF_ALL
+            | OF_BODIES
+            | OF_STATES
+            | {"amount_invalid", "insufficient_credits", "idempotency_key_reused", "answer_gone"},
+        ),
+        (
+            "settle_hold",
+            OF_ALL
+            | OF_BODIES
+            | {"amount_invalid", "hold_not_found", "hold_not_open", "settle_exceeds_hold", "not_found"},
+        ),
+    ],
+)
+def test_a_call_says_what_it_can_end_in(document, operation_id, expected):
+    assert codes(document, operation_id) == expected
+
+
+def test_what_can_never_come_is_not_described(document):
+    assert "PaginationMetadata" not in document["components"]["schemas"]
+    assert all(
+        "null" not in parameter["schema"]["type"] and "default" not in parameter["schema"]
+        for operation in operations(document).values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "header"
+    )
+
+
+@pytest.mark.parametrize("kind", ["schemas", "responses", "headers", "examples"])
+def test_nothing_is_described_that_nothing_refers_to(document, kind):
+    text = json.dumps(document)
+    assert document["components"][kind]
+    assert all(f'"#/components/{kind}/{name}"' in text for name in document["components"][kind])
+
+
+def test_the_description_and_the_page_fit_in_what_the_system_keeps_for_a_connection(client):
+    assert len(client.get("/openapi.json").data) < worker.SEND_BUFFER
+    assert len(client.get("/docs").data) < worker.SEND_BUFFER
+
+
+def test_every_example_is_what_its_schema_says(document):
+    """Of requests, answers and problems."""
+    components = {"components": document["components"]}
+    checked = 0
+    for name, operation in operations(document).items():
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for said in [*bodies, *(resolved(document, response) for response in operation["responses"].values())]:
+            for content in said["content"].values():
+                examples = [content["example"]] if "example" in content else []
+                examples += [resolved(document, one)["value"] for one in content.get("examples", {}).values()]
+                validator = jsonschema_rs.Draft202012Validator(content["schema"] | components, validate_formats=True)
+                for example in examples:
+                    assert [error.message for error in validator.iter_errors(example)] == [], name
+                    checked += 1
+    assert checked > 150
+
+
+def test_every_call_with_a_body_or_an_answer_has_an_example(document):
+    for name, operation in operations(document).items():
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["example"], name
+        (answer,) = [answer for status, answer in operation["responses"].items() if status < "3"]
+        if name != "GET /docs":
+            assert answer["content"]["application/json"]["example"], name
 
 
 @pytest.mark.parametrize(
@@ -97,6 +216,9 @@ def test_every_operation_has_a_name_of_its_own(document):
 
 def test_problems_are_said_to_be_what_they_are_sent_as(document, client):
     responses = document["components"]["responses"]
-    assert {tuple(response["content"]) for response in responses.values()} == {("application/problem+json",)}
+    for name, response in responses.items():
+        assert tuple(response["content"]) == (
+            "application/problem+json" if name.startswith("problem_") else "application/json",
+        )
     assert document["components"]["schemas"]["Problem"]["additionalProperties"] is True
     assert client.get("/api/v1/license").content_type == "application/problem+json"

@@ -1,0 +1,64 @@
+"""HTML out of templates, that needs nothing from anywhere else and may not fetch it."""
+
+import base64
+import hashlib
+import re
+from typing import Any
+
+from flask import Response, request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+HTML = "text/html"
+JSON = "application/json"
+
+
+def _marked_up(text: str) -> Markup:
+    """Text in which `backticks` are around code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
+
+
+_templates = Environment(
+    loader=PackageLoader("service.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters["marked_up"] = _marked_up
+_templates.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
+
+_style = _templates.get_template("style.css").render()
+# Only this style, by its hash, and nothing else: no script, no form, no frame, no request to anywhere.
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_style.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+# What a page may show of the Host that its reader sent, in a line to be pasted into a shell.
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:]{2,45}\](:\d{1,5})?", re.ASCII)
+ANY_ORIGIN = "http://127.0.0.1:8000"
+
+
+def wants_html() -> bool:
+    """Whether a browser asks: whoever has no preference gets JSON."""
+    return request.accept_mimetypes.best_match([JSON, HTML]) == HTML
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of HTML."""
+    return _templates.get_template(template).render(**values)
+
+
+def respond(html: str) -> Response:
+    """A page to a browser."""
+    response = Response(html, content_type=f"{HTML}; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def origin() -> str:
+    """Where its reader finds this service."""
+    return f"{request.scheme}://{request.host}" if _HOST.fullmatch(request.host) else ANY_ORIGIN

@@ -1,0 +1,64 @@
+"""What the tests of the pages share: a page as it was read, and what of it would leave this machine."""
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+# They have no end tag.
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+# Attributes by which a browser fetches something or goes somewhere.
+REFERENCES = {"href", "src", "srcset", "action", "data", "poster", "background", "formaction", "ping"}
+
+
+class Page(HTMLParser):
+    """HTML in which every tag is closed in its turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in VOID:
+            self._open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"a script: {name}"
+            assert name != "style", "a style that the policy forbids"
+            if name == "id":
+                self.ids.append(value or "")
+            if name in REFERENCES:
+                self.references.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] == "style":
+            assert "url(" not in data
+            assert "@import" not in data
+        else:
+            self.text += data
+
+
+@pytest.fixture
+def read(client: FlaskClient) -> Callable[..., Any]:
+    """`read("/docs")`: a page as a browser gets it."""
+
+    def get(path: str) -> Page:
+        response = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (response.status_code, response.content_type) == (200, "text/html; charset=utf-8")
+        html = response.get_data(as_text=True)
+        assert html.startswith("<!doctype html>\n")
+        return Page(html)
+
+    return get
