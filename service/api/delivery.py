@@ -26,7 +26,8 @@ _REPLAYED = "obol-replayed"
 
 def described(*, events: str) -> dict[str, Any]:
     """For the description of a call that can also answer with events: these, and the headers of a receipt."""
-    said = {"schema": {"type": "string"}, "example": events}
+    # A schema would be one for each event to some programs, and one for all of the text to others.
+    said = {"schema": {"description": "server-sent events"}, "example": events}
     return {"headers": outcomes.headers(*_FIGURES, _REPLAYED), "content": {_EVENT_STREAM: said}}
 
 

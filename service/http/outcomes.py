@@ -40,7 +40,9 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "obol-replayed": ("true: this answer was paid for by an earlier call", {"type": "string", "enum": ["true"]}),
 }
 # Only these are never left out.
-_ALWAYS = {"request-id", "x-should-retry", "WWW-Authenticate"}
+_ALWAYS = {"request-id", "WWW-Authenticate"}
+# Of the upstream's own errors all have their status on the wire but these, which become 502.
+_ABOUT_OUR_ACCOUNT = {"401", "402", "403"}
 _WORTH_A_RETRY = {"409", "429", "500", "502", "503", "504", "default"}
 
 # For the values of paths that say nothing of themselves.
@@ -120,6 +122,8 @@ def _tell_outcomes(components: dict[str, Any], path: str, operation: dict[str, A
     for code in operation.pop(CODES):
         by_status[str(_status(path, BY_CODE[code]))].append(code)
     if is_wire(path) and "upstream_error" in by_status["502"]:
+        for status in by_status.keys() - _ABOUT_OUR_ACCOUNT - {"502"}:
+            by_status[status].append("upstream_error")
         by_status["default"] = ["upstream_error"]
     for status, codes in sorted(by_status.items()):
         shape = "wire" if is_wire(path) else "problem"
@@ -153,12 +157,11 @@ def _response(status: str, shape: str, codes: list[str]) -> dict[str, Any]:
         told.append("Retry-After")
     if status == "401":
         told.append("WWW-Authenticate")
-    # The upstream's own errors say it where it does.
-    if shape == "wire" and "upstream_error" not in codes:
+    if shape == "wire":
         told.append("x-should-retry")
     description = "; ".join(f"`{code}`: {BY_CODE[code].title}" for code in codes)
     if status == "default":
-        description = "`upstream_error`: with the status and the words of the model's API"
+        description = "`upstream_error`: the model's API answered with this status"
     return {
         "description": description,
         "headers": headers(*told),

@@ -152,7 +152,7 @@ def _limits(schema: dict[str, Any]) -> Iterator[str]:
 def _curl(
     path: str, method: str, said: dict[str, Any], *, parameters: list[dict[str, Any]], body: dict[str, Any] | None
 ) -> str:
-    """A line for a shell in which $URL and $KEY are set."""
+    """A line for a shell in which $URL is set, and $KEY to a license key or $TOKEN to what else is asked for."""
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(parameter.get("example", parameter["name"].upper())))
@@ -160,8 +160,8 @@ def _curl(
     if method == "get":
         words.pop()
     words.append(f'"$URL{path}"')
-    if said.get("security"):
-        words.append('-H "Authorization: Bearer $KEY"')
+    if wanted := said.get("security"):
+        words.append(f'-H "Authorization: Bearer {"$KEY" if "license_key" in wanted[0] else "$TOKEN"}"')
     if body is not None:
         words += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(body))}"]
     return " \\\n  ".join([" ".join(words[:-1]), words[-1]]) if body is not None else " ".join(words)

@@ -1,0 +1,48 @@
+"""The lines of /docs, pasted into a shell as they stand, are answered as the page says."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+
+HOLD_ID = "661fd0b6-db64-4522-bd48-222e4259ca01"
+OPEN = """curl -sS "$URL/api/v1/holds" -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
+-d '{"amount": 5000}' | cut -d'"' -f4"""
+
+
+def lines_of(page):
+    """(operation id, command, example of an answer) of each call of the page; None where none is shown."""
+    for id, section in re.findall(r'<section id="(\w+)">(.*?)</section>', page, re.DOTALL):
+        command, *shown = re.findall("<pre>(.*?)</pre>", section, re.DOTALL)
+        yield id, html.unescape(command), html.unescape(shown[0]) if shown else None
+
+
+def shell(script, environment):
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_line(serve, new_license):
+    server = serve()
+    page = server.get("/docs")[1].decode()
+    assert f"URL={server.url}\n" in page
+    environment = {"PATH": "/usr/bin:/bin", "URL": server.url, "KEY": new_license(credits=100_000).raw_key}
+
+    lines = [(id, command, example) for id, command, example in lines_of(page) if "$TOKEN" not in command]
+    assert len(lines) > 15
+    for id, command, example in lines:
+        if HOLD_ID in command:
+            # The line is for a hold of one's own.
+            command = command.replace(HOLD_ID, shell(OPEN, environment).strip())
+        answer, status = shell(f"{command} -w '\n%{{http_code}}'", environment).rsplit("\n", 1)
+        assert status in {"200", "201"}, (id, answer)
+        if example is not None:
+            # A stream is shown after the answer that comes whole.
+            shown, _ = json.JSONDecoder().raw_decode(example)
+            assert json.loads(answer).keys() == shown.keys(), id
