@@ -121,7 +121,7 @@ def _tell_outcomes(components: dict[str, Any], path: str, operation: dict[str, A
     by_status = defaultdict(list)
     for code in operation.pop(CODES):
         by_status[str(_status(path, BY_CODE[code]))].append(code)
-    if is_wire(path) and "upstream_error" in by_status["502"]:
+    if is_wire(path) and "upstream_error" in by_status.get("502", ()):
         for status in by_status.keys() - _ABOUT_OUR_ACCOUNT - {"502"}:
             by_status[status].append("upstream_error")
         by_status["default"] = ["upstream_error"]
