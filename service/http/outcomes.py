@@ -26,7 +26,11 @@ _COUNT = {"type": "integer", "minimum": 0}
 _YES_OR_NO = {"type": "string", "enum": ["true", "false"]}
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "request-id": ("the client's own x-request-id when it is sane; the log has it", _TEXT),
-    "Retry-After": ("seconds; there when the same request can succeed later", _COUNT),
+    "Retry-After": (
+        "seconds; there when the same request can succeed later. With the model's own errors it may be a date",
+        {"type": ["integer", "string"]},
+    ),
+    "retry-after-ms": ("where the model's API says it", _TEXT),
     "WWW-Authenticate": ("Bearer", _TEXT),
     "x-should-retry": (
         "whether the SDKs of the Anthropic API ask again",
@@ -68,7 +72,7 @@ def codes_of(rule: str, said: dict[str, Any], of_auth: tuple[str, ...]) -> list[
         codes.add("validation_failed")
     if "json" in read:
         codes.update(_OF_BODIES)
-        if of_auth and _OF_HOLDS not in rule:
+        if "license_invalid" in of_auth and _OF_HOLDS not in rule:
             codes.update(_OF_LARGE_BODIES)
     if "<" in rule:
         codes.add("not_found")
@@ -158,7 +162,7 @@ def _response(status: str, shape: str, codes: list[str]) -> dict[str, Any]:
     if status == "401":
         told.append("WWW-Authenticate")
     if shape == "wire":
-        told.append("x-should-retry")
+        told += ["x-should-retry", "retry-after-ms"] if "upstream_error" in codes else ["x-should-retry"]
     description = "; ".join(f"`{code}`: {BY_CODE[code].title}" for code in codes)
     if status == "default":
         description = "`upstream_error`: the model's API answered with this status"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+_OF_ALL = "request-id"
+
 
 @dataclass(frozen=True)
 class Field:
@@ -19,10 +21,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A status, what it means, and its problem codes; none for an answer."""
+    """A status, what it means, the types of what comes, and its problem codes; none for an answer."""
 
     status: str
     description: str
+    types: list[str]
     codes: list[str]
 
 
@@ -38,6 +41,7 @@ class Operation:
     parameters: list[Field]
     body: list[Field]
     answer: list[Field]
+    headers: list[Field]
     outcomes: list[Outcome]
     request: str
     response: str
@@ -80,7 +84,8 @@ class _Reader:
         parameters = [*item.get("parameters", ()), *said.get("parameters", ())]
         body: dict[str, Any] = next(iter(said.get("requestBody", {}).get("content", {}).values()), {})
         responses = {status: self._resolved(response) for status, response in said["responses"].items()}
-        contents = next(response for status, response in responses.items() if status < "3")["content"]
+        success = next(response for status, response in responses.items() if status < "3")
+        contents = success["content"]
         answer = next(iter(contents.values()))
         return Operation(
             id=said["operationId"],
@@ -91,8 +96,10 @@ class _Reader:
             parameters=[self._parameter(parameter) for parameter in parameters],
             body=list(self._fields(body.get("schema", {}))),
             answer=list(self._fields(answer.get("schema", {}))),
+            # What every response carries is said once, above all of them.
+            headers=[self._header(name, said) for name, said in success.get("headers", {}).items() if name != _OF_ALL],
             outcomes=[
-                Outcome(status, response["description"], response.get("x-problem-codes", []))
+                Outcome(status, response["description"], list(response["content"]), response.get("x-problem-codes", []))
                 for status, response in responses.items()
             ],
             request=_curl(path, method, said, parameters=parameters, body=body.get("example")),
@@ -109,6 +116,10 @@ class _Reader:
     def _parameter(self, said: dict[str, Any]) -> Field:
         name = said["name"] if said["in"] == "path" else f"{said['in']} {said['name']}"
         return Field(name, self._kind(said["schema"]), said["required"], said.get("description", ""))
+
+    def _header(self, name: str, said: dict[str, Any]) -> Field:
+        header = self._resolved(said)
+        return Field(name, self._kind(header["schema"]), header["required"], header["description"])
 
     def _fields(self, schema: dict[str, Any], prefix: str = "") -> Iterator[Field]:
         schema = self._resolved(schema)

@@ -5,7 +5,6 @@ allow, and nothing taken that its schema forbids.
 A call that is new is made too, without a word here.
 """
 
-import json
 import re
 from collections import Counter
 
@@ -48,12 +47,11 @@ def described(app):
 
 def says_its_code(_context, response, case):
     """The code of a problem is among those that its status is said to have."""
-    if response.status_code < 400 or "problem" not in response.headers["content-type"][0] + json.dumps(response.json()):
-        return
     document = case.operation.schema.raw_schema
-    said = document["paths"][case.operation.path][case.operation.method.lower()]["responses"]
-    codes = resolved(document, said.get(str(response.status_code)) or said["default"])["x-problem-codes"]
-    assert code_of(response.json()) in codes
+    described = document["paths"][case.operation.path][case.operation.method.lower()]["responses"]
+    said = resolved(document, described.get(str(response.status_code)) or described["default"])
+    if "x-problem-codes" in said:
+        assert code_of(response.json()) in said["x-problem-codes"]
 
 
 def code_of(document):

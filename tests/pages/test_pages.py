@@ -63,6 +63,8 @@ def test_the_page_of_calls_says_what_a_body_and_a_parameter_may_be(read):
     assert "one of held, settled, released, expired" in text
     assert "entries[].balance_after" in text
     assert "any other upstream_error" in text
+    assert "200 OK: application/json, text/event-stream" in text
+    assert "obol-credits-charged integer, at least 0" in text
 
 
 @pytest.mark.parametrize(
