@@ -1,5 +1,6 @@
 """/openapi.json, made from the blueprints."""
 
+from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
 
@@ -73,9 +74,10 @@ class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
 
     def document(self) -> dict[str, Any]:
-        """All of it; made once, when every blueprint is there."""
+        """All of it; made with the first request, when every blueprint is there."""
         if not hasattr(self, "_document"):
-            self._document = outcomes.complete(self.spec.to_dict())
+            # A copy, because two first requests may come at once.
+            self._document = outcomes.complete(deepcopy(self.spec.to_dict()))
         return self._document
 
     def _openapi_json(self) -> Response:

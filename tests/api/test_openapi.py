@@ -7,6 +7,7 @@ import jsonschema_rs
 import pytest
 
 from service import worker
+from service.http.openapi import api_of
 from service.problems import BY_CODE
 
 
@@ -123,6 +124,14 @@ OF_ANSWERS |= {"model_not_priced", "max_credits_exceeded", "insufficient_credits
 )
 def test_a_call_says_what_it_can_end_in(document, operation_id, expected):
     assert codes(document, operation_id) == expected
+
+
+def test_two_first_requests_at_once_make_the_same_document(app):
+    api = api_of(app)
+    first = api.document()
+    del api._document
+    assert api.document() == first
+    assert api.document() is api.document()
 
 
 def test_what_can_never_come_is_not_described(document):

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi import checks
 from test_openapi import resolved
 
 # For all calls together: however many there are, this takes no longer.
-EXAMPLES = 200
+EXAMPLES = 150
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 
@@ -133,11 +133,11 @@ class Caller:
 @pytest.mark.parametrize(
     ("mode", "credits", "statuses"),
     [
-        (GenerationMode.POSITIVE, 10**15, {200, 201, 404, 409, 422}),
+        (GenerationMode.POSITIVE, 10**15, {200, 201, 404, 422}),
         (GenerationMode.NEGATIVE, 10**15, {400, 404, 422}),
         (GenerationMode.POSITIVE, 0, {402}),
+        # Their shape is not looked at.
         (GenerationMode.POSITIVE, None, {401}),
-        (GenerationMode.NEGATIVE, None, {401}),
     ],
 )
 def test_every_call(described, new_license, mode, credits, statuses):
