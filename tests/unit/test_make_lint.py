@@ -38,7 +38,7 @@ def test_flask_in_the_log_is_found(copy):
     code, said = lint(copy)
 
     assert code != 0
-    assert "Flask and marshmallow are for api and http BROKEN" in said
+    assert "Flask and marshmallow are for api, pages and http BROKEN" in said
     assert "service.logs -> flask" in said
 
 
