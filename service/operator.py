@@ -7,8 +7,9 @@ from uuid import UUID, uuid4, uuid5
 
 from . import keys, strict_json
 from .db import Database
-from .repository import ledger, licenses
-from .repository.ledger import Adjustment, Grant
+from .repository import grants, ledger, licenses
+from .repository.grants import LASTING, ChangedGrant, Terms
+from .repository.ledger import Adjustment, Refund
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
@@ -50,7 +51,7 @@ def create_license(
         name=name,
         expires_at=expires_at,
         credits=credits,
-        fingerprint=_fingerprint(credits, name, None if expires_at is None else expires_at.isoformat()),
+        fingerprint=_fingerprint(credits, name, _moment(expires_at)),
     )
     return NewLicense(license_id, new.license_key if made.created else None, made.balance)
 
@@ -65,20 +66,31 @@ def rotate_key(db: Database, license_id: UUID, overlap_s: int) -> RotatedKey:
 
 
 def grant_credits(
-    db: Database, license_id: UUID, amount: int, *, reference: str | None = None, idempotency_key: str | None = None
-) -> Grant:
+    db: Database,
+    license_id: UUID,
+    amount: int,
+    *,
+    terms: Terms = LASTING,
+    reason: str = "purchase",
+    reference: str | None = None,
+    idempotency_key: str | None = None,
+) -> ChangedGrant:
     """Give credits to a license.
 
     Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
     """
-    return ledger.grant(
+    return grants.grant(
         db,
         license_id,
         uuid4(),
         amount=amount,
-        idempotency_key=idempotency_key,
-        fingerprint=_fingerprint(amount, reference),
+        terms=terms,
+        reason=reason,
         reference=reference,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint(
+            "grant", amount, terms.priority, _moment(terms.starts_at), _moment(terms.expires_at), reason, reference
+        ),
     )
 
 
@@ -98,6 +110,43 @@ def adjust_credits(
         idempotency_key=idempotency_key,
         fingerprint=_fingerprint("adjustment", amount, reason),
     )
+
+
+def void_grant(db: Database, license_id: UUID, grant_id: UUID) -> ChangedGrant:
+    """End a grant now.
+
+    Raises: Problem license_invalid, grant_not_found, grant_ended.
+    """
+    return grants.void(db, license_id, grant_id)
+
+
+def refund(
+    db: Database,
+    license_id: UUID,
+    cause_id: UUID,
+    *,
+    amount: int | None = None,
+    reason: str,
+    idempotency_key: str | None = None,
+) -> Refund:
+    """Give back what a hold or a deduction was charged: `amount` of it, or all that has not come back (None).
+
+    Raises: Problem license_invalid, idempotency_key_reused, hold_not_found, amount_invalid, refund_exceeds_charge.
+    """
+    return ledger.refund(
+        db,
+        license_id,
+        cause_id,
+        refund_id=uuid4(),
+        amount=amount,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint("refund", str(cause_id), amount, reason),
+    )
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
 
 
 def _fingerprint(*values: str | int | None) -> bytes:

@@ -8,9 +8,10 @@ from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.fields import Moment, bounds
 from ..http.services import services
-from ..repository import licenses
+from ..repository import grants, licenses
 
 MAX_PAGE = 100
+KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 
 class LicenseAnswer(Schema):
@@ -21,6 +22,22 @@ class LicenseAnswer(Schema):
     balance = fields.Integer()
     held = fields.Integer()
     available = fields.Integer()
+
+
+class GrantAnswer(Schema):
+    id = fields.UUID(attribute="grant_id")
+    amount = fields.Integer()
+    left = fields.Integer(attribute="credits_left", metadata={"description": "what of it can still be used"})
+    priority = fields.Integer(metadata={"description": "of two grants the lower one is used first"})
+    starts_at = Moment()
+    expires_at = Moment(allow_none=True, metadata={"description": "null: never"})
+    state = fields.String(validate=validate.OneOf(["active", "scheduled"]))
+
+
+class LicenseWithGrantsAnswer(LicenseAnswer):
+    grants = fields.List(
+        fields.Nested(GrantAnswer), metadata={"description": "active or scheduled, in the order in which they are used"}
+    )
 
 
 class PageQuery(Schema):
@@ -38,10 +55,10 @@ class PageQuery(Schema):
 
 class EntryAnswer(Schema):
     entry_no = fields.Integer()
-    kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund", "adjustment"]))
+    kind = fields.String(validate=validate.OneOf(KINDS))
     amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
     balance_after = fields.Integer()
-    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, deduction or hold"})
+    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, adjustment, deduction or hold"})
     reference = fields.String(allow_none=True)
     model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
     usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
@@ -58,10 +75,12 @@ blueprint = Blueprint("license", license_auth)
 
 @blueprint.get("/api/v1/license")
 @blueprint.doc(security=SECURITY[license_auth])
-@blueprint.response(200, LicenseAnswer)
+@blueprint.response(200, LicenseWithGrantsAnswer)
 def show_license() -> Any:
-    """The license's balance, what of it is held, and its state."""
-    return licenses.find(services().database, license_key())
+    """The license's balance, what of it is held, its state, and the grants that make the balance up."""
+    database, key = services().database, license_key()
+    license = licenses.find(database, key)
+    return license._asdict() | {"grants": grants.list_usable(database, key)}
 
 
 @blueprint.get("/api/v1/license/entries")

@@ -1,4 +1,4 @@
-"""The commands for credits: grants, adjustments, refunds, holds, and the check of the ledger."""
+"""The commands for credits: adjustments, refunds, holds, and the check of the ledger."""
 
 import json
 import sys
@@ -13,7 +13,6 @@ from ..repository import holds, ledger
 from ..repository.holds import StoredHold, UndeliveredHold
 from .common import (
     IDEMPOTENCY_KEY,
-    REFERENCE,
     REFUSED,
     Id,
     Whole,
@@ -44,22 +43,6 @@ def verify(as_json: bool) -> None:
         sys.exit(REFUSED)
     if not as_json:
         click.echo("Clean: every balance is what its ledger says.")
-
-
-@click.command()
-@click.argument("license_id", type=Id())
-@click.argument("amount", type=Whole(1, 2**63 - 1))
-@click.option("--reference", type=REFERENCE, help="What for; stands in the statement.")
-@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
-@as_json
-def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_key: str | None, as_json: bool) -> None:
-    """Give credits to a license."""
-    with owner() as database:
-        granted = operator.grant_credits(
-            database, license_id, amount, reference=reference, idempotency_key=idempotency_key
-        )
-    document = {"id": str(granted.grant_id), "amount": granted.amount, "balance": granted.balance}
-    say(document, f"Granted {granted.amount} credits; the balance is {granted.balance}.", as_json)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -169,14 +152,29 @@ def _undelivered(database: Database, replay_keys: Sequence[bytes]) -> list[tuple
 @click.command()
 @click.argument("license_id", type=Id())
 @click.argument("hold_id", type=Id())
-@click.option("--reference", default="refunded by the operator", type=REFERENCE, show_default=True)
+@click.option("--amount", type=Whole(1, 2**63 - 1), help="Only so much of it. Default: all that has not come back.")
+@click.option("--reference", "reason", default="refunded by the operator", type=Words(1, 500), show_default=True)
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
-def refund(*, license_id: UUID, hold_id: UUID, reference: str, as_json: bool) -> None:
-    """Give back what a hold or a deduction was charged, whole and once."""
+def refund(
+    *, license_id: UUID, hold_id: UUID, amount: int | None, reason: str, idempotency_key: str | None, as_json: bool
+) -> None:
+    """Give back what a hold or a deduction was charged, whole or in parts, to the grants that it came from."""
     with owner() as database:
-        refunded = ledger.refund(database, license_id, hold_id, reference=reference)
-    document = {"id": str(hold_id), "amount": refunded.amount, "balance": refunded.balance}
-    say(document, f"Refunded {refunded.amount} credits; the balance is {refunded.balance}.", as_json)
+        refunded = operator.refund(
+            database, license_id, hold_id, amount=amount, reason=reason, idempotency_key=idempotency_key
+        )
+    document = {
+        "id": str(hold_id),
+        "refund_id": str(refunded.refund_id),
+        "amount": refunded.amount,
+        "balance": refunded.balance,
+        "lapsed": refunded.lapsed,
+    }
+    text = f"Refunded {refunded.amount} credits; the balance is {refunded.balance}."
+    if refunded.lapsed:
+        text += f" {refunded.lapsed} of them came from grants that have ended, and lapsed with them."
+    say(document, text, as_json)
 
 
-COMMANDS = (grant, adjust, refund, list_holds, verify)
+COMMANDS = (adjust, refund, list_holds, verify)

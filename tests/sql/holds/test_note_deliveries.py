@@ -4,7 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from service.repository import holds, ledger
+from service import operator
+from service.repository import holds
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_what_is_not_open_to_loss_is_not_listed(
         elif what != "open":
             settle(license, hold, 1, answer=b"sealed" if what == "stored" else None)
         if what == "refunded":
-            ledger.refund(owner, license.id, hold.hold_id, reference="lost on the wire")
+            operator.refund(owner, license.id, hold.hold_id, reason="lost on the wire")
 
     assert undelivered() == []
 

@@ -4,14 +4,15 @@ from uuid import uuid4
 
 import pytest
 
-from service.repository import holds, ledger, licenses
+from service import operator
+from service.repository import holds, licenses
 
 
 def test_gives_back_what_a_deduction_took(owner, new_license, deduct, sql):
     license = new_license(credits=100)
     deduction = deduct(license, 40)
 
-    result = ledger.refund(owner, license.id, deduction.deduction_id, reference="sorry")
+    result = operator.refund(owner, license.id, deduction.deduction_id, reason="sorry")
 
     assert (result.amount, result.balance) == (40, 100)
     assert sql(
@@ -25,7 +26,7 @@ def test_gives_back_what_a_hold_was_settled_at(db, owner, new_license, client_ho
     hold = client_hold(license, 60)
     holds.settle(db, license.key, hold.hold_id, amount=40)
 
-    assert ledger.refund(owner, license.id, hold.hold_id, reference="sorry").balance == 100
+    assert operator.refund(owner, license.id, hold.hold_id, reason="sorry").balance == 100
     assert state_of(hold) == "settled"
 
 
@@ -34,7 +35,8 @@ def test_gives_back_what_was_charged_and_not_what_was_short(owner, new_license, 
     hold = process_hold(license, 100)
     settle(license, hold, 150)
 
-    assert tuple(ledger.refund(owner, license.id, hold.hold_id, reference="sorry")) == (100, 100)
+    refunded = operator.refund(owner, license.id, hold.hold_id, reason="sorry")
+    assert (refunded.amount, refunded.balance, refunded.lapsed) == (100, 100, 0)
 
 
 def test_a_charge_of_nothing_is_refunded_as_nothing(db, owner, new_license, client_hold):
@@ -42,17 +44,18 @@ def test_a_charge_of_nothing_is_refunded_as_nothing(db, owner, new_license, clie
     hold = client_hold(license, 60)
     holds.settle(db, license.key, hold.hold_id, amount=0)
 
-    assert tuple(ledger.refund(owner, license.id, hold.hold_id, reference="sorry")) == (0, 100)
+    refunded = operator.refund(owner, license.id, hold.hold_id, reason="sorry")
+    assert (refunded.amount, refunded.balance, refunded.lapsed) == (0, 100, 0)
 
 
 def test_the_same_again_gives_the_first_result(owner, new_license, deduct, contents):
     license = new_license(credits=100)
     deduction = deduct(license, 40)
-    first = ledger.refund(owner, license.id, deduction.deduction_id, reference="sorry")
+    first = operator.refund(owner, license.id, deduction.deduction_id, reason="sorry")
     deduct(license, 1)
     before = contents()
 
-    assert ledger.refund(owner, license.id, deduction.deduction_id, reference="sorry again") == first
+    assert operator.refund(owner, license.id, deduction.deduction_id, reason="sorry again") == first
     assert contents() == before
 
 
@@ -60,7 +63,7 @@ def test_open_holds_stay_as_they_are(owner, new_license, client_hold, deduct, mo
     license = new_license(credits=100)
     deduction = deduct(license, 40)
     client_hold(license, 50)
-    ledger.refund(owner, license.id, deduction.deduction_id, reference="sorry")
+    operator.refund(owner, license.id, deduction.deduction_id, reason="sorry")
 
     assert money(license) == (100, 50)
 
@@ -70,7 +73,7 @@ def test_a_suspended_license_is_refunded_too(owner, new_license, deduct):
     deduction = deduct(license, 40)
     licenses.set_status(owner, license.id, "suspended")
 
-    assert ledger.refund(owner, license.id, deduction.deduction_id, reference="sorry").balance == 100
+    assert operator.refund(owner, license.id, deduction.deduction_id, reason="sorry").balance == 100
 
 
 @pytest.mark.parametrize("what", ["nothing", "a grant", "an open hold", "a released hold", "another license's"])
@@ -85,14 +88,14 @@ def test_what_took_nothing_cannot_be_refunded(db, owner, new_license, client_hol
         holds.release(db, license.key, cause_id)
 
     with refused("hold_not_found"):
-        ledger.refund(owner, license.id, cause_id, reference="sorry")
+        operator.refund(owner, license.id, cause_id, reason="sorry")
 
 
 def test_a_refund_leaves_the_key_in_force(owner, new_license, process_hold, settle, refused):
     license = new_license()
     hold = process_hold(license, key="k")
     settle(license, hold, 7, answer=b"sealed")
-    ledger.refund(owner, license.id, hold.hold_id, reference="sorry")
+    operator.refund(owner, license.id, hold.hold_id, reason="sorry")
 
     with refused("answer_gone"):
         process_hold(license, key="k")
