@@ -2009,14 +2009,14 @@ CREATE FUNCTION obol.verify_grants() RETURNS TABLE(license_id uuid, rule text, d
      WHERE e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
     UNION ALL
     SELECT g.license_id, 'a grant is what is left, what lapsed and what was drawn',
-           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed, a.drawn)
+           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed, COALESCE(a.drawn, 0))
       FROM obol.grants g
       LEFT JOIN (SELECT a.license_id, a.grant_id, sum(a.balance_from - a.balance_to) AS drawn
                    FROM obol.allotments a GROUP BY a.license_id, a.grant_id) a USING (license_id, grant_id)
      WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0)
     UNION ALL
     SELECT g.license_id, 'what lapsed of a grant has its entries',
-           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, e.taken)
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0))
       FROM obol.grants g
       LEFT JOIN (SELECT e.license_id, e.cause_id, -sum(e.amount) AS taken
                    FROM obol.ledger_entries e WHERE e.kind IN ('expiry', 'void') GROUP BY e.license_id, e.cause_id) e
