@@ -28,7 +28,11 @@ _TABLE = (
     ProblemType("license_invalid", 403, "The license key is not valid", "OB403", "INVALID_LICENSE", wire_status=401),
     ProblemType("license_inactive", 403, "The license is not active", "OB413", "INACTIVE_LICENSE"),
     ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
-    ProblemType("credentials_missing", 401, "A license key is needed"),
+    ProblemType("credentials_missing", 401, "Credentials are needed"),
+    ProblemType("admin_forbidden", 403, "The admin token does not allow this", "OB433", "ADMIN_FORBIDDEN"),
+    # What an operator asks for by its id; who holds a key is told license_invalid.
+    ProblemType("license_not_found", 404, "There is no such license"),
+    ProblemType("already_exists", 409, "There is one already", "OB449", "ALREADY_EXISTS"),
     ProblemType("hold_not_found", 404, "There is no such hold", "OB404", "HOLD_NOT_FOUND"),
     ProblemType("hold_not_open", 409, "The hold is not open", "OB409", "HOLD_NOT_OPEN"),
     ProblemType("settle_exceeds_hold", 422, "More than is held", "OB421", "SETTLE_EXCEEDS_HOLD"),

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
+from .admin import OWNER, Actor
 
 _DEDUCT = text(
     "SELECT * FROM obol.deduct(:license_id, :digest, :deduction_id, :amount, "
@@ -18,9 +19,14 @@ _GRANT = text(
 _ADJUST = text(
     "SELECT * FROM obol.adjust_credits(:license_id, :adjustment_id, :amount, :idempotency_key, :fingerprint, :reason)"
 )
-_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference)")
+_REFUND = text("SELECT * FROM obol.refund_hold(:license_id, :cause_id, :reference, :token_digest, :request_id)")
+_DEDUCT_V2 = text(
+    "SELECT * FROM obol.deduct_v2(:license_id, :deduction_id, :amount, :idempotency_key, :fingerprint, :reference, "
+    ":token_digest, :request_id)"
+)
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
+_VERIFY_V2 = text("SELECT * FROM obol.verify_v2(:most, :token_digest, :request_id)")
 
 
 class Deduction(NamedTuple):
@@ -52,6 +58,14 @@ class Refund(NamedTuple):
 
     amount: int
     balance: int
+
+
+class Verification(NamedTuple):
+    """How many rows were checked, by what they are; how many things disagree; and the first of these."""
+
+    checked: dict[str, int]
+    finding_count: int
+    findings: list[dict[str, str]]
 
 
 class Finding(NamedTuple):
@@ -86,6 +100,34 @@ def deduct(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         reference=reference,
+    )
+    return Deduction._make(row)
+
+
+def deduct_by_id(
+    db: Database,
+    license_id: UUID,
+    deduction_id: UUID,
+    *,
+    amount: int,
+    idempotency_key: str,
+    fingerprint: bytes,
+    reference: str | None = None,
+    actor: Actor = OWNER,
+) -> Deduction:
+    """Take `amount` credits without the license's key; the same call again gives the first one's result.
+
+    Raises: Problem admin_forbidden, and what `deduct` raises.
+    """
+    row = db.row(
+        _DEDUCT_V2,
+        license_id=license_id,
+        deduction_id=deduction_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+        **actor._asdict(),
     )
     return Deduction._make(row)
 
@@ -142,12 +184,13 @@ def adjust(
     return Adjustment._make(row)
 
 
-def refund(db: Database, license_id: UUID, cause_id: UUID, *, reference: str) -> Refund:
+def refund(db: Database, license_id: UUID, cause_id: UUID, *, reference: str, actor: Actor = OWNER) -> Refund:
     """Give back what the hold or deduction `cause_id` took, whole and once.
 
-    Raises: Problem hold_not_found.
+    Raises: Problem admin_forbidden, hold_not_found.
     """
-    return Refund._make(db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference))
+    row = db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference, **actor._asdict())
+    return Refund._make(row)
 
 
 def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id: UUID) -> Refund | None:
@@ -161,3 +204,8 @@ def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id
 def verify(db: Database) -> list[Finding]:
     """Everything in the ledger that disagrees; nothing when all is well."""
     return [Finding._make(row) for row in db.rows(_VERIFY)]
+
+
+def verify_with_token(db: Database, *, most: int, actor: Actor = OWNER) -> Verification:
+    """The same for who has a token, `most` findings of it. Raises: Problem admin_forbidden."""
+    return Verification._make(db.row(_VERIFY_V2, most=most, **actor._asdict()))

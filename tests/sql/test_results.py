@@ -10,34 +10,39 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import holds, ledger, licenses, prices
+from service.repository import admin, holds, ledger, licenses, prices
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
     "adjust_credits": ledger.Adjustment,
     "check_admission": holds.Admission,
-    "create_license": licenses.CreatedLicense,
+    "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
+    "deduct_v2": ledger.Deduction,
     "due_holds": holds.DueHolds,
     "find_license": licenses.License,
     "grant_credits": ledger.Grant,
-    "license_overview": licenses.License,
+    "list_acts": admin.Act,
     "list_entries": licenses.Entry,
+    "list_holds": holds.ListedHold,
+    "list_licenses": licenses.ListedLicense,
     "list_prices": prices.PriceRow,
+    "list_tokens": admin.Token,
     "open_hold": holds.Admission,
-    "refund": ledger.Refund,
+    "overview": admin.Day,
+    "refund_hold": ledger.Refund,
     "refund_withheld": ledger.Refund,
     "release_hold": holds.ReleasedHold,
-    "set_prices": prices.PriceChange,
+    "set_license_v2": licenses.ListedLicense,
+    "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
-    "undelivered_charges": holds.StoredHold,
-    "undelivered_holds": holds.UndeliveredHold,
-    "unpaid_holds": holds.UnpaidHold,
+    "show_license": licenses.ListedLicense,
     "verify": ledger.Finding,
+    "verify_v2": ledger.Verification,
 }
 
 # What is asked with, and no result.
-ARGUMENTS = {holds.HoldAmounts, holds.Unpaid}
+ARGUMENTS = {admin.Actor, admin.Place, holds.HoldAmounts, holds.Unpaid}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}
