@@ -134,11 +134,15 @@ class LimitQuery(Schema):
 class PageQuery(LimitQuery):
     """A page of a list; the next one is asked for with its `next_cursor`."""
 
-    cursor = Cursor(load_default=None, metadata={"description": "the next_cursor of the page before"})
+    cursor = Cursor(load_default=None, metadata={"type": "string", "description": "the next_cursor of the page before"})
 
 
-class PageAnswer(Schema):
-    next_cursor = Cursor(allow_none=True, metadata={"description": "null on the last page"})
+def next_page() -> Cursor:
+    """Where the next page of a list begins, the last field of its answer."""
+    return Cursor(
+        allow_none=True,
+        metadata={"type": ["string", "null"], "description": "the next page's cursor; null on the last page"},
+    )
 
 
 def page(rows: Sequence[R], limit: int) -> tuple[Sequence[R], Place | None]:

@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import MAX_REFERENCE, REQUIRED, Moment, PageAnswer, PageQuery, Request, Text, length, page
+from ...http.fields import MAX_REFERENCE, REQUIRED, Moment, PageQuery, Request, Text, length, next_page, page
 from ...http.request_log import note
 from ...http.services import services
 from ...repository import holds
@@ -53,8 +53,9 @@ class ListedHoldAnswer(Schema):
     unpaid = fields.Nested(UnpaidAnswer, allow_none=True)
 
 
-class ListedHoldsAnswer(PageAnswer):
+class ListedHoldsAnswer(Schema):
     holds = fields.List(fields.Nested(ListedHoldAnswer))
+    next_cursor = next_page()
 
 
 class HoldRefundRequest(Request):

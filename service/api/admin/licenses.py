@@ -15,13 +15,13 @@ from ...http.fields import (
     IdempotencyHeaders,
     Instant,
     Moment,
-    PageAnswer,
     PageQuery,
     Request,
     Text,
     WholeNumber,
     bounds,
     length,
+    next_page,
     page,
 )
 from ...http.request_log import note
@@ -84,8 +84,9 @@ class AdminLicenseAnswer(LicenseAnswer):
     created_at = Moment()
 
 
-class LicensesAnswer(PageAnswer):
+class LicensesAnswer(Schema):
     licenses = fields.List(fields.Nested(AdminLicenseAnswer))
+    next_cursor = next_page()
 
 
 class RotationRequest(Request):

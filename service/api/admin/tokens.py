@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import REQUIRED, Instant, Moment, PageAnswer, PageQuery, Request, Text, length, page
+from ...http.fields import REQUIRED, Instant, Moment, PageQuery, Request, Text, length, next_page, page
 from ...http.services import services
 from ...repository import admin
 
@@ -47,8 +47,9 @@ class ListedTokenAnswer(TokenAnswer):
     revoked_at = Moment(allow_none=True)
 
 
-class TokensAnswer(PageAnswer):
+class TokensAnswer(Schema):
     tokens = fields.List(fields.Nested(ListedTokenAnswer))
+    next_cursor = next_page()
 
 
 blueprint = AdminBlueprint("tokens")

@@ -40,10 +40,10 @@ def test_set_license_and_its_status(sql, owner, new_license):
 
     shown = licenses.show(owner, license.id)
     assert (shown.name, shown.status, shown.expires_at) == ("after", "suspended", datetime(2999, 1, 1, tzinfo=UTC))
-    with pytest.raises(Exception, match="^INVALID_AMOUNT"):
+    with pytest.raises(Exception, match=r"^INVALID_AMOUNT"):
         sql("SELECT obol.set_license(%s, NULL, '2020-01-01Z', false)", (str(license.id),))
     for call in ("obol.set_license(%s, 'x', NULL, true)", "obol.set_license_status(%s, 'active')"):
-        with pytest.raises(Exception, match="^INVALID_LICENSE"):
+        with pytest.raises(Exception, match=r"^INVALID_LICENSE"):
             sql(f"SELECT {call}", (str(uuid4()),))
 
 
