@@ -512,14 +512,29 @@ $$;
 --
 
 CREATE FUNCTION obol.check_token(p_token_digest bytea, p_scope text) RETURNS text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    v_token obol.admin_tokens;
 BEGIN
-    IF p_token_digest IS NOT NULL OR NOT pg_has_role(session_user, current_user, 'MEMBER') THEN
-        RAISE EXCEPTION 'ADMIN_FORBIDDEN: the token has not the scope %', p_scope USING ERRCODE = 'OB433';
+    -- current_user is the owner of this function, and session_user who has logged in.
+    IF p_token_digest IS NULL AND pg_has_role(session_user, current_user, 'MEMBER') THEN
+        RETURN 'cli:' || session_user;
     END IF;
-    RETURN 'cli:' || session_user;
+    SELECT t.* INTO v_token FROM obol.admin_tokens t
+     WHERE t.token_digest = p_token_digest
+       AND t.revoked_at IS NULL
+       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp());
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'ADMIN_FORBIDDEN: the admin token is not valid' USING ERRCODE = 'OB433';
+    END IF;
+    IF (p_scope = ANY (v_token.scopes)) IS NOT TRUE THEN
+        RAISE EXCEPTION 'ADMIN_FORBIDDEN: the admin token lacks the scope %', p_scope
+            USING ERRCODE = 'OB433', DETAIL = jsonb_build_object('scope', p_scope),
+                  HINT = 'Use a token that has it.';
+    END IF;
+    RETURN 'token:' || v_token.name;
 END
 $$;
 
@@ -584,6 +599,100 @@ BEGIN
                EXISTS (SELECT FROM obol.license_keys k
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
           FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: create_license_v2(uuid, bytea, text, timestamp with time zone, bigint, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, balance bigint, created boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+BEGIN
+    IF p_credits IS NULL OR p_credits < 0 THEN
+        PERFORM obol.refuse_amount('credits', 0);
+    ELSIF p_credits > 0 THEN
+        PERFORM obol.check_token(p_token_digest, 'grant');
+    END IF;
+
+    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
+    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+        VALUES (p_license_id, p_key_digest, clock_timestamp());
+        IF p_external_id IS NOT NULL THEN
+            INSERT INTO obol.external_ids (external_id, license_id)
+            VALUES (p_external_id, p_license_id)
+            ON CONFLICT DO NOTHING;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'ALREADY_EXISTS: another license has the external id %', p_external_id
+                    USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'external_id'),
+                          HINT = 'Look that license up by it, or use another one.';
+            END IF;
+        END IF;
+        IF p_credits > 0 THEN
+            PERFORM obol.grant_credits_v2(p_license_id, p_license_id, p_credits, 50, NULL, NULL, 'purchase', 'opening grant',
+                                          NULL, NULL, p_token_digest, p_request_id);
+        END IF;
+        PERFORM obol.note_act(p_license_id, v_actor, 'create_license', NULL, jsonb_build_object(
+            'name', p_name, 'credits', p_credits, 'expires_at', p_expires_at, 'external_id', p_external_id), p_request_id);
+    ELSE
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.fingerprint = p_fingerprint;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key made a license with other values'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new license.';
+        END IF;
+    END IF;
+    RETURN QUERY
+        SELECT l.license_id, l.balance,
+               EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: create_token(uuid, bytea, text, text[], timestamp with time zone, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'tokens');
+    v_scope text;
+BEGIN
+    FOREACH v_scope IN ARRAY p_scopes LOOP
+        PERFORM obol.check_token(p_token_digest, v_scope);
+    END LOOP;
+    IF p_expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or none.';
+    END IF;
+    INSERT INTO obol.admin_tokens (token_id, token_digest, name, scopes, created_at, expires_at)
+    VALUES (p_token_id, p_new_digest, p_name, p_scopes, clock_timestamp(), p_expires_at)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'create_token', p_name, jsonb_build_object(
+            'token_id', p_token_id, 'scopes', p_scopes, 'expires_at', p_expires_at), p_request_id);
+        RETURN;
+    END IF;
+    PERFORM FROM obol.admin_tokens t WHERE t.token_id = p_token_id AND t.token_digest = p_new_digest;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'ALREADY_EXISTS: there is a token of the name %', p_name
+            USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'name'),
+                  HINT = 'Choose another name, or revoke that token first.';
+    END IF;
 END
 $$;
 
@@ -711,6 +820,39 @@ BEGIN
     RAISE EXCEPTION 'too many calls change this license at once: ask again' USING ERRCODE = '40001';
 END
 $_$;
+
+--
+-- Name: deduct_v2(uuid, uuid, bigint, text, bytea, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) RETURNS TABLE(deduction_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'grant');
+    v_deduction_id uuid;
+    v_amount bigint;
+    v_balance bigint;
+BEGIN
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    -- Any key of the license that is good; it is not what the caller is known by.
+    SELECT d.deduction_id, d.amount, d.balance INTO v_deduction_id, v_amount, v_balance
+      FROM obol.deduct(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
+                                       WHERE k.license_id = p_license_id ORDER BY k.valid_until DESC LIMIT 1),
+                       p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference) d;
+    IF obol.is_booked_now(p_license_id, 'deduction', v_deduction_id) THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'deduct', v_deduction_id::text, jsonb_build_object(
+            'amount', v_amount, 'reference', p_reference), p_request_id);
+    END IF;
+    RETURN QUERY SELECT v_deduction_id, v_amount, v_balance;
+END
+$$;
 
 --
 -- Name: describe_grants(uuid); Type: FUNCTION; Schema: obol; Owner: -
@@ -1035,6 +1177,9 @@ BEGIN
         PERFORM obol.bring_up_to_date(p_license_id, true);
         v_now := clock_timestamp();
         PERFORM obol.check_room(p_license_id, p_amount);
+        IF p_expires_at <= GREATEST(p_starts_at, v_now) THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: expires_at must be later than now and than starts_at' USING ERRCODE = 'OB400';
+        END IF;
         IF p_idempotency_key IS NOT NULL THEN
             PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_grant_id);
         END IF;
@@ -1073,6 +1218,39 @@ BEGIN
     VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
     ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
     RETURN v_now;
+END
+$$;
+
+--
+-- Name: is_booked_now(uuid, text, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM obol.ledger_entries e
+                    WHERE e.license_id = p_license_id AND e.kind = p_kind AND e.cause_id = p_cause_id
+                      AND e.xmin = pg_current_xact_id_if_assigned()::xid);
+END
+$$;
+
+--
+-- Name: list_acts(bigint, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(act_no bigint, acted_at timestamp with time zone, actor text, act text, license_id uuid, target text, detail jsonb, request_id text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT a.act_no, a.acted_at, a.actor, a.act, a.license_id, a.target, a.detail, a.request_id
+                   FROM obol.admin_acts a
+                  WHERE p_before IS NULL OR a.act_no < p_before
+                  ORDER BY a.act_no DESC
+                  LIMIT p_limit;
 END
 $$;
 
@@ -1140,17 +1318,15 @@ END
 $$;
 
 --
--- Name: list_grants_of(uuid, uuid, integer, bytea); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: list_grants_of(uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_grants_of(p_license_id uuid, p_before uuid, p_limit integer, p_token_digest bytea) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+CREATE FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
 #variable_conflict use_column
-DECLARE
-    v_before timestamptz;
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     IF NOT obol.bring_up_to_date(p_license_id) THEN
@@ -1159,11 +1335,65 @@ BEGIN
             PERFORM obol.refuse_license(p_license_id);
         END IF;
     END IF;
-    SELECT g.created_at INTO v_before FROM obol.grants g
-     WHERE g.license_id = p_license_id AND g.grant_id = p_before;
     RETURN QUERY SELECT d.* FROM obol.describe_grants(p_license_id) d
-                  WHERE p_before IS NULL OR (d.created_at, d.grant_id) < (v_before, p_before)
+                  WHERE p_before_at IS NULL OR (d.created_at, d.grant_id) < (p_before_at, p_before_id)
                   ORDER BY d.created_at DESC, d.grant_id DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_holds(text, uuid, bytea[], timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, hold_id uuid, amount bigint, model text, at timestamp with time zone, expires_at timestamp with time zone, is_stored boolean, unpaid jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT r.license_id, r.hold_id, r.amount, r.model, r.at, r.expires_at, r.is_stored, r.unpaid
+          FROM (
+            SELECT h.license_id, h.hold_id, h.amount, h.model, h.opened_at, h.expires_at, NULL::boolean, NULL::jsonb
+              FROM obol.holds h WHERE p_state = 'held' AND h.state = 'held'
+            UNION ALL
+            SELECT u.license_id, u.hold_id, u.charge, u.model, u.settled_at, NULL, u.answer_key_id IS NOT NULL, NULL
+              FROM obol.undelivered_charges u
+             WHERE p_state = 'undelivered' AND (u.answer_key_id IS NULL OR u.answer_key_id <> ALL (p_key_ids))
+            UNION ALL
+            SELECT u.license_id, u.hold_id, NULL, u.model, u.ended_at, NULL, NULL,
+                   jsonb_build_object('reason', u.reason, 'events', u.events, 'bytes', u.bytes, 'tokens', u.tokens)
+              FROM obol.unpaid_holds u WHERE p_state = 'unpaid'
+          ) AS r (license_id, hold_id, amount, model, at, expires_at, is_stored, unpaid)
+         WHERE (p_only IS NULL OR r.license_id = p_only)
+           AND (p_after_at IS NULL OR (r.at, r.hold_id) > (p_after_at, p_after_id))
+         ORDER BY r.at, r.hold_id
+         LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_licenses(text, text, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l
+                  WHERE (p_after_at IS NULL OR (l.created_at, l.license_id) > (p_after_at, p_after_id))
+                    AND (p_status IS NULL OR l.status = p_status)
+                    AND (p_query IS NULL
+                         OR strpos(lower(l.name), lower(p_query)) > 0
+                         OR starts_with(l.license_id::text, lower(p_query))
+                         OR starts_with(lower(l.external_id), lower(p_query)))
+                  ORDER BY l.created_at, l.license_id
                   LIMIT p_limit;
 END
 $$;
@@ -1210,6 +1440,24 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
 $$;
 
 --
+-- Name: list_tokens(timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(token_id uuid, name text, scopes text[], created_at timestamp with time zone, expires_at timestamp with time zone, revoked_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'tokens');
+    RETURN QUERY SELECT t.token_id, t.name, t.scopes, t.created_at, t.expires_at, t.revoked_at
+                   FROM obol.admin_tokens t
+                  WHERE p_after_at IS NULL OR (t.created_at, t.token_id) > (p_after_at, p_after_id)
+                  ORDER BY t.created_at, t.token_id
+                  LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: lock_license(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1234,7 +1482,8 @@ CREATE FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_tar
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    NULL;
+    INSERT INTO obol.admin_acts (acted_at, actor, act, license_id, target, detail, request_id)
+    VALUES (clock_timestamp(), p_actor, p_act, p_license_id, p_target, p_detail, p_request_id);
 END
 $$;
 
@@ -1342,6 +1591,58 @@ BEGIN
     END IF;
     RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: overview(date, date, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) RETURNS TABLE(day date, granted numeric, charged numeric, refunded numeric, expired numeric, voided numeric, adjusted numeric, shortfall numeric, outstanding numeric, undelivered numeric, operator_loss_answers bigint, operator_loss_tokens numeric, held numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET "TimeZone" TO 'UTC'
+    AS $$
+DECLARE
+    v_from timestamptz := p_from;
+    v_balance numeric;
+    v_held numeric;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
+    RETURN QUERY
+        WITH entries AS (
+            SELECT e.created_at::date AS day, sum(e.amount) AS total,
+                   sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
+                   -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
+                   sum(e.amount) FILTER (WHERE e.kind = 'refund') AS refunded,
+                   -sum(e.amount) FILTER (WHERE e.kind = 'expiry') AS expired,
+                   -sum(e.amount) FILTER (WHERE e.kind = 'void') AS voided,
+                   sum(e.amount) FILTER (WHERE e.kind = 'adjustment') AS adjusted,
+                   sum(e.shortfall) AS shortfall
+              FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
+        ), undelivered AS (
+            SELECT u.settled_at::date AS day, sum(u.charge) AS credits
+              FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1
+        ), lost AS (
+            SELECT u.ended_at::date AS day, count(*) AS answers, sum(u.tokens) AS tokens
+              FROM obol.unpaid_holds u WHERE u.ended_at >= v_from GROUP BY 1
+        ), days AS (
+            SELECT d.day::date AS day
+              FROM generate_series(v_from, GREATEST(p_to, clock_timestamp()::date), interval '1 day') AS d (day)
+        )
+        SELECT o.* FROM (
+            SELECT d.day, COALESCE(e.granted, 0), COALESCE(e.charged, 0), COALESCE(e.refunded, 0),
+                   COALESCE(e.expired, 0), COALESCE(e.voided, 0), COALESCE(e.adjusted, 0), COALESCE(e.shortfall, 0),
+                   -- What is owed now, without what came after the day.
+                   v_balance - COALESCE(sum(e.total) OVER (
+                       ORDER BY d.day DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+                   COALESCE(u.credits, 0), COALESCE(l.answers, 0), COALESCE(l.tokens, 0), v_held
+              FROM days d
+              LEFT JOIN entries e ON e.day = d.day
+              LEFT JOIN undelivered u ON u.day = d.day
+              LEFT JOIN lost l ON l.day = d.day
+        ) o (day) WHERE o.day <= p_to ORDER BY o.day;
 END
 $$;
 
@@ -1606,6 +1907,43 @@ END
 $$;
 
 --
+-- Name: register_first_token(bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.register_first_token(p_token_digest bytea) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_name constant text := 'OBOL_ADMIN_TOKEN';
+    v_now timestamptz := clock_timestamp();
+    v_actor text := obol.check_token(NULL, 'tokens');
+    v_token obol.admin_tokens;
+    v_token_id uuid := gen_random_uuid();
+BEGIN
+    SELECT t.* INTO v_token FROM obol.admin_tokens t WHERE t.token_digest = p_token_digest;
+    IF NOT FOUND THEN
+        -- Two processes that start at once: the second finds what the first has done.
+        LOCK TABLE obol.admin_tokens IN SHARE ROW EXCLUSIVE MODE;
+        SELECT t.* INTO v_token FROM obol.admin_tokens t WHERE t.token_digest = p_token_digest;
+    END IF;
+    IF v_token.revoked_at IS NOT NULL THEN
+        RETURN 'revoked';
+    ELSIF v_token.token_id IS NOT NULL THEN
+        RETURN 'known';
+    END IF;
+    UPDATE obol.admin_tokens t SET revoked_at = v_now
+     WHERE t.revoked_at IS NULL AND (t.is_first OR t.name = c_name);
+    INSERT INTO obol.admin_tokens (token_id, token_digest, name, scopes, is_first, created_at)
+    VALUES (v_token_id, p_token_digest, c_name, ARRAY['read', 'grant', 'manage', 'tokens'], true, v_now);
+    PERFORM obol.note_act(NULL, v_actor, 'register_first_token', c_name,
+                          jsonb_build_object('token_id', v_token_id), NULL);
+    RETURN 'registered';
+END
+$$;
+
+--
 -- Name: release_hold(uuid, bytea, uuid, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1726,6 +2064,32 @@ END
 $$;
 
 --
+-- Name: revoke_token(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_actor text := obol.check_token(p_token_digest, 'tokens');
+    v_name text;
+BEGIN
+    UPDATE obol.admin_tokens t SET revoked_at = v_now
+     WHERE t.token_id = p_token_id AND t.revoked_at IS NULL
+    RETURNING t.name INTO v_name;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'revoke_token', v_name,
+                              jsonb_build_object('token_id', p_token_id), p_request_id);
+        RETURN true;
+    END IF;
+    RETURN EXISTS (SELECT FROM obol.admin_tokens t WHERE t.token_id = p_token_id);
+END
+$$;
+
+--
 -- Name: rotate_license_key(uuid, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1758,6 +2122,30 @@ BEGIN
         SELECT k.created_at + make_interval(secs => p_overlap_s) INTO v_ends_at
           FROM obol.license_keys k
          WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
+    END IF;
+    RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: rotate_license_key_v2(uuid, bytea, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_ends_at timestamptz := obol.rotate_license_key(p_license_id, p_key_digest, p_overlap_s);
+BEGIN
+    -- The same digest again finds the key of the first call, which another transaction has written.
+    PERFORM FROM obol.license_keys k
+      WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.xmin = pg_current_xact_id()::xid;
+    IF FOUND THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', NULL, jsonb_build_object(
+            'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at), p_request_id);
     END IF;
     RETURN v_ends_at;
 END
@@ -1805,6 +2193,49 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.refuse_license(p_license_id);
     END IF;
+END
+$$;
+
+--
+-- Name: set_license_v2(uuid, text, timestamp with time zone, boolean, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_before record;
+    v_after record;
+BEGIN
+    SELECT l.name, l.expires_at, l.status INTO v_before
+      FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    IF NOT p_allow_past AND p_expires_at <= clock_timestamp() AND p_expires_at IS DISTINCT FROM v_before.expires_at THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: allow_past, or --allow-past.';
+    END IF;
+    UPDATE obol.licenses l
+       SET name = COALESCE(p_name, l.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity'),
+           status = COALESCE(p_status, l.status)
+     WHERE l.license_id = p_license_id
+    RETURNING l.name, l.expires_at, l.status INTO v_after;
+    IF v_after IS DISTINCT FROM v_before THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'set_license', NULL, jsonb_build_object(
+            'before', jsonb_build_object(
+                'name', v_before.name, 'expires_at', v_before.expires_at, 'status', v_before.status),
+            'after', jsonb_build_object(
+                'name', v_after.name, 'expires_at', v_after.expires_at, 'status', v_after.status)), p_request_id);
+    END IF;
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
 END
 $$;
 
@@ -1873,6 +2304,33 @@ BEGIN
         END IF;
         RETURN QUERY SELECT v_row.pattern, v_row.begins, v_before, v_row.price;
     END LOOP;
+END
+$$;
+
+--
+-- Name: set_prices_v2(jsonb, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_changes jsonb;
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object('model_pattern', s.model_pattern, 'effective_from', s.effective_from,
+                                        'before', s.before, 'after', s.after))
+      INTO v_changes FROM obol.set_prices(p_rows, p_dry_run) s;
+    IF v_changes IS NOT NULL AND NOT p_dry_run THEN
+        PERFORM obol.note_act(NULL, v_actor, 'set_prices', NULL, v_changes, p_request_id);
+    END IF;
+    RETURN QUERY
+        SELECT c.model_pattern, c.effective_from, NULLIF(c.before, 'null'), NULLIF(c.after, 'null')
+          FROM jsonb_to_recordset(v_changes)
+            AS c (model_pattern text, effective_from timestamptz, before jsonb, after jsonb);
 END
 $$;
 
@@ -1963,6 +2421,27 @@ BEGIN
     PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
                              p_usage, p_answer, p_answer_ttl_s);
     RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: show_license(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    PERFORM obol.bring_up_to_date(p_license_id);
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
 END
 $$;
 
@@ -2251,6 +2730,29 @@ CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text,
 $$;
 
 --
+-- Name: verify_v2(integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(checked jsonb, finding_count bigint, findings jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT jsonb_build_object(
+                   'licenses', (SELECT count(*) FROM obol.licenses),
+                   'entries', (SELECT count(*) FROM obol.ledger_entries),
+                   'holds', (SELECT count(*) FROM obol.holds),
+                   'idempotency_keys', (SELECT count(*) FROM obol.idempotency_keys)),
+               COALESCE(max(v.number), 0),
+               COALESCE(jsonb_agg(jsonb_build_object(
+                   'license_id', v.license_id, 'rule', v.rule, 'detail', v.detail)) FILTER (WHERE v.number <= p_limit), '[]')
+          FROM (SELECT f.*, row_number() OVER () AS number FROM obol.verify() f) v;
+END
+$$;
+
+--
 -- Name: void_grant(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2291,6 +2793,64 @@ END
 $$;
 
 --
+-- Name: admin_acts; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.admin_acts (
+    act_no bigint NOT NULL,
+    acted_at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    act text NOT NULL,
+    license_id uuid,
+    target text,
+    detail jsonb,
+    request_id text
+);
+
+--
+-- Name: TABLE admin_acts; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.admin_acts IS 'The audit trail: what operators did, only ever added, in the transaction of the act. actor is token:<name> or cli:<login>. No key and no token is in it.';
+
+--
+-- Name: admin_acts_act_no_seq; Type: SEQUENCE; Schema: obol; Owner: -
+--
+
+ALTER TABLE obol.admin_acts ALTER COLUMN act_no ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME obol.admin_acts_act_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: admin_tokens; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.admin_tokens (
+    token_id uuid NOT NULL,
+    token_digest bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    is_first boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT admin_tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT admin_tokens_scopes_check CHECK (((scopes <@ ARRAY['read'::text, 'grant'::text, 'manage'::text, 'tokens'::text]) AND (cardinality(scopes) > 0))),
+    CONSTRAINT admin_tokens_token_digest_check CHECK ((length(token_digest) = 32))
+);
+
+--
+-- Name: TABLE admin_tokens; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.admin_tokens IS 'SHA-256 digests of the tokens of the admin API, and what each may do. The first one is OBOL_ADMIN_TOKEN, which only the owner''s login can register. Names are told apart while their tokens are good: the audit trail calls a token by its name.';
+
+--
 -- Name: alembic_version; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -2318,6 +2878,22 @@ CREATE TABLE obol.allotments (
 --
 
 COMMENT ON TABLE obol.allotments IS 'What entries drew on. From first_entry_no to last_entry_no the set of grants was the same, and the credits that took the balance from balance_from down to balance_to were of this grant; a refund, by itself, goes up. From entry 0: of before grants had lifetimes, where only the sum is known.';
+
+--
+-- Name: external_ids; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.external_ids (
+    external_id text NOT NULL,
+    license_id uuid NOT NULL,
+    CONSTRAINT external_ids_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200)))
+);
+
+--
+-- Name: TABLE external_ids; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.external_ids IS 'What others call a license: an order, a customer. A table of its own, because an id is one license''s among all, and a sharded table can only be unique in what it is sharded by; for the same reason without a foreign key.';
 
 --
 -- Name: grants; Type: TABLE; Schema: obol; Owner: -
@@ -2455,18 +3031,20 @@ COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one up
 --
 
 CREATE VIEW obol.license_overview AS
- SELECT license_id,
-    name,
+ SELECT l.license_id,
+    l.name,
         CASE
-            WHEN ((status = 'active'::text) AND (expires_at <= clock_timestamp())) THEN 'expired'::text
-            ELSE status
+            WHEN ((l.status = 'active'::text) AND (l.expires_at <= clock_timestamp())) THEN 'expired'::text
+            ELSE l.status
         END AS status,
-    expires_at,
-    balance,
-    held,
-    (balance - held) AS available,
-    created_at
-   FROM obol.licenses l;
+    l.expires_at,
+    l.balance,
+    l.held,
+    (l.balance - l.held) AS available,
+    l.created_at,
+    x.external_id
+   FROM (obol.licenses l
+     LEFT JOIN obol.external_ids x ON ((x.license_id = l.license_id)));
 
 --
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
@@ -2603,6 +3181,27 @@ CREATE VIEW obol.unpaid_holds AS
   WHERE (unpaid IS NOT NULL);
 
 --
+-- Name: admin_acts admin_acts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_acts
+    ADD CONSTRAINT admin_acts_pkey PRIMARY KEY (act_no);
+
+--
+-- Name: admin_tokens admin_tokens_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_tokens
+    ADD CONSTRAINT admin_tokens_pkey PRIMARY KEY (token_id);
+
+--
+-- Name: admin_tokens admin_tokens_token_digest_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_tokens
+    ADD CONSTRAINT admin_tokens_token_digest_key UNIQUE (token_digest);
+
+--
 -- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -2615,6 +3214,20 @@ ALTER TABLE ONLY obol.alembic_version
 
 ALTER TABLE ONLY obol.allotments
     ADD CONSTRAINT allotments_pkey PRIMARY KEY (license_id, last_entry_no, grant_id);
+
+--
+-- Name: external_ids external_ids_license_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.external_ids
+    ADD CONSTRAINT external_ids_license_id_key UNIQUE (license_id);
+
+--
+-- Name: external_ids external_ids_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.external_ids
+    ADD CONSTRAINT external_ids_pkey PRIMARY KEY (external_id);
 
 --
 -- Name: grants grants_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -2685,6 +3298,12 @@ ALTER TABLE ONLY obol.prices
 
 ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
+
+--
+-- Name: admin_tokens_name; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
 
 --
 -- Name: grants_open; Type: INDEX; Schema: obol; Owner: -
@@ -2870,6 +3489,7 @@ REVOKE ALL ON FUNCTION obol.check_room(p_license_id uuid, p_amount bigint) FROM 
 --
 
 REVOKE ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) TO obol_service;
 
 --
 -- Name: FUNCTION claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -2882,6 +3502,20 @@ REVOKE ALL ON FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope tex
 --
 
 REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION current_revision(); Type: ACL; Schema: obol; Owner: -
@@ -2902,6 +3536,13 @@ GRANT ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduc
 --
 
 REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION describe_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -2982,6 +3623,19 @@ REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precis
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
 
 --
+-- Name: FUNCTION is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_draws(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -3002,11 +3656,25 @@ REVOKE ALL ON FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) F
 GRANT ALL ON FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
--- Name: FUNCTION list_grants_of(p_license_id uuid, p_before uuid, p_limit integer, p_token_digest bytea); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before uuid, p_limit integer, p_token_digest bytea) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before uuid, p_limit integer, p_token_digest bytea) TO obol_service;
+REVOKE ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_open_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -3020,6 +3688,13 @@ REVOKE ALL ON FUNCTION obol.list_open_grants(p_license_id uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
+
+--
+-- Name: FUNCTION list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION lock_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -3046,6 +3721,13 @@ GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[],
 
 REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) TO obol_service;
+
+--
+-- Name: FUNCTION overview(p_from date, p_to date, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
@@ -3099,6 +3781,12 @@ REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM
 REVOKE ALL ON FUNCTION obol.refuse_license(p_license_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION register_first_token(p_token_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.register_first_token(p_token_digest bytea) FROM PUBLIC;
+
+--
 -- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -3112,10 +3800,24 @@ GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p
 REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
 
 --
+-- Name: FUNCTION revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
@@ -3130,10 +3832,24 @@ REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expire
 REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint); Type: ACL; Schema: obol; Owner: -
@@ -3141,6 +3857,13 @@ REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUB
 
 REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) TO obol_service;
+
+--
+-- Name: FUNCTION show_license(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
@@ -3177,6 +3900,13 @@ REVOKE ALL ON FUNCTION obol.verify_ledger() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_v2(p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

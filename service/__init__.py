@@ -27,6 +27,7 @@ def create_app(config: Config) -> Flask:
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
+    from .gateway.transcript import key_id
     from .gateway.upstream import Upstream
     from .http.services import Services
     from .http.threads import Threads
@@ -57,6 +58,7 @@ def create_app(config: Config) -> Flask:
             ),
             upstream=upstream,
             threads=Threads(config.threads_per_license),
+            replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from . import keys
 from .db import sqlalchemy_url
 
 NAMES = (
@@ -195,8 +196,15 @@ def _base_url(value: str) -> str | None:
 
 
 def _admin_token(value: str) -> str | None:
-    if len(value) < 32:
-        raise ValueError("it must have 32 characters at least; `openssl rand -hex 32` makes one")
+    if len(value) < keys.LEAST_TOKEN_LENGTH:
+        raise ValueError(
+            f"it must have {keys.LEAST_TOKEN_LENGTH} characters at least; `openssl rand -hex 32` makes one"
+        )
+    # Clients send it in a header, which takes no others, and loses spaces at the ends.
+    if not re.fullmatch("[!-~]([ -~]*[!-~])?", value):
+        raise ValueError("it may have printable ASCII characters only, and no space at its ends")
+    if keys.parse_token(value) is None:
+        raise ValueError("it begins with obol_admin_ and is no whole token of that kind")
     return value
 
 

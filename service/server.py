@@ -24,7 +24,7 @@ from gunicorn.glogging import Logger
 
 from . import dev, memory, strict_json
 from .config import Config, ConfigError, load
-from .db import why_unreachable
+from .db import Database, why_unreachable
 from .dev.embedded import EmbeddedError
 from .logs import log
 from .problems import Problem
@@ -38,6 +38,8 @@ _KEY = re.compile(r"(obol_|sk-ant-)[\w-]+")
 _QUOTED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z ]*).*", re.DOTALL)
 
 _MOST_DESCRIPTORS = 65_536
+
+_OWNER_WAIT_S = 3
 
 _environment = dev.environment(os.environ)
 
@@ -95,6 +97,7 @@ def post_worker_init(worker: Any) -> None:
     gc.freeze()
     if worker.age == 1:
         _warn_of_excess(services)
+        _register_admin_token(load(os.environ), services)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -188,6 +191,37 @@ def _warn_of_excess(services: Services) -> None:
             )
     except Problem as problem:
         log.warning("login_not_checked", problem=str(problem))
+
+
+def _register_admin_token(settings: Config, services: Services) -> None:
+    """Have OBOL_ADMIN_TOKEN known to the database. Only the owner's login may add it: where this process has none,
+    say who has to."""
+    from . import keys
+    from .migrations import REVOKED
+    from .repository import admin
+    from .repository.admin import Actor
+
+    if settings.admin_token is None or (digest := keys.parse_token(settings.admin_token)) is None:
+        return
+    try:
+        admin.check(services.database, Actor(digest, None), "tokens")
+        return
+    except Problem:
+        # Unknown, or the database is away: the next call tells.
+        pass
+    owner = Database(settings.require_migrate_url(), pool_size=1, wait_s=_OWNER_WAIT_S)
+    try:
+        if admin.register_first_token(owner, digest) == "revoked":
+            log.warning("admin_token_revoked", hint=REVOKED)
+    except Problem as problem:
+        log.warning(
+            "admin_token_not_registered",
+            hint="OBOL_ADMIN_TOKEN opens nothing yet: run `obol migrate` or `alembic upgrade head` with it, "
+            "and with the owner's URL in OBOL_MIGRATE_URL",
+            problem=str(problem),
+        )
+    finally:
+        owner.close()
 
 
 def _mask(record: logging.LogRecord) -> bool:

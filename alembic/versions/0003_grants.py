@@ -1,20 +1,17 @@
 """Grants with lifetimes, refunds in parts, voids.
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 """
 
 from service.migrations import run_scripts
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 
 UPGRADE = (
     "tables",
     "grants_of_before",
-    # Stubs
-    "check_token",
-    "note_act",
     # Grants
     "lock_license",
     "check_room",
@@ -37,6 +34,7 @@ UPGRADE = (
     # What there was
     "adjust_credits",
     "check_admission",
+    "create_license_v2",
     "deduct",
     "find_license",
     "grant_credits",
@@ -44,24 +42,13 @@ UPGRADE = (
     "refund",
     "replay_hold",
     "settle_hold",
+    "show_license",
     "verify",
     "verify_idempotency",
     "verify_ledger",
+    "revoke",
 )
-RESTORED = (
-    "adjust_credits",
-    "check_admission",
-    "deduct",
-    "find_license",
-    "grant_credits",
-    "open_hold",
-    "refund",
-    "replay_hold",
-    "settle_hold",
-    "verify",
-    "verify_idempotency",
-    "verify_ledger",
-)
+DOWNGRADE = ("restore", "drop")
 
 
 def upgrade() -> None:
@@ -69,5 +56,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    run_scripts("0001", RESTORED)
-    run_scripts(revision, ("drop",))
+    run_scripts(revision, DOWNGRADE)

@@ -6,11 +6,10 @@ from marshmallow import Schema, fields, validate
 
 from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import Moment, bounds
+from ..http.fields import LimitQuery, Moment, bounds
 from ..http.services import services
 from ..repository import grants, licenses
 
-MAX_PAGE = 100
 KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 
@@ -40,16 +39,11 @@ class LicenseWithGrantsAnswer(LicenseAnswer):
     )
 
 
-class PageQuery(Schema):
-    error_messages = {"unknown": "is not a parameter of this request"}
-
+class EntriesQuery(LimitQuery):
     cursor = fields.Integer(
         load_default=None,
         validate=bounds(1, 2**63 - 1),
         error_messages={"invalid": "must be a next_cursor of an earlier page"},
-    )
-    limit = fields.Integer(
-        load_default=50, validate=bounds(1, MAX_PAGE), error_messages={"invalid": "must be a whole number"}
     )
 
 
@@ -85,7 +79,7 @@ def show_license() -> Any:
 
 @blueprint.get("/api/v1/license/entries")
 @blueprint.doc(security=SECURITY[license_auth])
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(EntriesQuery, location="query")
 @blueprint.response(200, EntriesAnswer)
 def list_entries(query: dict[str, Any]) -> Any:
     """The statement, newest first. `cursor` is the `next_cursor` of the page before."""

@@ -7,6 +7,7 @@ from uuid import UUID
 import click
 
 from .. import operator
+from ..operator import OWNER
 from ..repository import grants
 from ..repository.grants import ChangedGrant, Grant, Terms
 from .common import IDEMPOTENCY_KEY, REFERENCE, Expiry, Id, Whole, Words, as_json, moment, owner, say, table
@@ -54,6 +55,7 @@ def grant(
             reason=reason,
             reference=reference,
             idempotency_key=idempotency_key,
+            actor=OWNER,
         )
     text = f"Granted {granted.amount} credits; the balance is {granted.balance}."
     if granted.state == "scheduled":
@@ -67,7 +69,7 @@ def grant(
 def list_grants(license_id: UUID, as_json: bool) -> None:
     """The grants of a license, newest first."""
     with owner() as database:
-        rows = grants.list_of(database, license_id, limit=MOST_LISTED)
+        rows = grants.list_of(database, license_id, limit=MOST_LISTED, actor=OWNER)
     headings = ("GRANT", "STATE", "AMOUNT", "LEFT", "PRIORITY", "STARTS", "EXPIRES", "REASON", "REFERENCE")
     cells = (
         (
@@ -93,7 +95,7 @@ def list_grants(license_id: UUID, as_json: bool) -> None:
 def void(license_id: UUID, grant_id: UUID, as_json: bool) -> None:
     """End a grant now: what it has left is taken, but for what holds cover until they end."""
     with owner() as database:
-        voided = operator.void_grant(database, license_id, grant_id)
+        voided = operator.void_grant(database, license_id, grant_id, actor=OWNER)
     text = f"Voided: {voided.lapsed} of {voided.amount} credits were taken; the balance is {voided.balance}."
     if voided.credits_left:
         text += f" {voided.credits_left} more are held for calls that run, and lapse when those end unspent."

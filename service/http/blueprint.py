@@ -5,11 +5,14 @@ from functools import partial
 from typing import Any, NoReturn
 
 import flask_smorest
+from flask import Response
 from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
 
 from ..problems import Problem
+from .auth import SECURITY, admin_auth
 from .body import MEBIBYTE, json_object, limit_body
+from .errors import render
 
 # What is said of a request that is wrong in thousands of places must not be longer than the request.
 MOST_ERRORS = 20
@@ -64,3 +67,27 @@ class Blueprint(flask_smorest.Blueprint):
         """As Flask's. The view's name is the operation's, which programs made from /openapi.json call it by."""
         named = self.doc(operationId=view_func.__name__)(view_func)
         super().add_url_rule(rule, endpoint, named, *args, **options)
+
+
+class AdminBlueprint(Blueprint):
+    """A blueprint of the admin API. Each of its views names, with `scope`, what a token needs for it."""
+
+    def __init__(self, name: str) -> None:
+        self.scopes: dict[str, str] = {}
+        super().__init__(f"admin_{name}", admin_auth)
+        self.register_error_handler(Problem, _of_an_operator)
+
+    def add_url_rule(
+        self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, scope: str, **options: Any
+    ) -> None:
+        """As Flask's."""
+        self.scopes[view_func.__name__] = scope
+        named = self.doc(security=SECURITY[admin_auth], description=f"Needs the scope `{scope}`.")(view_func)
+        super().add_url_rule(rule, endpoint or view_func.__name__, named, *args, **options)
+
+
+def _of_an_operator(problem: Problem) -> Response:
+    """A license that is asked for by its id is there or not; no key was wrong."""
+    if problem.code == "license_invalid":
+        problem = Problem("license_not_found", problem.detail)
+    return render(problem)

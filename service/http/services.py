@@ -22,6 +22,7 @@ class Services:
     completions: Completions
     upstream: Upstream
     threads: Threads
+    replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
 

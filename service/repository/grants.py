@@ -8,9 +8,13 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
+from .admin import OWNER, Actor, Place
 
 _LIST = text("SELECT * FROM obol.list_grants(:license_id, :digest)")
-_LIST_OF = text("SELECT * FROM obol.list_grants_of(:license_id, CAST(:before AS uuid), :limit, :token_digest)")
+_LIST_OF = text(
+    "SELECT * FROM obol.list_grants_of(:license_id, CAST(:before_at AS timestamptz), CAST(:before_id AS uuid), :limit, "
+    ":token_digest, :request_id)"
+)
 _GRANT = text(
     "SELECT * FROM obol.grant_credits_v2(:license_id, :grant_id, :amount, :priority, CAST(:starts_at AS timestamptz), "
     "CAST(:expires_at AS timestamptz), :reason, :reference, :idempotency_key, :fingerprint, :token_digest, :request_id)"
@@ -35,6 +39,11 @@ class Grant(NamedTuple):
     reason: str
     reference: str | None
     created_at: datetime
+
+    @property
+    def place(self) -> Place:
+        """In a list of all of them."""
+        return Place(self.created_at, self.grant_id)
 
 
 class ChangedGrant(NamedTuple):
@@ -76,13 +85,14 @@ def list_usable(db: Database, key: KeyDigest) -> list[Grant]:
 
 
 def list_of(
-    db: Database, license_id: UUID, *, before: UUID | None = None, limit: int, token_digest: bytes | None = None
+    db: Database, license_id: UUID, *, before: Place | None = None, limit: int, actor: Actor = OWNER
 ) -> list[Grant]:
-    """Every grant of a license, newest first; `before`: older than this one.
+    """Every grant of a license, newest first; `before`: older than the one at this place.
 
     Raises: Problem license_invalid, admin_forbidden.
     """
-    rows = db.rows(_LIST_OF, license_id=license_id, before=before, limit=limit, token_digest=token_digest)
+    at, id = before or (None, None)
+    rows = db.rows(_LIST_OF, license_id=license_id, before_at=at, before_id=id, limit=limit, **actor._asdict())
     return [Grant._make(row) for row in rows]
 
 
@@ -97,8 +107,7 @@ def grant(
     reference: str | None = None,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
-    token_digest: bytes | None = None,
-    request_id: str | None = None,
+    actor: Actor = OWNER,
 ) -> ChangedGrant:
     """Give `amount` credits; the same call again gives the first one's grant, as it is by now.
 
@@ -114,20 +123,17 @@ def grant(
         reference=reference,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
-        token_digest=token_digest,
-        request_id=request_id,
+        **actor._asdict(),
     )
     return ChangedGrant._make(row)
 
 
-def void(
-    db: Database, license_id: UUID, grant_id: UUID, *, token_digest: bytes | None = None, request_id: str | None = None
-) -> ChangedGrant:
+def void(db: Database, license_id: UUID, grant_id: UUID, *, actor: Actor = OWNER) -> ChangedGrant:
     """End a grant now: what it has left is taken, but for what holds cover until they end.
 
     Raises: Problem admin_forbidden, license_invalid, grant_not_found, grant_ended.
     """
-    row = db.row(_VOID, license_id=license_id, grant_id=grant_id, token_digest=token_digest, request_id=request_id)
+    row = db.row(_VOID, license_id=license_id, grant_id=grant_id, **actor._asdict())
     return ChangedGrant._make(row)
 
 

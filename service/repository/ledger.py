@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
+from .admin import OWNER, Actor
 
 _DEDUCT = text(
     "SELECT * FROM obol.deduct(:license_id, :digest, :deduction_id, :amount, "
@@ -20,8 +21,13 @@ _REFUND = text(
     "SELECT * FROM obol.refund_v2(:license_id, :cause_id, :refund_id, CAST(:amount AS bigint), :reason, "
     ":idempotency_key, :fingerprint, :token_digest, :request_id)"
 )
+_DEDUCT_V2 = text(
+    "SELECT * FROM obol.deduct_v2(:license_id, :deduction_id, :amount, :idempotency_key, :fingerprint, :reference, "
+    ":token_digest, :request_id)"
+)
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
+_VERIFY_V2 = text("SELECT * FROM obol.verify_v2(:most, :token_digest, :request_id)")
 
 
 class Deduction(NamedTuple):
@@ -55,6 +61,14 @@ class WithheldRefund(NamedTuple):
 
     amount: int
     balance: int
+
+
+class Verification(NamedTuple):
+    """How many rows were checked, by what they are; how many things disagree; and the first of these."""
+
+    checked: dict[str, int]
+    finding_count: int
+    findings: list[dict[str, str]]
 
 
 class Finding(NamedTuple):
@@ -93,6 +107,34 @@ def deduct(
     return Deduction._make(row)
 
 
+def deduct_by_id(
+    db: Database,
+    license_id: UUID,
+    deduction_id: UUID,
+    *,
+    amount: int,
+    idempotency_key: str,
+    fingerprint: bytes,
+    reference: str | None = None,
+    actor: Actor = OWNER,
+) -> Deduction:
+    """Take `amount` credits without the license's key; the same call again gives the first one's result.
+
+    Raises: Problem admin_forbidden, and what `deduct` raises.
+    """
+    row = db.row(
+        _DEDUCT_V2,
+        license_id=license_id,
+        deduction_id=deduction_id,
+        amount=amount,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        reference=reference,
+        **actor._asdict(),
+    )
+    return Deduction._make(row)
+
+
 def adjust(
     db: Database,
     license_id: UUID,
@@ -102,8 +144,7 @@ def adjust(
     reason: str,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
-    token_digest: bytes | None = None,
-    request_id: str | None = None,
+    actor: Actor = OWNER,
 ) -> Adjustment:
     """Correct the balance by `amount`; the same call again gives the first one's result.
 
@@ -117,8 +158,7 @@ def adjust(
         reason=reason,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
-        token_digest=token_digest,
-        request_id=request_id,
+        **actor._asdict(),
     )
     return Adjustment._make(row)
 
@@ -133,8 +173,7 @@ def refund(
     reason: str,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
-    token_digest: bytes | None = None,
-    request_id: str | None = None,
+    actor: Actor = OWNER,
 ) -> Refund:
     """Give back `amount` of what the hold or deduction `cause_id` took, or all that has not come back yet (None).
     The same call again gives the first one's result.
@@ -151,8 +190,7 @@ def refund(
         reason=reason,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
-        token_digest=token_digest,
-        request_id=request_id,
+        **actor._asdict(),
     )
     return Refund._make(row)
 
@@ -168,3 +206,8 @@ def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id
 def verify(db: Database) -> list[Finding]:
     """Everything in the ledger that disagrees; nothing when all is well."""
     return [Finding._make(row) for row in db.rows(_VERIFY)]
+
+
+def verify_with_token(db: Database, *, most: int, actor: Actor = OWNER) -> Verification:
+    """The same for who has a token, `most` findings of it. Raises: Problem admin_forbidden."""
+    return Verification._make(db.row(_VERIFY_V2, most=most, **actor._asdict()))

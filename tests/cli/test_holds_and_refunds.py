@@ -104,7 +104,7 @@ def test_answers_that_broke_off_are_listed(obol, db, new_license):
 def test_which_holds_has_to_be_said(obol):
     refused = obol("holds")
     assert refused.code == 2
-    assert "--undelivered or --unpaid" in refused.err
+    assert "--undelivered or --unpaid, or --held" in refused.err
 
 
 OURS, LOST = b"\0" * 32, b"l" * 32

@@ -112,7 +112,7 @@ def test_a_client_sees_what_it_can_use_and_an_operator_sees_all(db, owner, new_l
     assert [row.grant_id for row in rows] == [row.grant_id for row in newest_first]
     assert [row.state for row in rows] == ["active", "voided", "scheduled", "used_up"]
     page = grants.list_of(owner, license.id, limit=2)
-    assert grants.list_of(owner, license.id, before=page[-1].grant_id, limit=2) == rows[2:]
+    assert grants.list_of(owner, license.id, before=page[-1].place, limit=2) == rows[2:]
     assert len(grants.list_of(owner, other.id, limit=9)) == 1
 
 

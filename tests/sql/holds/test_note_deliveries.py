@@ -21,8 +21,8 @@ def test_settled_keyless_and_not_noted_is_listed(new_license, process_hold, sett
 
     (row,) = undelivered()
 
-    assert (row.license_id, row.hold_id, row.charge, row.model) == (license.id, hold.hold_id, 7, "a-model")
-    assert row.settled_at is not None
+    assert (row.license_id, row.hold_id, row.amount, row.model) == (license.id, hold.hold_id, 7, "a-model")
+    assert row.at is not None
 
 
 def test_noted_it_is_listed_no_more(db, new_license, process_id, process_hold, settle, undelivered):
