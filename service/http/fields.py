@@ -141,7 +141,7 @@ def next_page() -> Cursor:
     """Where the next page of a list begins, the last field of its answer."""
     return Cursor(
         allow_none=True,
-        metadata={"type": ["string", "null"], "description": "the next page's cursor; null on the last page"},
+        metadata={"type": "string", "description": "the next page's cursor; null on the last page"},
     )
 
 

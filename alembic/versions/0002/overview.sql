@@ -15,10 +15,9 @@ LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
 AS $$
 DECLARE
-    v_from timestamptz := p_from;
+    v_from timestamptz := p_from::timestamp AT TIME ZONE 'UTC';
     v_balance numeric;
     v_held numeric;
 BEGIN
@@ -26,7 +25,7 @@ BEGIN
     SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
     RETURN QUERY
         WITH entries AS (
-            SELECT e.created_at::date AS day, sum(e.amount) AS total,
+            SELECT (e.created_at AT TIME ZONE 'UTC')::date AS day, sum(e.amount) AS total,
                    sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
                    -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
                    sum(e.amount) FILTER (WHERE e.kind = 'refund') AS refunded,
@@ -36,14 +35,15 @@ BEGIN
                    sum(e.shortfall) AS shortfall
               FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
         ), undelivered AS (
-            SELECT u.settled_at::date AS day, sum(u.charge) AS credits
+            SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
               FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1
         ), lost AS (
-            SELECT u.ended_at::date AS day, count(*) AS answers, sum(u.tokens) AS tokens
+            SELECT (u.ended_at AT TIME ZONE 'UTC')::date AS day, count(*) AS answers, sum(u.tokens) AS tokens
               FROM obol.unpaid_holds u WHERE u.ended_at >= v_from GROUP BY 1
         ), days AS (
             SELECT d.day::date AS day
-              FROM generate_series(v_from, GREATEST(p_to, clock_timestamp()::date), interval '1 day') AS d (day)
+              FROM generate_series(p_from::timestamp, GREATEST(p_to, (clock_timestamp() AT TIME ZONE 'UTC')::date)::timestamp,
+                                   interval '1 day') AS d (day)
         )
         SELECT o.* FROM (
             SELECT d.day, COALESCE(e.granted, 0), COALESCE(e.charged, 0), COALESCE(e.refunded, 0),
