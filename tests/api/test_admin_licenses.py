@@ -51,7 +51,7 @@ def test_with_an_idempotency_key_a_license_is_made_once_and_its_key_shown_once(a
 
     assert again.status_code == 201
     assert again.get_json() == first | {"license_key": None}
-    assert acts() == [("create_license", UUID(first["license_id"]))]
+    assert acts() == [(act, UUID(first["license_id"])) for act in ("create_license", "grant_credits")]
     for other in ({"credits": 6, "external_id": "x"}, {"credits": 5}, {"credits": 5, "external_id": "y"}):
         problem(admin("POST", "licenses", json=other, headers=key), "idempotency_key_reused")
 
@@ -176,7 +176,7 @@ def test_a_license_is_changed_in_what_is_named(admin, new_license, acts):
     assert change(expires_at="2020-01-01", allow_past=True) == ["after", "expired", "2020-01-01T00:00:00Z"]
     # The same again is no act.
     assert change(expires_at="2020-01-01") == ["after", "expired", "2020-01-01T00:00:00Z"]
-    assert acts() == [("set_license", license.id)] * 4 + [("create_license", license.id)]
+    assert acts() == [("set_license", license.id)] * 4 + [("create_license", license.id), ("grant_credits", license.id)]
 
 
 def test_an_end_that_is_past_has_to_be_meant(admin, new_license, problem):

@@ -131,6 +131,19 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     back = act("refund_hold", taken.id, body=models.HoldRefundRequest(license_id=license_id))
     assert (back.amount, back.balance) == (30, 500)
 
+    soon = datetime(2999, 1, 1, tzinfo=UTC)
+    granted = act("grant_credits", license_id, body=models.GrantRequest(amount=40, priority=99, expires_at=soon))
+    assert (granted.state, granted.balance, granted.expires_at) == ("active", 540, soon)
+    assert act("void_grant", license_id, granted.id).lapsed == 40
+    page = act("list_grants", license_id, limit=1)
+    assert act("list_grants", license_id, cursor=page.next_cursor).grants[0].reference == "opening grant"
+    again = act("deduct_batch", body=models.BatchRequest(items=[item])).results[0]
+    assert again.code == "answer_gone"
+    spent = ask("create_deduction", raw_key=rotated.license_key, body=models.DeductionRequest(amount=10))
+    part = act("refund", license_id, body=models.RefundRequest(cause_id=spent.id, amount=4, reason="sorry"))
+    assert (part.amount, part.balance, part.lapsed) == (4, 494, 0)
+    assert act("adjust_credits", license_id, body=models.AdjustmentRequest(amount=6, reason="r")).balance == 500
+
     figures = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), 2)
     book = models.AnyObject.from_dict({"price": [{"model": "m", **figures}], "not_sold": ["n"]})
     dry = act("set_prices", body=book, dry_run=models.SetPricesDryRun(1))
@@ -147,7 +160,7 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     )
     assert made.api("revoke_token").sync_detailed(shop.token_id, client=generated).status_code == 204
     assert act("list_acts").acts[0].act == "revoke_token"
-    assert act("show_overview").total.granted == 2500
+    assert act("show_overview").total.granted == 2540
     assert act("verify").clean is True
 
     assert ask.called >= operation_ids(client, of_operators=True) - {"revoke_token"}
