@@ -29,6 +29,7 @@ _TABLE = (
     ProblemType("license_inactive", 403, "The license is not active", "OB413", "INACTIVE_LICENSE"),
     ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
     ProblemType("credentials_missing", 401, "A license key is needed"),
+    ProblemType("admin_forbidden", 403, "The admin token does not allow this"),
     ProblemType("hold_not_found", 404, "There is no such hold", "OB404", "HOLD_NOT_FOUND"),
     ProblemType("hold_not_open", 409, "The hold is not open", "OB409", "HOLD_NOT_OPEN"),
     ProblemType("settle_exceeds_hold", 422, "More than is held", "OB421", "SETTLE_EXCEEDS_HOLD"),

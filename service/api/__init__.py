@@ -4,7 +4,7 @@ from flask import Flask
 
 from ..http import errors, openapi, request_log
 from ..http.services import Services, provide
-from . import deductions, generate, health, holds, license, messages, prices
+from . import deductions, generate, health, holds, license, messages, metrics, prices
 
 
 def create(services: Services) -> Flask:
@@ -17,7 +17,7 @@ def create(services: Services) -> Flask:
     app.url_map.merge_slashes = False
     request_log.init(app)
     documentation = openapi.init(app)
-    for module in (generate, messages, deductions, holds, license, prices, health):
+    for module in (generate, messages, deductions, holds, license, prices, health, metrics):
         documentation.register_blueprint(module.blueprint)
     errors.init(app)
     return app

@@ -1,6 +1,8 @@
 """Who asks: the credentials of a request."""
 
+import hmac
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from flask import Response, after_this_request, g, request
 
@@ -8,6 +10,7 @@ from .. import keys
 from ..keys import KeyDigest
 from ..problems import Problem
 from ..repository import licenses
+from .connection import peer_address
 from .request_log import note, noted
 from .services import services
 
@@ -18,9 +21,7 @@ def license_auth() -> None:
     Whether it is a good one is found out later, by `license_key`: the shape of a request is
     judged before the license is.
     """
-    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not presented:
-        presented = request.headers.get("x-api-key", "")
+    presented = _bearer() or request.headers.get("x-api-key", "")
     if not presented.strip():
         raise Problem(
             "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
@@ -33,6 +34,49 @@ def license_auth() -> None:
 
 def no_auth() -> None:
     """Open to everybody."""
+
+
+def watcher_auth() -> None:
+    """For callers on this machine, and for an admin token with the scope `read`."""
+    if not _is_local():
+        admin_token("read")
+
+
+def admin_token(scope: str) -> None:
+    """Requires an admin token with a scope: `Authorization: Bearer TOKEN`.
+
+    Raises:
+        Problem: credentials_missing, or admin_forbidden with the scope that is missing.
+    """
+    presented = _bearer().strip()
+    if not presented:
+        raise Problem("credentials_missing", "Send an admin token as `Authorization: Bearer TOKEN`.")
+    expected = services().admin_token
+    if expected is None or not hmac.compare_digest(presented.encode("latin-1"), expected.encode()):
+        raise Problem("admin_forbidden", f"This needs an admin token with the scope `{scope}`.", {"scope": scope})
+
+
+def _bearer() -> str:
+    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    return presented if scheme.lower() == "bearer" else ""
+
+
+# What a proxy says of whom it asks for. Nothing is granted by it: anybody can write it.
+_PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+def _is_local() -> bool:
+    """Whether the caller itself is on this machine, by the other end of its connection. A proxy on this machine
+    is, too, and whomever it asks for: those that say so are told apart, and docs/operating.md has the others."""
+    if any(name in request.headers for name in _PASSED_ON):
+        return False
+    peer = peer_address(request.environ.get("gunicorn.socket")) or request.environ.get("REMOTE_ADDR", "")
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # ::ffff:127.0.0.1, where one socket listens for both kinds of addresses.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _take_thread(key: KeyDigest) -> None:
@@ -61,6 +105,7 @@ def _take_thread(key: KeyDigest) -> None:
 SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {
     license_auth: [{"license_key": []}, {"x_api_key": []}],
     no_auth: [],
+    watcher_auth: [{}, {"admin_token": []}],
 }
 
 

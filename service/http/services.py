@@ -24,6 +24,7 @@ class Services:
     threads: Threads
     default_model: str
     default_max_tokens: int
+    admin_token: str | None
 
 
 def provide(app: Flask, services: Services) -> None:

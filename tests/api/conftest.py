@@ -34,6 +34,7 @@ STATUS = {
     "license_inactive": 403,
     "license_expired": 403,
     "credentials_missing": 401,
+    "admin_forbidden": 403,
     "hold_not_found": 404,
     "hold_not_open": 409,
     "settle_exceeds_hold": 422,

@@ -16,7 +16,7 @@ from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, InvalidRequest
 from gunicorn.workers.gthread import ThreadWorker
 from structlog.testing import capture_logs
 
-from service import logs
+from service import logs, server
 from service.dev.embedded import EmbeddedError
 from service.problems import Problem
 from service.server import MaskingLogger, on_starting, post_worker_init, worker_exit, write_problem
@@ -30,6 +30,7 @@ def configure(monkeypatch):
     """`configure(PORT="1")`: what gunicorn.conf.py says in an environment of these settings."""
     # It sets up the process that it is loaded in; this one is not to be a server.
     monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(server, "share_metrics", lambda parent: None)
     monkeypatch.setattr(gunicorn.util, "write_error", gunicorn.util.write_error)
 
     def load(**environ):
