@@ -1,6 +1,8 @@
 """The folder in which workers put their metrics together: whose it is, and when it goes."""
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -89,3 +91,10 @@ def test_hooks_without_a_folder_do_nothing(shared):
     server._remove_metrics()
 
     assert shared() is None
+
+
+@pytest.mark.parametrize("master", ["service.server, service.worker", "service.cli, service.dev.sandbox"])
+def test_the_master_does_not_decide_that_figures_are_each_worker_s_own(master):
+    # prometheus_client decides it when it is imported, and what the master has imported its workers have.
+    said = f"import sys, {master}; print([n for n in sys.modules if n in ('service.metrics', 'prometheus_client')])"
+    assert subprocess.run([sys.executable, "-c", said], capture_output=True, check=True).stdout == b"[]\n"
