@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ NAMES = (
     "OBOL_DEFAULT_MODEL",
     "OBOL_DEV",
     "OBOL_LEASE_S",
+    "OBOL_METRICS_DIR",
     "OBOL_MIGRATE_URL",
     "OBOL_POOL_SIZE",
     "OBOL_REPLAY_KEYS",
@@ -60,6 +62,7 @@ class Config:
     default_max_tokens: int
     replay_keys: tuple[bytes, ...]
     data_dir: Path
+    metrics_dir: Path
     dev: bool
     database_is_here: bool
 
@@ -126,6 +129,7 @@ def load(environ: Mapping[str, str]) -> Config:
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
         replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
+        metrics_dir=Path(environ.get("OBOL_METRICS_DIR") or gettempdir()).absolute(),
         dev=read("OBOL_DEV", _flag, False),
         database_is_here=database_url is None or _is_here(database_url, environ),
     )

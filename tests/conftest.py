@@ -38,8 +38,9 @@ from service.repository.admin import SCOPES
 TEMPLATE = "obol_template"
 
 # Every name that would change what the tests run against.
+_OTHER_NAMES = ("DATABASE_URL", "PORT", "WEB_CONCURRENCY")
 for name in list(os.environ):
-    if name.startswith(("OBOL_", "ANTHROPIC_")) or name in ("DATABASE_URL", "PORT", "WEB_CONCURRENCY"):
+    if name.startswith(("OBOL_", "ANTHROPIC_", "OTEL_", "PROMETHEUS_")) or name in _OTHER_NAMES:
         del os.environ[name]
 
 

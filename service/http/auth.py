@@ -1,6 +1,7 @@
 """Who asks: the credentials of a request."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from flask import Response, after_this_request, current_app, g, request
@@ -10,6 +11,7 @@ from ..keys import KeyDigest
 from ..problems import Problem
 from ..repository import admin, licenses
 from ..repository.admin import Actor
+from .connection import peer_address
 from .request_log import note, noted, request_id
 from .services import services
 
@@ -73,6 +75,30 @@ def _bearer() -> str:
     return presented.strip() if scheme.lower() == "bearer" else ""
 
 
+def watcher_auth() -> None:
+    """For callers on this machine, and for an admin token with the scope `read`."""
+    if not _is_local():
+        admin_token("read")
+
+
+# What a proxy says of whom it asks for. Nothing is granted by it: anybody can write it.
+_PASSED_ON = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+def _is_local() -> bool:
+    """Whether the caller itself is on this machine, by the other end of its connection. A proxy on this machine
+    is, too, and whomever it asks for: those that say so are told apart, and docs/operating.md has the others."""
+    if any(name in request.headers for name in _PASSED_ON):
+        return False
+    peer = peer_address(request.environ.get("gunicorn.socket")) or request.environ.get("REMOTE_ADDR", "")
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # ::ffff:127.0.0.1, where one socket listens for both kinds of addresses.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 def _take_thread(key: KeyDigest) -> None:
     threads = services().threads
     if threads.is_in_doubt(key):
@@ -100,6 +126,7 @@ SECURITY: dict[Callable[[], None], list[dict[str, list[str]]]] = {
     license_auth: [{"license_key": []}, {"x_api_key": []}],
     admin_auth: [{"admin_token": []}],
     no_auth: [],
+    watcher_auth: [{}, {"admin_token": []}],
 }
 
 

@@ -16,7 +16,7 @@ from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, InvalidRequest
 from gunicorn.workers.gthread import ThreadWorker
 from structlog.testing import capture_logs
 
-from service import keys, logs
+from service import keys, logs, server
 from service.dev.embedded import EmbeddedError
 from service.problems import Problem
 from service.repository import admin
@@ -32,6 +32,7 @@ def configure(monkeypatch):
     """`configure(PORT="1")`: what gunicorn.conf.py says in an environment of these settings."""
     # It sets up the process that it is loaded in; this one is not to be a server.
     monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(server, "share_metrics", lambda parent: None)
     monkeypatch.setattr(gunicorn.util, "write_error", gunicorn.util.write_error)
 
     def load(**environ):
