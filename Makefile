@@ -43,7 +43,7 @@ format:
 lock:
 	uv pip compile setup.cfg --extra build --extra embedded --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-header --no-emit-index-url --no-emit-find-links -o requirements.lock
-	uv pip compile setup.cfg --extra build --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile setup.cfg --extra build --extra embedded --extra otel --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links -c requirements.lock -o requirements-dev.lock
 
 # Regenerate alembic/schema.sql after a change of migrations or functions.

@@ -7,11 +7,14 @@ import gunicorn.util
 from service import logs
 from service.server import (  # noqa: F401 (gunicorn finds its hooks by their names)
     MaskingLogger,
+    child_exit,
     load_settings,
     on_exit,
     on_starting,
     post_fork,
     post_worker_init,
+    pre_fork,
+    share_metrics,
     worker_exit,
     write_problem,
 )
@@ -48,3 +51,4 @@ accesslog = None
 errorlog = "-"
 
 logs.configure()
+share_metrics(_settings.metrics_dir)

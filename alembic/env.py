@@ -10,6 +10,7 @@ from alembic import context
 from service import config as settings
 from service import dev
 from service.db import ADVISORY_LOCK, sqlalchemy_url
+from service.migrations import register_admin_token
 
 config = context.config
 if config.config_file_name is not None and not config.attributes.get("quiet"):
@@ -44,22 +45,31 @@ def run_offline() -> None:
         context.run_migrations()
 
 
-def run_online(url: str) -> None:
+def run_online(url: str, admin_token: str | None) -> None:
     engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool, hide_parameters=True)
     with engine.connect() as connection, connection.begin():
         for statement in PREPARE:
             connection.execute(text(statement))
         context.configure(connection=connection, **OPTIONS)
         context.run_migrations()
+        if admin_token is not None:
+            register_admin_token(connection, admin_token)
+
+
+def is_upgrade() -> bool:
+    """Whether it is `alembic upgrade`: nobody who asks for the current revision wants a token registered."""
+    function, *_ = getattr(config.cmd_opts, "cmd", (None,))
+    return getattr(function, "__name__", "") == "upgrade"
 
 
 if context.is_offline_mode():
     run_offline()
 elif "url" in config.attributes:
-    run_online(config.attributes["url"])
+    run_online(config.attributes["url"], config.attributes.get("admin_token"))
 else:
     try:
         with dev.environment(os.environ) as environ:
-            run_online(settings.load(environ).require_migrate_url())
+            loaded = settings.load(environ)
+            run_online(loaded.require_migrate_url(), loaded.admin_token if is_upgrade() else None)
     except settings.ConfigError as error:
         raise CommandError(str(error)) from error

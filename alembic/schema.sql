@@ -31,9 +31,28 @@ CREATE FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_a
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
+BEGIN
+    RETURN QUERY SELECT a.* FROM obol.adjust_credits_v2(p_license_id, p_adjustment_id, p_amount, p_reason,
+                                                        p_idempotency_key, p_fingerprint, NULL, NULL) a;
+END
+$$;
+
+--
+-- Name: adjust_credits_v2(uuid, uuid, bigint, text, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.adjust_credits_v2(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(adjustment_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
 DECLARE
     c_most constant bigint := 9223372036854775807;
+    v_actor text;
+    v_now timestamptz;
     v_key obol.idempotency_keys;
+    v_adjustment_id uuid;
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
@@ -42,55 +61,43 @@ BEGIN
         RAISE EXCEPTION 'INVALID_AMOUNT: amount must be from -% to %, and not 0', c_most, c_most
             USING ERRCODE = 'OB400';
     END IF;
+    v_actor := obol.check_token(p_token_digest, 'grant');
+    PERFORM obol.lock_license(p_license_id);
+    v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+    v_adjustment_id := COALESCE(v_key.cause_id, p_adjustment_id);
+    RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.kind = 'adjustment' AND e.cause_id = v_adjustment_id;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_now := clock_timestamp();
+    SELECT l.balance - l.held INTO v_available FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF p_amount > 0 THEN
+        PERFORM obol.check_room(p_license_id, p_amount);
+        INSERT INTO obol.grants (license_id, grant_id, amount, credits_left, priority, starts_at, has_started, reason,
+                                 reference, created_at)
+        VALUES (p_license_id, v_adjustment_id, p_amount, p_amount, 50, v_now, true, 'adjustment', p_reason, v_now);
+    ELSIF v_available < -p_amount THEN
+        RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are to be taken and % are available', -p_amount, v_available
+            USING ERRCODE = 'OB402',
+                  DETAIL = json_build_object('required', -p_amount, 'available', v_available),
+                  HINT = 'Take less. What is held is for calls that run.';
+    END IF;
 
     UPDATE obol.licenses l
-       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1,
+           -- What is added changes the set of grants, and what is taken is a use to be allotted.
+           allotted_entry_no = CASE WHEN p_amount > 0 THEN l.entry_count + 1 ELSE l.allotted_entry_no END
      WHERE l.license_id = p_license_id
-       AND (p_amount < 0 OR l.balance <= c_most - p_amount)
-       AND (p_amount > 0 OR l.balance - l.held >= -p_amount)
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                        WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
-                          AND e.cause_id = p_adjustment_id)
-       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
-                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
-                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
     RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
-
-    IF NOT FOUND THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
-        IF NOT FOUND THEN
-            PERFORM obol.refuse_license(p_license_id);
-        END IF;
-        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
-        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
-          FROM obol.ledger_entries e
-         WHERE e.license_id = p_license_id AND e.kind = 'adjustment'
-           AND e.cause_id = COALESCE(v_key.cause_id, p_adjustment_id);
-        IF FOUND THEN
-            RETURN;
-        END IF;
-        SELECT l.balance, l.balance - l.held INTO v_balance, v_available
-          FROM obol.licenses l WHERE l.license_id = p_license_id;
-        IF p_amount > 0 AND v_balance > c_most - p_amount THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
-                USING ERRCODE = 'OB400';
-        ELSIF p_amount < 0 AND v_available < -p_amount THEN
-            RAISE EXCEPTION 'INSUFFICIENT_CREDITS: % credits are to be taken and % are available',
-                    -p_amount, v_available
-                USING ERRCODE = 'OB402',
-                      DETAIL = json_build_object('required', -p_amount, 'available', v_available),
-                      HINT = 'Take less. What is held is for calls that run.';
-        END IF;
-        PERFORM obol.ask_again('the license changed');
-    END IF;
-
     IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint,
-                                           p_adjustment_id);
+        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_adjustment_id);
     END IF;
-    PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance,
-                            p_adjustment_id, p_reason);
-    RETURN QUERY SELECT p_adjustment_id, p_amount, v_balance;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance, v_adjustment_id, p_reason);
+    PERFORM obol.note_act(p_license_id, v_actor, 'adjust_credits', v_adjustment_id::text,
+                          jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
+    RETURN QUERY SELECT v_adjustment_id, p_amount, v_balance;
 END
 $$;
 
@@ -248,6 +255,104 @@ END
 $$;
 
 --
+-- Name: book_part(uuid, bigint, text, bigint, bigint, uuid, uuid, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_part(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_part_id uuid, p_reference text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.ledger_entries
+           (license_id, entry_no, kind, amount, balance_after, cause_id, part_id, reference, created_at)
+    VALUES (p_license_id, p_entry_no, p_kind, p_amount, p_balance_after, p_cause_id, p_part_id, p_reference,
+            clock_timestamp());
+END
+$$;
+
+--
+-- Name: bring_up_to_date(uuid, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.bring_up_to_date(p_license_id uuid, p_even_so boolean DEFAULT false) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_license obol.licenses;
+    v_grant record;
+    v_balance bigint;
+    v_entry_no bigint;
+    v_covered bigint;
+    v_lapsing bigint;
+    v_next_change_at timestamptz;
+BEGIN
+    UPDATE obol.licenses l
+       SET next_change_at = l.next_change_at
+     WHERE l.license_id = p_license_id AND (p_even_so OR l.next_change_at <= v_now)
+    RETURNING l.* INTO v_license;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- From here on nobody else writes, and time is what it is under the lock.
+    v_now := clock_timestamp();
+    v_balance := v_license.balance;
+    v_entry_no := v_license.entry_count;
+
+    FOR v_grant IN SELECT o.*, v_balance + sum(o.used) OVER () AS balance_from
+                     FROM obol.list_open_grants(p_license_id) o WHERE o.used > 0 LOOP
+        INSERT INTO obol.allotments (license_id, grant_id, first_entry_no, last_entry_no, balance_from, balance_to)
+        VALUES (p_license_id, v_grant.grant_id, v_license.allotted_entry_no + 1, v_entry_no,
+                v_grant.balance_from - v_grant.before, v_grant.balance_from - v_grant.before - v_grant.used);
+        UPDATE obol.grants g
+           SET credits_left = g.credits_left - v_grant.used
+         WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+    END LOOP;
+
+    FOR v_grant IN SELECT g.* FROM obol.grants g
+                    WHERE g.license_id = p_license_id AND NOT g.has_started AND g.credits_left > 0 AND g.starts_at <= v_now
+                    ORDER BY g.starts_at, g.created_at, g.grant_id LOOP
+        UPDATE obol.grants g SET has_started = true
+         WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+        v_balance := v_balance + v_grant.amount;
+        v_entry_no := v_entry_no + 1;
+        PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', v_grant.amount, v_balance,
+                                v_grant.grant_id, v_grant.reference);
+    END LOOP;
+
+    FOR v_grant IN SELECT o.* FROM obol.list_open_grants(p_license_id) o LOOP
+        v_covered := LEAST(v_grant.credits_left, GREATEST(0, v_license.held - v_grant.before));
+        v_lapsing := v_grant.credits_left - v_covered;
+        IF v_grant.ends_at <= v_now AND v_lapsing > 0 THEN
+            UPDATE obol.grants g
+               SET credits_left = v_covered, lapsed = g.lapsed + v_lapsing
+             WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+            v_balance := v_balance - v_lapsing;
+            v_entry_no := v_entry_no + 1;
+            PERFORM obol.book_part(p_license_id, v_entry_no, v_grant.kind, -v_lapsing, v_balance,
+                                   v_grant.grant_id, gen_random_uuid(), NULL);
+        END IF;
+    END LOOP;
+
+    -- What has ended and is covered leaves this in the past, and each call comes by here until
+    -- the hold has ended.
+    SELECT COALESCE(min(CASE WHEN g.has_started THEN LEAST(g.voided_at, g.expires_at) ELSE g.starts_at END), 'infinity')
+      INTO v_next_change_at
+      FROM obol.grants g WHERE g.license_id = p_license_id AND g.credits_left > 0;
+    UPDATE obol.licenses l
+       SET balance = v_balance, entry_count = v_entry_no, allotted_entry_no = v_entry_no,
+           next_change_at = v_next_change_at
+     WHERE l.license_id = p_license_id AND l.balance = v_license.balance AND l.entry_count = v_license.entry_count;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the license changed');
+    END IF;
+    RETURN true;
+END
+$$;
+
+--
 -- Name: charge_for(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -329,8 +434,9 @@ $$;
 --
 
 CREATE FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) RETURNS TABLE(outcome text, hold_id uuid, amount bigint, state text, expires_at timestamp with time zone, available bigint, charge bigint, balance bigint, answer bytea)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
     AS $$
 BEGIN
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
@@ -338,6 +444,7 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
+    PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),
@@ -377,6 +484,57 @@ BEGIN
         RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
             USING ERRCODE = 'OB403';
     END IF;
+END
+$$;
+
+--
+-- Name: check_room(uuid, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_room(p_license_id uuid, p_amount bigint) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_most constant bigint := 9223372036854775807;
+BEGIN
+    PERFORM FROM obol.grants g
+      WHERE g.license_id = p_license_id AND g.credits_left > 0
+     HAVING sum(g.credits_left) > c_most - p_amount;
+    IF FOUND THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most USING ERRCODE = 'OB400';
+    END IF;
+END
+$$;
+
+--
+-- Name: check_token(bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_token(p_token_digest bytea, p_scope text) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_token obol.admin_tokens;
+BEGIN
+    -- current_user is the owner of this function, and session_user who has logged in.
+    IF p_token_digest IS NULL AND pg_has_role(session_user, current_user, 'MEMBER') THEN
+        RETURN 'cli:' || session_user;
+    END IF;
+    SELECT t.* INTO v_token FROM obol.admin_tokens t
+     WHERE t.token_digest = p_token_digest
+       AND t.revoked_at IS NULL
+       AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp());
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'ADMIN_FORBIDDEN: the admin token is not valid' USING ERRCODE = 'OB433';
+    END IF;
+    IF (p_scope = ANY (v_token.scopes)) IS NOT TRUE THEN
+        RAISE EXCEPTION 'ADMIN_FORBIDDEN: the admin token lacks the scope %', p_scope
+            USING ERRCODE = 'OB433', DETAIL = jsonb_build_object('scope', p_scope),
+                  HINT = 'Use a token that has it.';
+    END IF;
+    RETURN 'token:' || v_token.name;
 END
 $$;
 
@@ -445,6 +603,100 @@ END
 $$;
 
 --
+-- Name: create_license_v2(uuid, bytea, text, timestamp with time zone, bigint, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, balance bigint, created boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+BEGIN
+    IF p_credits IS NULL OR p_credits < 0 THEN
+        PERFORM obol.refuse_amount('credits', 0);
+    ELSIF p_credits > 0 THEN
+        PERFORM obol.check_token(p_token_digest, 'grant');
+    END IF;
+
+    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
+    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO obol.license_keys (license_id, key_digest, created_at)
+        VALUES (p_license_id, p_key_digest, clock_timestamp());
+        IF p_external_id IS NOT NULL THEN
+            INSERT INTO obol.external_ids (external_id, license_id)
+            VALUES (p_external_id, p_license_id)
+            ON CONFLICT DO NOTHING;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'ALREADY_EXISTS: another license has the external id %', p_external_id
+                    USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'external_id'),
+                          HINT = 'Look that license up by it, or use another one.';
+            END IF;
+        END IF;
+        IF p_credits > 0 THEN
+            PERFORM obol.grant_credits_v2(p_license_id, p_license_id, p_credits, 50, NULL, NULL, 'purchase', 'opening grant',
+                                          NULL, NULL, p_token_digest, p_request_id);
+        END IF;
+        PERFORM obol.note_act(p_license_id, v_actor, 'create_license', NULL, jsonb_build_object(
+            'name', p_name, 'credits', p_credits, 'expires_at', p_expires_at, 'external_id', p_external_id), p_request_id);
+    ELSE
+        PERFORM FROM obol.licenses l
+          WHERE l.license_id = p_license_id AND l.fingerprint = p_fingerprint;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key made a license with other values'
+                USING ERRCODE = 'OB422', HINT = 'Use a new key for a new license.';
+        END IF;
+    END IF;
+    RETURN QUERY
+        SELECT l.license_id, l.balance,
+               EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
+          FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: create_token(uuid, bytea, text, text[], timestamp with time zone, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'tokens');
+    v_scope text;
+BEGIN
+    FOREACH v_scope IN ARRAY p_scopes LOOP
+        PERFORM obol.check_token(p_token_digest, v_scope);
+    END LOOP;
+    IF p_expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or none.';
+    END IF;
+    INSERT INTO obol.admin_tokens (token_id, token_digest, name, scopes, created_at, expires_at)
+    VALUES (p_token_id, p_new_digest, p_name, p_scopes, clock_timestamp(), p_expires_at)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'create_token', p_name, jsonb_build_object(
+            'token_id', p_token_id, 'scopes', p_scopes, 'expires_at', p_expires_at), p_request_id);
+        RETURN;
+    END IF;
+    PERFORM FROM obol.admin_tokens t WHERE t.token_id = p_token_id AND t.token_digest = p_new_digest;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'ALREADY_EXISTS: there is a token of the name %', p_name
+            USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'name'),
+                  HINT = 'Choose another name, or revoke that token first.';
+    END IF;
+END
+$$;
+
+--
 -- Name: current_revision(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -470,6 +722,8 @@ DECLARE
     v_balance bigint;
     v_entry_no bigint;
     v_expires_at timestamptz;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
@@ -477,24 +731,27 @@ BEGIN
 
     -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
     -- lock wait, so they only save work: what decides are the inserts below.
-    UPDATE obol.licenses l
-       SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
-     WHERE l.license_id = p_license_id
-       AND l.status = 'active'
-       AND (l.expires_at IS NULL OR l.expires_at > v_now)
-       AND l.balance - l.held >= p_amount
-       AND EXISTS (SELECT FROM obol.license_key_validity k
-                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                      AND k.valid_until > v_now)
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                        WHERE e.license_id = p_license_id AND e.kind = 'deduction'
-                          AND e.cause_id = p_deduction_id)
-       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
-                        WHERE i.license_id = p_license_id AND i.scope = 'license'
-                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
-    RETURNING l.balance, l.entry_count, l.expires_at INTO v_balance, v_entry_no, v_expires_at;
+    LOOP
+        UPDATE obol.licenses l
+           SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id
+           AND l.status = 'active'
+           AND (l.expires_at IS NULL OR l.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
+           AND l.balance - l.held >= p_amount
+           AND EXISTS (SELECT FROM obol.license_key_validity k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND k.valid_until > v_now)
+           AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+                              AND e.cause_id = p_deduction_id)
+           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                            WHERE i.license_id = p_license_id AND i.scope = 'license'
+                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
+        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at
+          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at;
+        EXIT WHEN FOUND;
 
-    IF NOT FOUND THEN
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
         v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
         RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
@@ -502,20 +759,23 @@ BEGIN
          WHERE e.license_id = p_license_id AND e.kind = 'deduction'
            AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
         IF FOUND THEN
-            PERFORM FROM obol.ledger_entries r
-              WHERE r.license_id = p_license_id AND r.kind = 'refund'
-                AND r.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
-            IF FOUND THEN
+            IF obol.refundable(p_license_id, COALESCE(v_key.cause_id, p_deduction_id)) = 0 THEN
                 RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
                     USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
             END IF;
             RETURN;
         END IF;
-        PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
-    END IF;
+        IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
+        END IF;
+        v_is_current := true;
+    END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
+    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
+    -- may have ended since.
+    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
+        PERFORM obol.ask_again('the grants changed');
+    END IF;
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_expires_at <= clock_timestamp() THEN
         PERFORM obol.check_active(p_license_id);
@@ -560,6 +820,81 @@ BEGIN
     RAISE EXCEPTION 'too many calls change this license at once: ask again' USING ERRCODE = '40001';
 END
 $_$;
+
+--
+-- Name: deduct_v2(uuid, uuid, bigint, text, bytea, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) RETURNS TABLE(deduction_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'grant');
+    v_deduction_id uuid;
+    v_amount bigint;
+    v_balance bigint;
+BEGIN
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    -- Any key of the license that is good; it is not what the caller is known by.
+    SELECT d.deduction_id, d.amount, d.balance INTO v_deduction_id, v_amount, v_balance
+      FROM obol.deduct(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
+                                       WHERE k.license_id = p_license_id ORDER BY k.valid_until DESC LIMIT 1),
+                       p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference) d;
+    IF obol.is_booked_now(p_license_id, 'deduction', v_deduction_id) THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'deduct', v_deduction_id::text, jsonb_build_object(
+            'amount', v_amount, 'reference', p_reference), p_request_id);
+    END IF;
+    RETURN QUERY SELECT v_deduction_id, v_amount, v_balance;
+END
+$$;
+
+--
+-- Name: describe_grants(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.describe_grants(p_license_id uuid) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+        SELECT g.grant_id, g.amount, g.credits_left - COALESCE(o.used, 0), g.lapsed, g.priority,
+               g.starts_at, g.expires_at,
+               CASE WHEN g.voided_at IS NOT NULL THEN 'voided'
+                    WHEN g.credits_left = COALESCE(o.used, 0) AND g.lapsed = 0 THEN 'used_up'
+                    WHEN g.expires_at <= v_now THEN 'expired'
+                    WHEN g.starts_at > v_now THEN 'scheduled'
+                    ELSE 'active' END,
+               g.reason, g.reference, g.created_at
+          FROM obol.grants g
+          LEFT JOIN obol.list_open_grants(p_license_id) o ON o.grant_id = g.grant_id
+         WHERE g.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: due_changes(integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_changes(p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY SELECT l.license_id FROM obol.licenses l
+                  WHERE l.next_change_at <= clock_timestamp() AND l.next_change_at < 'infinity'
+                  ORDER BY l.next_change_at LIMIT p_most;
+END
+$$;
 
 --
 -- Name: due_holds(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -710,11 +1045,13 @@ $$;
 --
 
 CREATE FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
     AS $$
 BEGIN
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at,
                         l.balance, l.held, l.available
                    FROM obol.license_overview l WHERE l.license_id = p_license_id;
@@ -740,6 +1077,55 @@ END
 $$;
 
 --
+-- Name: give_back(uuid, uuid, uuid, bigint, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.give_back(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reference text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_draw record;
+    v_begin bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+    v_given_back bigint := 0;
+BEGIN
+    PERFORM obol.check_room(p_license_id, p_amount);
+    -- How much of it has come back: as far as that the draws are done with.
+    SELECT COALESCE(sum(r.amount), 0) INTO v_begin FROM obol.ledger_entries r
+     WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id;
+    UPDATE obol.licenses l
+       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1, allotted_entry_no = l.entry_count + 1
+     WHERE l.license_id = p_license_id
+    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    PERFORM obol.book_part(p_license_id, v_entry_no, 'refund', p_amount, v_balance, p_cause_id, p_refund_id, p_reference);
+
+    FOR v_draw IN SELECT d.grant_id, LEAST(d.amount, v_begin + p_amount - d.before) - GREATEST(0, v_begin - d.before) AS amount
+                    FROM obol.list_draws(p_license_id, p_cause_id) d
+                   WHERE d.before < v_begin + p_amount AND d.before + d.amount > v_begin LOOP
+        UPDATE obol.grants g
+           SET credits_left = g.credits_left + v_draw.amount
+         WHERE g.license_id = p_license_id AND g.grant_id = v_draw.grant_id;
+        INSERT INTO obol.allotments (license_id, grant_id, first_entry_no, last_entry_no, balance_from, balance_to)
+        VALUES (p_license_id, v_draw.grant_id, v_entry_no, v_entry_no,
+                v_balance - p_amount + v_given_back, v_balance - p_amount + v_given_back + v_draw.amount);
+        v_given_back := v_given_back + v_draw.amount;
+    END LOOP;
+    IF v_given_back < p_amount THEN
+        INSERT INTO obol.grants (license_id, grant_id, amount, credits_left, priority, starts_at, has_started,
+                                 reason, reference, created_at)
+        VALUES (p_license_id, p_refund_id, p_amount - v_given_back, p_amount - v_given_back, 50, v_now, true,
+                'refund', p_reference, v_now);
+    END IF;
+    -- A grant that it came back to may have ended.
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    RETURN v_entry_no;
+END
+$$;
+
+--
 -- Name: grant_credits(uuid, uuid, bigint, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -748,56 +1134,71 @@ CREATE FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount 
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
+#variable_conflict use_column
 DECLARE
-    c_most constant bigint := 9223372036854775807;
+    v_grant_id uuid;
+BEGIN
+    SELECT g.grant_id INTO v_grant_id
+      FROM obol.grant_credits_v2(p_license_id, p_grant_id, p_amount, 50, NULL, NULL, 'purchase', p_reference,
+                                 p_idempotency_key, p_fingerprint, NULL, NULL) g;
+    RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+                   FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.kind = 'grant' AND e.cause_id = v_grant_id;
+END
+$$;
+
+--
+-- Name: grant_credits_v2(uuid, uuid, bigint, integer, timestamp with time zone, timestamp with time zone, text, text, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text;
+    v_now timestamptz;
     v_key obol.idempotency_keys;
-    v_balance bigint;
-    v_entry_no bigint;
+    v_grant_id uuid;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
     END IF;
+    v_actor := obol.check_token(p_token_digest, 'grant');
 
-    UPDATE obol.licenses l
-       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
-     WHERE l.license_id = p_license_id
-       AND l.balance <= c_most - p_amount
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                        WHERE e.license_id = p_license_id AND e.kind = 'grant'
-                          AND e.cause_id = p_grant_id)
-       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
-                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
-                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
-
+    PERFORM obol.lock_license(p_license_id);
+    v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+    v_grant_id := COALESCE(v_key.cause_id, p_grant_id);
+    PERFORM FROM obol.grants g WHERE g.license_id = p_license_id AND g.grant_id = v_grant_id;
     IF NOT FOUND THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
-        IF NOT FOUND THEN
-            PERFORM obol.refuse_license(p_license_id);
+        -- What was used so far is of the grants that there were.
+        PERFORM obol.bring_up_to_date(p_license_id, true);
+        v_now := clock_timestamp();
+        PERFORM obol.check_room(p_license_id, p_amount);
+        IF p_expires_at <= GREATEST(p_starts_at, v_now) THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: expires_at must be later than now and than starts_at' USING ERRCODE = 'OB400';
         END IF;
-        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
-        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
-          FROM obol.ledger_entries e
-         WHERE e.license_id = p_license_id AND e.kind = 'grant'
-           AND e.cause_id = COALESCE(v_key.cause_id, p_grant_id);
-        IF FOUND THEN
-            RETURN;
+        IF p_idempotency_key IS NOT NULL THEN
+            PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_grant_id);
         END IF;
-        PERFORM FROM obol.licenses l
-          WHERE l.license_id = p_license_id AND l.balance > c_most - p_amount;
-        IF FOUND THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
-                USING ERRCODE = 'OB400';
-        END IF;
-        PERFORM obol.ask_again('the license changed');
+        INSERT INTO obol.grants (license_id, grant_id, amount, credits_left, priority, starts_at, expires_at,
+                                 has_started, reason, reference, created_at)
+        VALUES (p_license_id, v_grant_id, p_amount, p_amount, p_priority, COALESCE(p_starts_at, v_now), p_expires_at,
+                false, p_reason, p_reference, v_now);
+        -- Starts it, if its time has come.
+        PERFORM obol.bring_up_to_date(p_license_id, true);
+        PERFORM obol.note_act(p_license_id, v_actor, 'grant_credits', v_grant_id::text,
+                              jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
     END IF;
-
-    IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
-    END IF;
-    PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', p_amount, v_balance,
-                            p_grant_id, p_reference);
-    RETURN QUERY SELECT p_grant_id, p_amount, v_balance;
+    -- The balance as the first call found it, once it has started.
+    RETURN QUERY SELECT d.*, COALESCE((SELECT e.balance_after FROM obol.ledger_entries e
+                                        WHERE e.license_id = p_license_id AND e.kind = 'grant'
+                                          AND e.cause_id = v_grant_id), l.balance)
+                   FROM obol.describe_grants(p_license_id) d
+                   JOIN obol.licenses l ON l.license_id = p_license_id
+                  WHERE d.grant_id = v_grant_id;
 END
 $$;
 
@@ -817,6 +1218,64 @@ BEGIN
     VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
     ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
     RETURN v_now;
+END
+$$;
+
+--
+-- Name: is_booked_now(uuid, text, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM obol.ledger_entries e
+                    WHERE e.license_id = p_license_id AND e.kind = p_kind AND e.cause_id = p_cause_id
+                      AND e.xmin = pg_current_xact_id_if_assigned()::xid);
+END
+$$;
+
+--
+-- Name: list_acts(bigint, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(act_no bigint, acted_at timestamp with time zone, actor text, act text, license_id uuid, target text, detail jsonb, request_id text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT a.act_no, a.acted_at, a.actor, a.act, a.license_id, a.target, a.detail, a.request_id
+                   FROM obol.admin_acts a
+                  WHERE p_before IS NULL OR a.act_no < p_before
+                  ORDER BY a.act_no DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_draws(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_draws(p_license_id uuid, p_cause_id uuid) RETURNS TABLE(grant_id uuid, amount bigint, before bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT d.grant_id, d.amount, (sum(d.amount) OVER (ORDER BY d.balance_to))::bigint - d.amount
+          FROM (SELECT a.grant_id, a.balance_to,
+                       LEAST(a.balance_from, e.balance_after - e.amount) - GREATEST(a.balance_to, e.balance_after) AS amount
+                  FROM obol.ledger_entries e
+                  JOIN obol.allotments a
+                    ON a.license_id = p_license_id AND a.last_entry_no >= e.entry_no AND a.first_entry_no <= e.entry_no
+                 WHERE e.license_id = p_license_id AND e.cause_id = p_cause_id
+                   AND e.kind IN ('charge', 'deduction', 'adjustment') AND e.amount < 0
+                   AND a.first_entry_no > 0 AND a.balance_from > a.balance_to
+                   AND a.balance_from > e.balance_after AND a.balance_to < e.balance_after - e.amount) d
+         ORDER BY d.balance_to;
 END
 $$;
 
@@ -841,6 +1300,135 @@ END
 $$;
 
 --
+-- Name: list_grants(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.bring_up_to_date(p_license_id);
+    RETURN QUERY SELECT d.* FROM obol.describe_grants(p_license_id) d
+                  WHERE d.state IN ('active', 'scheduled')
+                  ORDER BY d.priority, COALESCE(d.expires_at, 'infinity'), d.created_at, d.grant_id;
+END
+$$;
+
+--
+-- Name: list_grants_of(uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    IF NOT obol.bring_up_to_date(p_license_id) THEN
+        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_license(p_license_id);
+        END IF;
+    END IF;
+    RETURN QUERY SELECT d.* FROM obol.describe_grants(p_license_id) d
+                  WHERE p_before_at IS NULL OR (d.created_at, d.grant_id) < (p_before_at, p_before_id)
+                  ORDER BY d.created_at DESC, d.grant_id DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_holds(text, uuid, bytea[], timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, hold_id uuid, amount bigint, model text, at timestamp with time zone, expires_at timestamp with time zone, is_stored boolean, unpaid jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT r.license_id, r.hold_id, r.amount, r.model, r.at, r.expires_at, r.is_stored, r.unpaid
+          FROM (
+            SELECT h.license_id, h.hold_id, h.amount, h.model, h.opened_at, h.expires_at, NULL::boolean, NULL::jsonb
+              FROM obol.holds h WHERE p_state = 'held' AND h.state = 'held'
+            UNION ALL
+            SELECT u.license_id, u.hold_id, u.charge, u.model, u.settled_at, NULL, u.answer_key_id IS NOT NULL, NULL
+              FROM obol.undelivered_charges u
+             WHERE p_state = 'undelivered' AND (u.answer_key_id IS NULL OR u.answer_key_id <> ALL (p_key_ids))
+            UNION ALL
+            SELECT u.license_id, u.hold_id, NULL, u.model, u.ended_at, NULL, NULL,
+                   jsonb_build_object('reason', u.reason, 'events', u.events, 'bytes', u.bytes, 'tokens', u.tokens)
+              FROM obol.unpaid_holds u WHERE p_state = 'unpaid'
+          ) AS r (license_id, hold_id, amount, model, at, expires_at, is_stored, unpaid)
+         WHERE (p_only IS NULL OR r.license_id = p_only)
+           AND (p_after_at IS NULL OR (r.at, r.hold_id) > (p_after_at, p_after_id))
+         ORDER BY r.at, r.hold_id
+         LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_licenses(text, text, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l
+                  WHERE (p_after_at IS NULL OR (l.created_at, l.license_id) > (p_after_at, p_after_id))
+                    AND (p_status IS NULL OR l.status = p_status)
+                    AND (p_query IS NULL
+                         OR strpos(lower(l.name), lower(p_query)) > 0
+                         OR starts_with(l.license_id::text, lower(p_query))
+                         OR starts_with(lower(l.external_id), lower(p_query)))
+                  ORDER BY l.created_at, l.license_id
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_open_grants(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_open_grants(p_license_id uuid) RETURNS TABLE(grant_id uuid, credits_left bigint, before bigint, used bigint, ends_at timestamp with time zone, kind text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_used bigint;
+BEGIN
+    -- The credits are alike, so to share out the sum is the same as to share out each use.
+    SELECT sum(g.credits_left) - max(l.balance) INTO v_used
+      FROM obol.grants g
+      JOIN obol.licenses l ON l.license_id = g.license_id
+     WHERE g.license_id = p_license_id AND g.has_started AND g.credits_left > 0;
+    RETURN QUERY
+        SELECT o.grant_id, o.credits_left, o.before, LEAST(o.credits_left, GREATEST(0, v_used - o.before)),
+               LEAST(o.voided_at, o.expires_at),
+               CASE WHEN o.voided_at IS NULL OR o.voided_at >= o.expires_at THEN 'expiry' ELSE 'void' END
+          FROM (SELECT g.*, (sum(g.credits_left) OVER burn)::bigint - g.credits_left AS before,
+                       row_number() OVER burn AS place
+                  FROM obol.grants g
+                 WHERE g.license_id = p_license_id AND g.has_started AND g.credits_left > 0
+                WINDOW burn AS (ORDER BY g.priority, COALESCE(g.expires_at, 'infinity'), g.created_at, g.grant_id)) o
+         ORDER BY o.place;
+END
+$$;
+
+--
 -- Name: list_prices(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -849,6 +1437,54 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     SELECT b.model_pattern, b.effective_from, b.price, now() FROM obol.price_book b
+$$;
+
+--
+-- Name: list_tokens(timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(token_id uuid, name text, scopes text[], created_at timestamp with time zone, expires_at timestamp with time zone, revoked_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'tokens');
+    RETURN QUERY SELECT t.token_id, t.name, t.scopes, t.created_at, t.expires_at, t.revoked_at
+                   FROM obol.admin_tokens t
+                  WHERE p_after_at IS NULL OR (t.created_at, t.token_id) > (p_after_at, p_after_id)
+                  ORDER BY t.created_at, t.token_id
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: lock_license(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.lock_license(p_license_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE obol.licenses l SET entry_count = l.entry_count WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+END
+$$;
+
+--
+-- Name: note_act(uuid, text, text, text, jsonb, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.admin_acts (acted_at, actor, act, license_id, target, detail, request_id)
+    VALUES (clock_timestamp(), p_actor, p_act, p_license_id, p_target, p_detail, p_request_id);
+END
 $$;
 
 --
@@ -887,6 +1523,8 @@ DECLARE
     v_available bigint;
     v_license_expires_at timestamptz;
     v_expires_at timestamptz;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
 BEGIN
     -- A free model makes a process's hold of nothing; a client has no use for one.
     IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
@@ -899,6 +1537,7 @@ BEGIN
          WHERE l.license_id = p_license_id
            AND l.status = 'active'
            AND (l.expires_at IS NULL OR l.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
            AND l.balance - l.held >= v_amount
            AND v_is_priced
            AND (p_max_unpaid_tokens IS NULL OR l.unpaid_tokens < p_max_unpaid_tokens OR l.unpaid_until <= v_now)
@@ -910,7 +1549,8 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance - l.held, l.expires_at INTO v_available, v_license_expires_at;
+        RETURNING l.balance - l.held, l.expires_at, l.next_change_at
+          INTO v_available, v_license_expires_at, v_next_change_at;
         EXIT WHEN FOUND;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
@@ -919,13 +1559,20 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
-                                           p_max_unpaid_tokens);
+        IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                               p_max_unpaid_tokens);
+        ELSE
+            v_is_current := true;
+        END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
+    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
+    -- may have ended since.
     v_now := clock_timestamp();
+    IF v_next_change_at <= v_now AND NOT v_is_current THEN
+        PERFORM obol.ask_again('the grants changed');
+    END IF;
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
@@ -944,6 +1591,58 @@ BEGIN
     END IF;
     RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: overview(date, date, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) RETURNS TABLE(day date, granted numeric, charged numeric, refunded numeric, expired numeric, voided numeric, adjusted numeric, shortfall numeric, outstanding numeric, undelivered numeric, operator_loss_answers bigint, operator_loss_tokens numeric, held numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_from timestamptz := p_from::timestamp AT TIME ZONE 'UTC';
+    v_balance numeric;
+    v_held numeric;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
+    RETURN QUERY
+        WITH entries AS (
+            SELECT (e.created_at AT TIME ZONE 'UTC')::date AS day, sum(e.amount) AS total,
+                   sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
+                   -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
+                   sum(e.amount) FILTER (WHERE e.kind = 'refund') AS refunded,
+                   -sum(e.amount) FILTER (WHERE e.kind = 'expiry') AS expired,
+                   -sum(e.amount) FILTER (WHERE e.kind = 'void') AS voided,
+                   sum(e.amount) FILTER (WHERE e.kind = 'adjustment') AS adjusted,
+                   sum(e.shortfall) AS shortfall
+              FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
+        ), undelivered AS (
+            SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
+              FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1
+        ), lost AS (
+            SELECT (u.ended_at AT TIME ZONE 'UTC')::date AS day, count(*) AS answers, sum(u.tokens) AS tokens
+              FROM obol.unpaid_holds u WHERE u.ended_at >= v_from GROUP BY 1
+        ), days AS (
+            SELECT d.day::date AS day
+              FROM generate_series(p_from::timestamp, GREATEST(p_to, (clock_timestamp() AT TIME ZONE 'UTC')::date)::timestamp,
+                                   interval '1 day') AS d (day)
+        )
+        SELECT o.* FROM (
+            SELECT d.day, COALESCE(e.granted, 0), COALESCE(e.charged, 0), COALESCE(e.refunded, 0),
+                   COALESCE(e.expired, 0), COALESCE(e.voided, 0), COALESCE(e.adjusted, 0), COALESCE(e.shortfall, 0),
+                   -- What is owed now, without what came after the day.
+                   v_balance - COALESCE(sum(e.total) OVER (
+                       ORDER BY d.day DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+                   COALESCE(u.credits, 0), COALESCE(l.answers, 0), COALESCE(l.tokens, 0), v_held
+              FROM days d
+              LEFT JOIN entries e ON e.day = d.day
+              LEFT JOIN undelivered u ON u.day = d.day
+              LEFT JOIN lost l ON l.day = d.day
+        ) o (day) WHERE o.day <= p_to ORDER BY o.day;
 END
 $$;
 
@@ -1025,45 +1724,97 @@ CREATE FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text
     AS $$
 #variable_conflict use_column
 DECLARE
-    -- From before a wait for the lock, at worst, and not looked at again: an answer whose time is
-    -- up meanwhile counts as stored, and obol.undelivered_holds then lists its charge.
-    v_now timestamptz := clock_timestamp();
     v_hold obol.holds;
-    v_amount bigint;
-    v_balance bigint;
+    v_left bigint;
     v_entry_no bigint;
 BEGIN
-    UPDATE obol.licenses l
-       SET balance = l.balance - e.amount, entry_count = l.entry_count + 1
-      FROM obol.ledger_entries e
-     WHERE l.license_id = p_license_id
-       AND e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
-                        WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id)
-       AND NOT (p_withheld AND EXISTS (
-               SELECT FROM obol.idempotency_keys i
-                WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
-                  AND i.answer IS NOT NULL AND i.answer_expires_at > v_now))
-    RETURNING -e.amount, l.balance, l.entry_count INTO v_amount, v_balance, v_entry_no;
-
+    UPDATE obol.licenses l SET entry_count = l.entry_count WHERE l.license_id = p_license_id;
+    RETURN QUERY SELECT r.amount, r.balance_after FROM obol.ledger_entries r
+                  WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id
+                  ORDER BY r.entry_no LIMIT 1;
     IF FOUND THEN
-        PERFORM obol.book_entry(p_license_id, v_entry_no, 'refund', v_amount, v_balance,
-                                p_cause_id, p_reference);
-        IF p_withheld THEN
-            SELECT h.* INTO v_hold FROM obol.holds h
-             WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
-            PERFORM obol.free_idempotency_key(v_hold);
-        END IF;
-        RETURN QUERY SELECT v_amount, v_balance;
         RETURN;
     END IF;
-
-    RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
-                  WHERE e.license_id = p_license_id AND e.kind = 'refund' AND e.cause_id = p_cause_id;
-    IF NOT FOUND AND NOT p_withheld THEN
+    v_left := obol.refundable(p_license_id, p_cause_id);
+    IF v_left IS NULL AND NOT p_withheld THEN
         RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
             USING ERRCODE = 'OB404';
     END IF;
+    PERFORM FROM obol.idempotency_keys i
+      WHERE i.license_id = p_license_id AND i.cause_id = p_cause_id
+        AND i.answer IS NOT NULL AND i.answer_expires_at > clock_timestamp();
+    IF v_left IS NULL OR (p_withheld AND FOUND) THEN
+        RETURN;
+    END IF;
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_entry_no := obol.give_back(p_license_id, p_cause_id, gen_random_uuid(), v_left, p_reference);
+    RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.entry_no = v_entry_no;
+    IF p_withheld THEN
+        SELECT h.* INTO v_hold FROM obol.holds h
+         WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
+        PERFORM obol.free_idempotency_key(v_hold);
+    END IF;
+END
+$$;
+
+--
+-- Name: refund_v2(uuid, uuid, uuid, bigint, text, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refund_v2(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(refund_id uuid, amount bigint, balance bigint, lapsed bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'grant');
+    v_key obol.idempotency_keys;
+    v_refund_id uuid;
+    v_left bigint;
+    v_entry_no bigint;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+    v_refund_id := COALESCE(v_key.cause_id, p_refund_id);
+    v_left := obol.refundable(p_license_id, p_cause_id);
+    IF v_left IS NULL THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
+            USING ERRCODE = 'OB404';
+    END IF;
+    -- Asked again, or whole though it has come back whole: the refund that there is.
+    SELECT r.entry_no INTO v_entry_no FROM obol.ledger_entries r
+     WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.cause_id = p_cause_id
+       AND (r.part_id = v_refund_id OR (p_amount IS NULL AND v_left = 0))
+     ORDER BY COALESCE(r.part_id = v_refund_id, false) DESC, r.entry_no DESC
+     LIMIT 1;
+    IF NOT FOUND THEN
+        IF p_amount < 1 THEN
+            PERFORM obol.refuse_amount('amount', 1);
+        ELSIF p_amount > v_left THEN
+            RAISE EXCEPTION 'REFUND_EXCEEDS_CHARGE: % credits were to be given back, and % of the charge are left',
+                    p_amount, v_left
+                USING ERRCODE = 'OB416', DETAIL = json_build_object('refundable', v_left),
+                      HINT = format('Give back %s at most.', v_left);
+        END IF;
+        IF p_idempotency_key IS NOT NULL THEN
+            PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_refund_id);
+        END IF;
+        PERFORM obol.bring_up_to_date(p_license_id, true);
+        v_entry_no := obol.give_back(p_license_id, p_cause_id, v_refund_id, COALESCE(p_amount, v_left), p_reason);
+        PERFORM obol.note_act(p_license_id, v_actor, 'refund', p_cause_id::text,
+                              jsonb_build_object('amount', COALESCE(p_amount, v_left), 'reason', p_reason), p_request_id);
+    END IF;
+    RETURN QUERY
+        SELECT r.part_id, r.amount, r.balance_after,
+               COALESCE((SELECT sum(a.balance_to - a.balance_from)::bigint
+                           FROM obol.allotments a
+                           JOIN obol.grants g ON g.license_id = p_license_id AND g.grant_id = a.grant_id
+                          WHERE a.license_id = p_license_id AND a.last_entry_no = r.entry_no
+                            AND LEAST(g.voided_at, g.expires_at) <= r.created_at), 0)
+          FROM obol.ledger_entries r
+         WHERE r.license_id = p_license_id AND r.entry_no = v_entry_no;
 END
 $$;
 
@@ -1084,6 +1835,23 @@ BEGIN
         RETURN QUERY SELECT r.amount, r.balance
                        FROM obol.refund(p_license_id, p_hold_id, 'answer withheld', true) r;
     END IF;
+END
+$$;
+
+--
+-- Name: refundable(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refundable(p_license_id uuid, p_cause_id uuid) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN (SELECT -e.amount - COALESCE((SELECT sum(r.amount) FROM obol.ledger_entries r
+                                          WHERE r.license_id = p_license_id AND r.kind = 'refund'
+                                            AND r.cause_id = p_cause_id), 0)
+              FROM obol.ledger_entries e
+             WHERE e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id);
 END
 $$;
 
@@ -1135,6 +1903,43 @@ CREATE FUNCTION obol.refuse_license(p_license_id uuid) RETURNS void
     AS $$
 BEGIN
     RAISE EXCEPTION 'INVALID_LICENSE: there is no license %', p_license_id USING ERRCODE = 'OB403';
+END
+$$;
+
+--
+-- Name: register_first_token(bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.register_first_token(p_token_digest bytea) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_name constant text := 'OBOL_ADMIN_TOKEN';
+    v_now timestamptz := clock_timestamp();
+    v_actor text := obol.check_token(NULL, 'tokens');
+    v_token obol.admin_tokens;
+    v_token_id uuid := gen_random_uuid();
+BEGIN
+    SELECT t.* INTO v_token FROM obol.admin_tokens t WHERE t.token_digest = p_token_digest;
+    IF NOT FOUND THEN
+        -- Two processes that start at once: the second finds what the first has done.
+        LOCK TABLE obol.admin_tokens IN SHARE ROW EXCLUSIVE MODE;
+        SELECT t.* INTO v_token FROM obol.admin_tokens t WHERE t.token_digest = p_token_digest;
+    END IF;
+    IF v_token.revoked_at IS NOT NULL THEN
+        RETURN 'revoked';
+    ELSIF v_token.token_id IS NOT NULL THEN
+        RETURN 'known';
+    END IF;
+    UPDATE obol.admin_tokens t SET revoked_at = v_now
+     WHERE t.revoked_at IS NULL AND (t.is_first OR t.name = c_name);
+    INSERT INTO obol.admin_tokens (token_id, token_digest, name, scopes, is_first, created_at)
+    VALUES (v_token_id, p_token_digest, c_name, ARRAY['read', 'grant', 'manage', 'tokens'], true, v_now);
+    PERFORM obol.note_act(NULL, v_actor, 'register_first_token', c_name,
+                          jsonb_build_object('token_id', v_token_id), NULL);
+    RETURN 'registered';
 END
 $$;
 
@@ -1238,9 +2043,10 @@ BEGIN
     END IF;
     IF v_hold.process_id IS NOT NULL AND v_hold.state = 'settled' AND (
            v_key.answer IS NULL OR v_key.answer_expires_at <= clock_timestamp()
-           OR EXISTS (SELECT FROM obol.ledger_entries e
-                       WHERE e.license_id = p_license_id AND e.kind = 'refund'
-                         AND e.cause_id = v_hold.hold_id)) THEN
+           OR (obol.refundable(p_license_id, v_hold.hold_id) = 0
+               AND EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'refund'
+                              AND e.cause_id = v_hold.hold_id))) THEN
         RAISE EXCEPTION 'ANSWER_GONE: the answer to this idempotency key is no longer stored'
             USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new answer.';
     END IF;
@@ -1254,6 +2060,32 @@ BEGIN
           LEFT JOIN obol.ledger_entries e
                  ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = v_hold.hold_id
          WHERE v_hold.process_id IS NULL OR v_hold.state = 'settled';
+END
+$$;
+
+--
+-- Name: revoke_token(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_actor text := obol.check_token(p_token_digest, 'tokens');
+    v_name text;
+BEGIN
+    UPDATE obol.admin_tokens t SET revoked_at = v_now
+     WHERE t.token_id = p_token_id AND t.revoked_at IS NULL
+    RETURNING t.name INTO v_name;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'revoke_token', v_name,
+                              jsonb_build_object('token_id', p_token_id), p_request_id);
+        RETURN true;
+    END IF;
+    RETURN EXISTS (SELECT FROM obol.admin_tokens t WHERE t.token_id = p_token_id);
 END
 $$;
 
@@ -1290,6 +2122,30 @@ BEGIN
         SELECT k.created_at + make_interval(secs => p_overlap_s) INTO v_ends_at
           FROM obol.license_keys k
          WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
+    END IF;
+    RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: rotate_license_key_v2(uuid, bytea, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) RETURNS timestamp with time zone
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_ends_at timestamptz := obol.rotate_license_key(p_license_id, p_key_digest, p_overlap_s);
+BEGIN
+    -- The same digest again finds the key of the first call, which another transaction has written.
+    PERFORM FROM obol.license_keys k
+      WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.xmin = pg_current_xact_id()::xid;
+    IF FOUND THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', NULL, jsonb_build_object(
+            'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at), p_request_id);
     END IF;
     RETURN v_ends_at;
 END
@@ -1337,6 +2193,49 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.refuse_license(p_license_id);
     END IF;
+END
+$$;
+
+--
+-- Name: set_license_v2(uuid, text, timestamp with time zone, boolean, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_before record;
+    v_after record;
+BEGIN
+    SELECT l.name, l.expires_at, l.status INTO v_before
+      FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    IF NOT p_allow_past AND p_expires_at <= clock_timestamp() AND p_expires_at IS DISTINCT FROM v_before.expires_at THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: allow_past, or --allow-past.';
+    END IF;
+    UPDATE obol.licenses l
+       SET name = COALESCE(p_name, l.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity'),
+           status = COALESCE(p_status, l.status)
+     WHERE l.license_id = p_license_id
+    RETURNING l.name, l.expires_at, l.status INTO v_after;
+    IF v_after IS DISTINCT FROM v_before THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'set_license', NULL, jsonb_build_object(
+            'before', jsonb_build_object(
+                'name', v_before.name, 'expires_at', v_before.expires_at, 'status', v_before.status),
+            'after', jsonb_build_object(
+                'name', v_after.name, 'expires_at', v_after.expires_at, 'status', v_after.status)), p_request_id);
+    END IF;
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
 END
 $$;
 
@@ -1409,6 +2308,33 @@ END
 $$;
 
 --
+-- Name: set_prices_v2(jsonb, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(model_pattern text, effective_from timestamp with time zone, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_changes jsonb;
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object('model_pattern', s.model_pattern, 'effective_from', s.effective_from,
+                                        'before', s.before, 'after', s.after))
+      INTO v_changes FROM obol.set_prices(p_rows, p_dry_run) s;
+    IF v_changes IS NOT NULL AND NOT p_dry_run THEN
+        PERFORM obol.note_act(NULL, v_actor, 'set_prices', NULL, v_changes, p_request_id);
+    END IF;
+    RETURN QUERY
+        SELECT c.model_pattern, c.effective_from, NULLIF(c.before, 'null'), NULLIF(c.after, 'null')
+          FROM jsonb_to_recordset(v_changes)
+            AS c (model_pattern text, effective_from timestamptz, before jsonb, after jsonb);
+END
+$$;
+
+--
 -- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1426,6 +2352,8 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
         PERFORM obol.refuse_amount('amount', 0);
@@ -1434,19 +2362,27 @@ BEGIN
     -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
     -- the hold decides, and takes this one back with it. The guard on held is for the same case:
     -- a twin that has ended the hold meanwhile must lead to its result, not to a failed CHECK.
-    UPDATE obol.licenses l
-       SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
-      FROM obol.holds h
-     WHERE l.license_id = p_license_id
-       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
-       AND h.process_id IS NOT DISTINCT FROM p_process_id
-       AND (h.expires_at IS NULL OR h.expires_at > v_now)
-       AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
-       AND EXISTS (SELECT FROM obol.license_key_validity k
-                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                      AND (k.valid_until > v_now
-                           OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    LOOP
+        UPDATE obol.licenses l
+           SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
+          FROM obol.holds h
+         WHERE l.license_id = p_license_id
+           AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+           AND h.process_id IS NOT DISTINCT FROM p_process_id
+           AND (h.expires_at IS NULL OR h.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
+           AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
+           AND EXISTS (SELECT FROM obol.license_key_validity k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND (k.valid_until > v_now
+                               OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
+        RETURNING l.balance, l.entry_count, l.next_change_at INTO v_balance, v_entry_no, v_next_change_at;
+        EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
+        v_is_current := true;
+    END LOOP;
+    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
+        PERFORM obol.ask_again('the grants changed');
+    END IF;
 
     -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
     -- v_now may be from before a wait for it.
@@ -1489,6 +2425,27 @@ END
 $$;
 
 --
+-- Name: show_license(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    PERFORM obol.bring_up_to_date(p_license_id);
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at
+                   FROM obol.license_overview l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+END
+$$;
+
+--
 -- Name: verify(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1503,6 +2460,86 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT h.license_id, h.rule, h.detail FROM obol.verify_holds() h
     UNION ALL
     SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
+    UNION ALL
+    SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
+$$;
+
+--
+-- Name: verify_grants(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_grants() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT l.license_id, 'the balance is what the grants have left, less what was used since',
+           format('balance %s, grants have %s left, %s was used since entry %s', l.balance, g.credits_left, u.used,
+                  l.allotted_entry_no)
+      FROM obol.licenses l
+     CROSS JOIN LATERAL (SELECT COALESCE(sum(g.credits_left), 0) AS credits_left FROM obol.grants g
+                          WHERE g.license_id = l.license_id AND g.has_started) g
+     CROSS JOIN LATERAL (SELECT COALESCE(-sum(e.amount), 0) AS used FROM obol.ledger_entries e
+                          WHERE e.license_id = l.license_id AND e.entry_no > l.allotted_entry_no) u
+     WHERE l.balance <> g.credits_left - u.used
+    UNION ALL
+    SELECT e.license_id, 'what changes the set of grants is allotted at once',
+           format('entry %s is a %s, and entries are allotted up to %s', e.entry_no, e.kind, l.allotted_entry_no)
+      FROM obol.ledger_entries e JOIN obol.licenses l USING (license_id)
+     WHERE e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
+    UNION ALL
+    SELECT g.license_id, 'a grant is what is left, what lapsed and what was drawn',
+           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed, COALESCE(a.drawn, 0))
+      FROM obol.grants g
+      LEFT JOIN (SELECT a.license_id, a.grant_id, sum(a.balance_from - a.balance_to) AS drawn
+                   FROM obol.allotments a GROUP BY a.license_id, a.grant_id) a USING (license_id, grant_id)
+     WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0)
+    UNION ALL
+    SELECT g.license_id, 'what lapsed of a grant has its entries',
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0))
+      FROM obol.grants g
+      LEFT JOIN (SELECT e.license_id, e.cause_id, -sum(e.amount) AS taken
+                   FROM obol.ledger_entries e WHERE e.kind IN ('expiry', 'void') GROUP BY e.license_id, e.cause_id) e
+             ON e.license_id = g.license_id AND e.cause_id = g.grant_id
+     WHERE COALESCE(e.taken, 0) <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
+    UNION ALL
+    SELECT g.license_id, 'a grant that has started has its entry, and no other has one',
+           format('grant %s of %s: %s entries', g.grant_id, g.amount, e.entries)
+      FROM obol.grants g
+     CROSS JOIN LATERAL (SELECT count(*) AS entries FROM obol.ledger_entries e
+                          WHERE e.license_id = g.license_id
+                            AND ((e.kind IN ('grant', 'adjustment') AND e.cause_id = g.grant_id AND e.amount = g.amount)
+                                 OR (g.reason = 'refund' AND e.kind = 'refund' AND e.part_id = g.grant_id))) e
+     WHERE e.entries <> g.has_started::integer
+    UNION ALL
+    SELECT e.license_id, 'an entry that gives or takes credits of a grant names one',
+           format('entry %s is a %s of %s', e.entry_no, e.kind, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
+     WHERE (e.kind IN ('grant', 'expiry', 'void') OR (e.kind = 'adjustment' AND e.amount > 0)) AND g.grant_id IS NULL
+    UNION ALL
+    SELECT a.license_id, 'what was used in a span of entries is allotted, and no more',
+           format('entries %s to %s: %s allotted', a.first_entry_no, a.last_entry_no, a.drawn)
+      FROM (SELECT a.license_id, a.first_entry_no, a.last_entry_no, sum(a.balance_from - a.balance_to) AS drawn
+              FROM obol.allotments a WHERE a.first_entry_no > 0
+             GROUP BY a.license_id, a.first_entry_no, a.last_entry_no) a
+     CROSS JOIN LATERAL (SELECT COALESCE(-sum(e.amount), 0) AS used FROM obol.ledger_entries e
+                          WHERE e.license_id = a.license_id
+                            AND e.entry_no BETWEEN a.first_entry_no AND a.last_entry_no) e
+      LEFT JOIN obol.ledger_entries r
+             ON r.license_id = a.license_id AND r.entry_no = a.last_entry_no AND r.kind = 'refund'
+     WHERE a.drawn <> e.used
+       -- Of a refund, what came from before grants had lifetimes is a grant of its own.
+       AND NOT (r.part_id IS NOT NULL AND EXISTS (SELECT FROM obol.grants g
+                                                   WHERE g.license_id = r.license_id AND g.grant_id = r.part_id
+                                                     AND a.drawn - e.used = g.amount))
+    UNION ALL
+    SELECT l.license_id, 'the next change of the grants is not missed',
+           format('next change at %s, a grant changes at %s', l.next_change_at, g.next_change_at)
+      FROM obol.licenses l
+     CROSS JOIN LATERAL (SELECT min(CASE WHEN g.has_started THEN LEAST(g.voided_at, g.expires_at)
+                                         ELSE g.starts_at END) AS next_change_at
+                           FROM obol.grants g WHERE g.license_id = l.license_id AND g.credits_left > 0) g
+     WHERE l.next_change_at > g.next_change_at
 $$;
 
 --
@@ -1553,7 +2590,11 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                           AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant', 'adjustment'))
+                          AND e.kind IN ('deduction', 'adjustment'))
+       AND NOT EXISTS (SELECT FROM obol.grants g
+                        WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
@@ -1645,12 +2686,13 @@ CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, d
       JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
     UNION ALL
-    SELECT r.license_id, 'a refund gives back what its entry took',
-           format('entry %s: %s, its cause %s took %s', r.entry_no, r.amount, r.cause_id, -e.amount)
-      FROM obol.ledger_entries r
+    SELECT r.license_id, 'refunds give back what their entry took at most',
+           format('%s were given back, their cause %s took %s', r.amount, r.cause_id, -e.amount)
+      FROM (SELECT r.license_id, r.cause_id, sum(r.amount) AS amount
+              FROM obol.ledger_entries r WHERE r.kind = 'refund' GROUP BY r.license_id, r.cause_id) r
       LEFT JOIN obol.ledger_entries e
              ON e.license_id = r.license_id AND e.cause_id = r.cause_id AND e.kind IN ('charge', 'deduction')
-     WHERE r.kind = 'refund' AND r.amount IS DISTINCT FROM -e.amount
+     WHERE e.amount IS NULL OR r.amount > -e.amount
 $$;
 
 --
@@ -1688,12 +2730,202 @@ CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text,
 $$;
 
 --
+-- Name: verify_v2(integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(checked jsonb, finding_count bigint, findings jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT jsonb_build_object(
+                   'licenses', (SELECT count(*) FROM obol.licenses),
+                   'entries', (SELECT count(*) FROM obol.ledger_entries),
+                   'holds', (SELECT count(*) FROM obol.holds),
+                   'idempotency_keys', (SELECT count(*) FROM obol.idempotency_keys)),
+               COALESCE(max(v.number), 0),
+               COALESCE(jsonb_agg(jsonb_build_object(
+                   'license_id', v.license_id, 'rule', v.rule, 'detail', v.detail)) FILTER (WHERE v.number <= p_limit), '[]')
+          FROM (SELECT f.*, row_number() OVER () AS number FROM obol.verify() f) v;
+END
+$$;
+
+--
+-- Name: void_grant(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'grant');
+    v_now timestamptz;
+    v_state text;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_now := clock_timestamp();
+    SELECT d.state INTO v_state FROM obol.describe_grants(p_license_id) d WHERE d.grant_id = p_grant_id;
+    IF v_state IS NULL THEN
+        RAISE EXCEPTION 'GRANT_NOT_FOUND: this license has no grant %', p_grant_id USING ERRCODE = 'OB414';
+    ELSIF v_state IN ('used_up', 'expired') THEN
+        RAISE EXCEPTION 'GRANT_ENDED: the grant is %', v_state
+            USING ERRCODE = 'OB415', HINT = 'There is nothing left of it to take. An adjustment corrects a balance.';
+    ELSIF v_state <> 'voided' THEN
+        UPDATE obol.grants g
+           SET voided_at = v_now,
+               credits_left = CASE WHEN g.has_started THEN g.credits_left ELSE 0 END,
+               lapsed = CASE WHEN g.has_started THEN g.lapsed ELSE g.amount END
+         WHERE g.license_id = p_license_id AND g.grant_id = p_grant_id;
+        PERFORM obol.bring_up_to_date(p_license_id, true);
+        PERFORM obol.note_act(p_license_id, v_actor, 'void_grant', p_grant_id::text, NULL, p_request_id);
+    END IF;
+    RETURN QUERY SELECT d.*, l.balance
+                   FROM obol.describe_grants(p_license_id) d
+                   JOIN obol.licenses l ON l.license_id = p_license_id
+                  WHERE d.grant_id = p_grant_id;
+END
+$$;
+
+--
+-- Name: admin_acts; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.admin_acts (
+    act_no bigint NOT NULL,
+    acted_at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    act text NOT NULL,
+    license_id uuid,
+    target text,
+    detail jsonb,
+    request_id text
+);
+
+--
+-- Name: TABLE admin_acts; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.admin_acts IS 'The audit trail: what operators did, only ever added, in the transaction of the act. actor is token:<name> or cli:<login>. No key and no token is in it.';
+
+--
+-- Name: admin_acts_act_no_seq; Type: SEQUENCE; Schema: obol; Owner: -
+--
+
+ALTER TABLE obol.admin_acts ALTER COLUMN act_no ADD GENERATED BY DEFAULT AS IDENTITY (
+    SEQUENCE NAME obol.admin_acts_act_no_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: admin_tokens; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.admin_tokens (
+    token_id uuid NOT NULL,
+    token_digest bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    is_first boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT admin_tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT admin_tokens_scopes_check CHECK (((scopes <@ ARRAY['read'::text, 'grant'::text, 'manage'::text, 'tokens'::text]) AND (cardinality(scopes) > 0))),
+    CONSTRAINT admin_tokens_token_digest_check CHECK ((length(token_digest) = 32))
+);
+
+--
+-- Name: TABLE admin_tokens; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.admin_tokens IS 'SHA-256 digests of the tokens of the admin API, and what each may do. The first one is OBOL_ADMIN_TOKEN, which only the owner''s login can register. Names are told apart while their tokens are good: the audit trail calls a token by its name.';
+
+--
 -- Name: alembic_version; Type: TABLE; Schema: obol; Owner: -
 --
 
 CREATE TABLE obol.alembic_version (
     version_num character varying(32) NOT NULL
 );
+
+--
+-- Name: allotments; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.allotments (
+    license_id uuid NOT NULL,
+    grant_id uuid NOT NULL,
+    first_entry_no bigint NOT NULL,
+    last_entry_no bigint NOT NULL,
+    balance_from bigint NOT NULL,
+    balance_to bigint NOT NULL,
+    CONSTRAINT allotments_check CHECK (((first_entry_no <= last_entry_no) AND (balance_from <> balance_to))),
+    CONSTRAINT allotments_first_entry_no_check CHECK ((first_entry_no >= 0))
+);
+
+--
+-- Name: TABLE allotments; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.allotments IS 'What entries drew on. From first_entry_no to last_entry_no the set of grants was the same, and the credits that took the balance from balance_from down to balance_to were of this grant; a refund, by itself, goes up. From entry 0: of before grants had lifetimes, where only the sum is known.';
+
+--
+-- Name: external_ids; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.external_ids (
+    external_id text NOT NULL,
+    license_id uuid NOT NULL,
+    CONSTRAINT external_ids_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200)))
+);
+
+--
+-- Name: TABLE external_ids; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.external_ids IS 'What others call a license: an order, a customer. A table of its own, because an id is one license''s among all, and a sharded table can only be unique in what it is sharded by; for the same reason without a foreign key.';
+
+--
+-- Name: grants; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.grants (
+    license_id uuid NOT NULL,
+    grant_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    credits_left bigint NOT NULL,
+    lapsed bigint DEFAULT 0 NOT NULL,
+    priority smallint NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    voided_at timestamp with time zone,
+    has_started boolean NOT NULL,
+    reason text NOT NULL,
+    reference text,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT grants_amount_check CHECK ((amount > 0)),
+    CONSTRAINT grants_check CHECK ((expires_at > starts_at)),
+    CONSTRAINT grants_check1 CHECK (((credits_left + lapsed) <= amount)),
+    CONSTRAINT grants_credits_left_check CHECK ((credits_left >= 0)),
+    CONSTRAINT grants_lapsed_check CHECK ((lapsed >= 0)),
+    CONSTRAINT grants_priority_check CHECK (((priority >= 0) AND (priority <= 100)))
+);
+
+--
+-- Name: TABLE grants; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.grants IS 'Credits with a lifetime. credits_left is as of the last change of the license''s set of grants: what was used since is in the balance and not yet allotted. lapsed is what expiry and void took.';
 
 --
 -- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
@@ -1712,24 +2944,26 @@ CREATE TABLE obol.ledger_entries (
     usage jsonb,
     shortfall bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    part_id uuid,
     CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
     CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
-    CONSTRAINT ledger_entries_check1 CHECK (
+    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'expiry'::text, 'void'::text, 'adjustment'::text]))),
+    CONSTRAINT ledger_entries_part_check CHECK (((part_id IS NULL) OR (kind = ANY (ARRAY['refund'::text, 'expiry'::text, 'void'::text])))),
+    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT ledger_entries_sign_check CHECK (
 CASE
     WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
     WHEN (kind = 'adjustment'::text) THEN (amount <> 0)
     ELSE (amount <= 0)
-END),
-    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
-    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'adjustment'::text]))),
-    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0))
+END)
 );
 
 --
 -- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back. One charge a hold is the unique constraint.';
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back, and expiry and void the grant that they took from, each possibly in several parts. One charge a hold is the unique constraint.';
 
 --
 -- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
@@ -1776,6 +3010,8 @@ CREATE TABLE obol.licenses (
     unpaid_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     fingerprint bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    next_change_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
+    allotted_entry_no bigint DEFAULT 0 NOT NULL,
     CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
     CONSTRAINT licenses_check CHECK ((held <= balance)),
     CONSTRAINT licenses_held_check CHECK ((held >= 0)),
@@ -1788,25 +3024,27 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 -- Name: TABLE licenses; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until.';
+COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that a charge changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until. next_change_at is when the set of grants changes next; what was used up to the entry allotted_entry_no is allotted to them.';
 
 --
 -- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
 --
 
 CREATE VIEW obol.license_overview AS
- SELECT license_id,
-    name,
+ SELECT l.license_id,
+    l.name,
         CASE
-            WHEN ((status = 'active'::text) AND (expires_at <= clock_timestamp())) THEN 'expired'::text
-            ELSE status
+            WHEN ((l.status = 'active'::text) AND (l.expires_at <= clock_timestamp())) THEN 'expired'::text
+            ELSE l.status
         END AS status,
-    expires_at,
-    balance,
-    held,
-    (balance - held) AS available,
-    created_at
-   FROM obol.licenses l;
+    l.expires_at,
+    l.balance,
+    l.held,
+    (l.balance - l.held) AS available,
+    l.created_at,
+    x.external_id
+   FROM (obol.licenses l
+     LEFT JOIN obol.external_ids x ON ((x.license_id = l.license_id)));
 
 --
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
@@ -1943,11 +3181,60 @@ CREATE VIEW obol.unpaid_holds AS
   WHERE (unpaid IS NOT NULL);
 
 --
+-- Name: admin_acts admin_acts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_acts
+    ADD CONSTRAINT admin_acts_pkey PRIMARY KEY (act_no);
+
+--
+-- Name: admin_tokens admin_tokens_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_tokens
+    ADD CONSTRAINT admin_tokens_pkey PRIMARY KEY (token_id);
+
+--
+-- Name: admin_tokens admin_tokens_token_digest_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.admin_tokens
+    ADD CONSTRAINT admin_tokens_token_digest_key UNIQUE (token_digest);
+
+--
 -- Name: alembic_version alembic_version_pkc; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
 ALTER TABLE ONLY obol.alembic_version
     ADD CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num);
+
+--
+-- Name: allotments allotments_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.allotments
+    ADD CONSTRAINT allotments_pkey PRIMARY KEY (license_id, last_entry_no, grant_id);
+
+--
+-- Name: external_ids external_ids_license_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.external_ids
+    ADD CONSTRAINT external_ids_license_id_key UNIQUE (license_id);
+
+--
+-- Name: external_ids external_ids_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.external_ids
+    ADD CONSTRAINT external_ids_pkey PRIMARY KEY (external_id);
+
+--
+-- Name: grants grants_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.grants
+    ADD CONSTRAINT grants_pkey PRIMARY KEY (license_id, grant_id);
 
 --
 -- Name: holds holds_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -1964,11 +3251,11 @@ ALTER TABLE ONLY obol.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (license_id, scope, idempotency_key);
 
 --
--- Name: ledger_entries ledger_entries_license_id_kind_cause_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+-- Name: ledger_entries ledger_entries_license_id_kind_cause_id_part_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
 ALTER TABLE ONLY obol.ledger_entries
-    ADD CONSTRAINT ledger_entries_license_id_kind_cause_id_key UNIQUE (license_id, kind, cause_id);
+    ADD CONSTRAINT ledger_entries_license_id_kind_cause_id_part_id_key UNIQUE NULLS NOT DISTINCT (license_id, kind, cause_id, part_id);
 
 --
 -- Name: ledger_entries ledger_entries_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -2013,6 +3300,18 @@ ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
 
 --
+-- Name: admin_tokens_name; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
+
+--
+-- Name: grants_open; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX grants_open ON obol.grants USING btree (license_id) WHERE (credits_left > 0);
+
+--
 -- Name: holds_ended; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -2035,6 +3334,26 @@ CREATE INDEX idempotency_keys_age ON obol.idempotency_keys USING btree (claimed_
 --
 
 CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys USING btree (answer_expires_at) WHERE (answer_expires_at IS NOT NULL);
+
+--
+-- Name: licenses_changes; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX licenses_changes ON obol.licenses USING btree (next_change_at) WHERE (next_change_at < 'infinity'::timestamp with time zone);
+
+--
+-- Name: allotments allotments_license_id_grant_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.allotments
+    ADD CONSTRAINT allotments_license_id_grant_id_fkey FOREIGN KEY (license_id, grant_id) REFERENCES obol.grants(license_id, grant_id);
+
+--
+-- Name: grants grants_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.grants
+    ADD CONSTRAINT grants_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
 -- Name: holds holds_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
@@ -2084,6 +3403,13 @@ GRANT USAGE ON SCHEMA obol TO obol_service;
 REVOKE ALL ON FUNCTION obol.adjust_credits(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reason text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION adjust_credits_v2(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.adjust_credits_v2(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.adjust_credits_v2(p_license_id uuid, p_adjustment_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2106,6 +3432,19 @@ REVOKE ALL ON FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge
 --
 
 REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_part(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_part_id uuid, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_part(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_part_id uuid, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION bring_up_to_date(p_license_id uuid, p_even_so boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.bring_up_to_date(p_license_id uuid, p_even_so boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.bring_up_to_date(p_license_id uuid, p_even_so boolean) TO obol_service;
 
 --
 -- Name: FUNCTION charge_for(p_price jsonb, p_usage jsonb); Type: ACL; Schema: obol; Owner: -
@@ -2140,6 +3479,19 @@ GRANT ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) 
 REVOKE ALL ON FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_room(p_license_id uuid, p_amount bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_room(p_license_id uuid, p_amount bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_token(p_token_digest bytea, p_scope text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) TO obol_service;
+
+--
 -- Name: FUNCTION claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2150,6 +3502,20 @@ REVOKE ALL ON FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope tex
 --
 
 REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION current_revision(); Type: ACL; Schema: obol; Owner: -
@@ -2170,6 +3536,26 @@ GRANT ALL ON FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduc
 --
 
 REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION describe_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.describe_grants(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION due_changes(p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_changes(p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_changes(p_most integer) TO obol_service;
 
 --
 -- Name: FUNCTION due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer); Type: ACL; Schema: obol; Owner: -
@@ -2211,10 +3597,23 @@ GRANT ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) T
 REVOKE ALL ON FUNCTION obol.free_idempotency_key(p_hold obol.holds) FROM PUBLIC;
 
 --
+-- Name: FUNCTION give_back(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reference text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.give_back(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reference text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION heartbeat(p_process_id uuid, p_lease_s double precision); Type: ACL; Schema: obol; Owner: -
@@ -2224,6 +3623,25 @@ REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precis
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
 
 --
+-- Name: FUNCTION is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_draws(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_draws(p_license_id uuid, p_cause_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2231,11 +3649,64 @@ REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, 
 GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
 
 --
+-- Name: FUNCTION list_grants(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
+-- Name: FUNCTION list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_open_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_open_grants(p_license_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_prices(); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
+
+--
+-- Name: FUNCTION list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION lock_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.lock_license(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -2252,6 +3723,13 @@ REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_h
 GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) TO obol_service;
 
 --
+-- Name: FUNCTION overview(p_from date, p_to date, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2265,11 +3743,24 @@ GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days intege
 REVOKE ALL ON FUNCTION obol.refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refund_v2(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refund_v2(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.refund_v2(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reason text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.refund_withheld(p_license_id uuid, p_hold_id uuid, p_process_id uuid) TO obol_service;
+
+--
+-- Name: FUNCTION refundable(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refundable(p_license_id uuid, p_cause_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_amount(p_name text, p_least integer); Type: ACL; Schema: obol; Owner: -
@@ -2290,6 +3781,12 @@ REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM
 REVOKE ALL ON FUNCTION obol.refuse_license(p_license_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION register_first_token(p_token_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.register_first_token(p_token_digest bytea) FROM PUBLIC;
+
+--
 -- Name: FUNCTION release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -2303,10 +3800,24 @@ GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p
 REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
 
 --
+-- Name: FUNCTION revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
@@ -2321,10 +3832,24 @@ REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expire
 REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint); Type: ACL; Schema: obol; Owner: -
@@ -2334,10 +3859,23 @@ REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p
 GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) TO obol_service;
 
 --
+-- Name: FUNCTION show_license(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_grants(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_grants() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_holds(); Type: ACL; Schema: obol; Owner: -
@@ -2362,6 +3900,20 @@ REVOKE ALL ON FUNCTION obol.verify_ledger() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_v2(p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- PostgreSQL database dump complete

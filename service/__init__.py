@@ -23,10 +23,11 @@ def create_app(config: Config) -> Flask:
     """
     # Here and not above, so that the commands and Alembic, which also import this package,
     # do not wait for Flask and the SDK.
-    from . import api, pages
+    from . import api, metrics, pages, tracing
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
+    from .gateway.transcript import key_id
     from .gateway.upstream import Upstream
     from .http.services import Services
     from .http.threads import Threads
@@ -34,7 +35,10 @@ def create_app(config: Config) -> Flask:
     from .logs import log
 
     config.check_served()
-    database = Database(config.require_database_url(), config.pool_size, POOL_WAIT_S)
+    tracing.set_up()
+    database = Database(
+        config.require_database_url(), config.pool_size, POOL_WAIT_S, on_wait=metrics.POOL_WAIT_SECONDS.observe
+    )
     lease = Lease(Database(config.require_database_url(), CONNECTIONS, POOL_WAIT_S), config.lease_s)
     api_key, base_url = config.anthropic_api_key, config.anthropic_base_url
     if config.dev and api_key is None:
@@ -57,8 +61,10 @@ def create_app(config: Config) -> Flask:
             ),
             upstream=upstream,
             threads=Threads(config.threads_per_license),
+            replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
+            admin_token=config.admin_token,
         )
     )
     pages.init(app)

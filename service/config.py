@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from . import keys
 from .db import sqlalchemy_url
 
 NAMES = (
@@ -20,6 +22,7 @@ NAMES = (
     "OBOL_DEFAULT_MODEL",
     "OBOL_DEV",
     "OBOL_LEASE_S",
+    "OBOL_METRICS_DIR",
     "OBOL_MIGRATE_URL",
     "OBOL_POOL_SIZE",
     "OBOL_REPLAY_KEYS",
@@ -59,6 +62,7 @@ class Config:
     default_max_tokens: int
     replay_keys: tuple[bytes, ...]
     data_dir: Path
+    metrics_dir: Path
     dev: bool
     database_is_here: bool
 
@@ -125,6 +129,7 @@ def load(environ: Mapping[str, str]) -> Config:
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
         replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
+        metrics_dir=Path(environ.get("OBOL_METRICS_DIR") or gettempdir()).absolute(),
         dev=read("OBOL_DEV", _flag, False),
         database_is_here=database_url is None or _is_here(database_url, environ),
     )
@@ -195,8 +200,15 @@ def _base_url(value: str) -> str | None:
 
 
 def _admin_token(value: str) -> str | None:
-    if len(value) < 32:
-        raise ValueError("it must have 32 characters at least; `openssl rand -hex 32` makes one")
+    if len(value) < keys.LEAST_TOKEN_LENGTH:
+        raise ValueError(
+            f"it must have {keys.LEAST_TOKEN_LENGTH} characters at least; `openssl rand -hex 32` makes one"
+        )
+    # Clients send it in a header, which takes no others, and loses spaces at the ends.
+    if not re.fullmatch("[!-~]([ -~]*[!-~])?", value):
+        raise ValueError("it may have printable ASCII characters only, and no space at its ends")
+    if keys.parse_token(value) is None:
+        raise ValueError("it begins with obol_admin_ and is no whole token of that kind")
     return value
 
 

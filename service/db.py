@@ -8,6 +8,7 @@ connection, a serialization failure) is asked again with the same id and never h
 import json
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, create_engine
@@ -51,10 +52,14 @@ class Database:
         url: where; any postgresql:// URL.
         pool_size: connections at most; there is no overflow.
         wait_s: how long a call may wait for one before it fails with over_capacity.
+        on_wait: is told the seconds that each call did wait.
     """
 
-    def __init__(self, url: str, pool_size: int, wait_s: float) -> None:
+    def __init__(
+        self, url: str, pool_size: int, wait_s: float, *, on_wait: Callable[[float], None] = lambda _waited_s: None
+    ) -> None:
         self._wait_s = wait_s
+        self._on_wait = on_wait
         self._engine = create_engine(
             sqlalchemy_url(url),
             isolation_level="AUTOCOMMIT",
@@ -107,7 +112,13 @@ class Database:
 
     def _connect(self) -> Connection:
         """A connection from the pool, or a new one; nothing has been asked when there is none."""
-        give_up_at = time.monotonic() + self._wait_s
+        began_at = time.monotonic()
+        try:
+            return self._connect_by(began_at + self._wait_s)
+        finally:
+            self._on_wait(time.monotonic() - began_at)
+
+    def _connect_by(self, give_up_at: float) -> Connection:
         while True:
             try:
                 return self._engine.connect()

@@ -1,4 +1,6 @@
-"""License keys: `obol_` + license id + `_` + random part + checksum.
+"""License keys, and the tokens of the admin API.
+
+A license key is `obol_` + license id + `_` + random part + checksum:
 
     obol_018f3c5e9a7b4d21b6a0c4d2e8f90a1b_hG7…32 characters…x2R4tYk1
 
@@ -6,6 +8,9 @@ The license id (32 hex digits) says where the license lives. The random part is 
 of base62, 190 bits. The checksum is the CRC-32 of all before it in six characters of base62,
 so that a mistyped key is refused without asking the database; it proves nothing. Only the
 SHA-256 of the whole key is stored: 190 random bits need no salt and no slow hash.
+
+A token of the admin API is `obol_admin_` + random part + checksum, made and kept in the same way. The first one,
+OBOL_ADMIN_TOKEN, is whatever its operator chose.
 """
 
 import hashlib
@@ -19,6 +24,8 @@ from uuid import UUID
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH = 32
 _CHECKSUM_LENGTH = 6
+_TOKEN_PREFIX = "obol_admin_"  # noqa: S105 (how each of them begins)
+LEAST_TOKEN_LENGTH = 32
 _KEY = re.compile(rf"obol_([0-9a-f]{{32}})_[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
 
 
@@ -37,6 +44,13 @@ class NewKey(NamedTuple):
     digest: KeyDigest
 
 
+class NewToken(NamedTuple):
+    """A token of the admin API and its digest. This is the only copy of the token: show it once and forget it."""
+
+    token: str
+    digest: bytes
+
+
 def _checksum(body: str) -> str:
     number, characters = zlib.crc32(body.encode()), ""
     for _ in range(_CHECKSUM_LENGTH):
@@ -47,19 +61,41 @@ def _checksum(body: str) -> str:
 
 def make(license_id: UUID) -> NewKey:
     """A new key for a license."""
-    random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
-    body = f"obol_{license_id.hex}_{random}"
-    license_key = body + _checksum(body)
+    license_key = _with_random_part(f"obol_{license_id.hex}_")
     return NewKey(license_key, KeyDigest(license_id, _sha256(license_key)))
+
+
+def make_token() -> NewToken:
+    """A new token of the admin API."""
+    token = _with_random_part(_TOKEN_PREFIX)
+    return NewToken(token, _sha256(token))
 
 
 def parse(license_key: str) -> KeyDigest | None:
     """The digest of a well-formed key; None for anything else."""
     match = _KEY.fullmatch(license_key)
-    if match is None or _checksum(license_key[:-_CHECKSUM_LENGTH]) != license_key[-_CHECKSUM_LENGTH:]:
+    if match is None or not _has_checksum(license_key):
         return None
     return KeyDigest(UUID(match[1]), _sha256(license_key))
 
 
-def _sha256(license_key: str) -> bytes:
-    return hashlib.sha256(license_key.encode()).digest()
+def parse_token(token: str) -> bytes | None:
+    """The digest of what can be a token of the admin API; None for what is none. What begins as the tokens that
+    are made here has to be one; anything else long enough may be OBOL_ADMIN_TOKEN."""
+    if token.startswith(_TOKEN_PREFIX):
+        length = len(_TOKEN_PREFIX) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
+        return _sha256(token) if len(token) == length and _has_checksum(token) else None
+    return _sha256(token) if len(token) >= LEAST_TOKEN_LENGTH else None
+
+
+def _with_random_part(prefix: str) -> str:
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return body + _checksum(body)
+
+
+def _has_checksum(text: str) -> bool:
+    return _checksum(text[:-_CHECKSUM_LENGTH]) == text[-_CHECKSUM_LENGTH:]
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -25,7 +25,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from . import migrations
+from . import metrics, migrations
 from .clock import elapsed
 from .db import Database
 from .keys import KeyDigest
@@ -83,7 +83,8 @@ class Lease:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self.process_id = uuid4()
-        self._live: set[UUID] = set()
+        # Since when, by the clock; the oldest first.
+        self._live: dict[UUID, float] = {}
         self._withheld: list[WithheldHold] = []
         self._delivered: dict[UUID, set[UUID]] = defaultdict(set)
         self._last_beat: datetime | None = None
@@ -99,6 +100,8 @@ class Lease:
             if self._pid != os.getpid():
                 self._reset()
             if self._thread is None:
+                # A worker that never reaches the database has an age, too.
+                metrics.LEASE_AGE_SECONDS.count_from(self._clock())
                 self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
                 self._thread.start()
 
@@ -126,7 +129,8 @@ class Lease:
         self.check_revision()
         hold_id = uuid4()
         with self._lock:
-            self._live.add(hold_id)
+            self._live[hold_id] = self._clock()
+            self._tell_live()
         return hold_id
 
     def check_revision(self) -> None:
@@ -148,7 +152,12 @@ class Lease:
     def let_go(self, hold_id: UUID) -> None:
         """The hold is live no more: its end is certain, or it is for the heartbeat to find out."""
         with self._lock:
-            self._live.discard(hold_id)
+            self._live.pop(hold_id, None)
+            self._tell_live()
+
+    def _tell_live(self) -> None:
+        metrics.HOLDS_OPEN.set(len(self._live))
+        metrics.HOLD_OLDEST_SECONDS.count_from(next(iter(self._live.values()), None))
 
     def withhold(self, key: KeyDigest, hold_id: UUID, unpaid: holds.Unpaid | None = None) -> None:
         """Have the hold undone: it may have been settled, and its answer was not delivered."""
@@ -205,6 +214,8 @@ class Lease:
         # Counted from before the question: so our clock ends the lease before the database's does. And set last:
         # who finds the lease alive goes by the revision.
         self._renewed_at = asked_at
+        metrics.LEASE_AGE_SECONDS.count_from(asked_at)
+        metrics.WRONG_REVISION.set(self._revision != _HEAD)
         if self._revision != _HEAD:
             log.error("wrong_revision", database=self._revision, release=_HEAD, hint="run `obol migrate`")
         return now
@@ -297,6 +308,9 @@ class Lease:
                 raise
             refund = ledger.refund_withheld(self._db, item.key.license_id, item.hold_id, process_id=self.process_id)
             if refund is not None:
+                # Booked after all, unseen by the call; and given back.
+                metrics.CREDITS.labels("charge").inc(refund.amount)
+                metrics.CREDITS.labels("refund").inc(refund.amount)
                 log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refund.amount)
         with self._lock:
             self._withheld.remove(item)

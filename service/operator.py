@@ -1,17 +1,28 @@
 """Acts of an operator, each safe to repeat with an idempotency key, whatever face asks for them."""
 
 import hashlib
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 from . import keys, strict_json
 from .db import Database
-from .repository import ledger, licenses
-from .repository.ledger import Adjustment, Grant
+from .problems import Problem
+from .repository import admin, grants, ledger, licenses
+from .repository.admin import OWNER as OWNER
+from .repository.admin import Actor as Actor
+from .repository.admin import Day
+from .repository.grants import LASTING, ChangedGrant, Terms
+from .repository.ledger import Adjustment, Deduction, Refund
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
+
+
+# What an overview can be of; there is nothing before, and each day is a row.
+FIRST_DAY = date(2020, 1, 1)
+MAX_DAYS = 366
 
 
 class NewLicense(NamedTuple):
@@ -21,6 +32,31 @@ class NewLicense(NamedTuple):
     license_id: UUID
     license_key: str | None
     balance: int
+
+
+class NewToken(NamedTuple):
+    """A token of the admin API that was made. This is the only copy of it."""
+
+    token_id: UUID
+    token: str
+
+
+class BatchItem(NamedTuple):
+    """A deduction from a license whose key the caller has not."""
+
+    license_id: UUID
+    amount: int
+    idempotency_key: str
+    reference: str | None
+
+
+class Overview(NamedTuple):
+    """The business by day. `total` sums the days up; its `outstanding` is that of the last one, and `held` of now."""
+
+    first: date
+    last: date
+    days: list[Day]
+    total: dict[str, int]
 
 
 class RotatedKey(NamedTuple):
@@ -36,58 +72,148 @@ def create_license(
     credits: int,
     name: str = "",
     expires_at: datetime | None = None,
+    external_id: str | None = None,
     idempotency_key: str | None = None,
+    actor: Actor = OWNER,
 ) -> NewLicense:
     """Make a license with a key and a first grant.
 
-    Raises: Problem amount_invalid, idempotency_key_reused.
+    Raises: Problem admin_forbidden, amount_invalid, idempotency_key_reused, already_exists (the external id).
     """
     license_id = uuid4() if idempotency_key is None else uuid5(_LICENSE_IDS, idempotency_key)
     new = keys.make(license_id)
+    said: list[str | int | None] = [credits, name, _moment(expires_at)]
+    if external_id is not None:
+        # Not where there is none: keys that were used before there were any stand for what they stood for.
+        said.append(external_id)
     made = licenses.create(
         db,
         new.digest,
         name=name,
         expires_at=expires_at,
         credits=credits,
-        fingerprint=_fingerprint(credits, name, None if expires_at is None else expires_at.isoformat()),
+        external_id=external_id,
+        fingerprint=_fingerprint(*said),
+        actor=actor,
     )
     return NewLicense(license_id, new.license_key if made.created else None, made.balance)
 
 
-def rotate_key(db: Database, license_id: UUID, overlap_s: int) -> RotatedKey:
+def rotate_key(db: Database, license_id: UUID, overlap_s: int, *, actor: Actor = OWNER) -> RotatedKey:
     """Add a key to a license, and let the ones before it end after `overlap_s`.
 
-    Raises: Problem license_invalid.
+    Raises: Problem admin_forbidden, license_invalid.
     """
     new = keys.make(license_id)
-    return RotatedKey(new.license_key, licenses.rotate_key(db, new.digest, overlap_s))
+    return RotatedKey(new.license_key, licenses.rotate_key(db, new.digest, overlap_s, actor=actor))
+
+
+def create_token(
+    db: Database, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None, actor: Actor = OWNER
+) -> NewToken:
+    """Make a token of the admin API, with scopes that the actor has.
+
+    Raises: Problem admin_forbidden, amount_invalid (the expiry is past), already_exists (the name).
+    """
+    new = keys.make_token()
+    token_id = uuid4()
+    admin.create_token(db, token_id, digest=new.digest, name=name, scopes=scopes, expires_at=expires_at, actor=actor)
+    return NewToken(token_id, new.token)
+
+
+def revoke_token(db: Database, token_id: UUID, *, actor: Actor = OWNER) -> None:
+    """End a token of the admin API for good. Raises: Problem admin_forbidden, not_found."""
+    if not admin.revoke_token(db, token_id, actor=actor):
+        raise Problem("not_found", f"There is no token {token_id}.")
+
+
+def overview(db: Database, first: date | None = None, last: date | None = None, *, actor: Actor = OWNER) -> Overview:
+    """The business from a day (UTC) to another, by default the thirty days up to today.
+
+    Raises: Problem admin_forbidden, validation_failed.
+    """
+    last = last or datetime.now(UTC).date()
+    first = first or last - timedelta(days=29)
+    if not first <= last < first + timedelta(days=MAX_DAYS):
+        raise Problem(
+            "validation_failed", f"From {first} to {last}: it must be 1 to {MAX_DAYS} days, and begin before it ends."
+        )
+    days = admin.overview(db, first, last, actor=actor)
+    sums = {name: sum(getattr(day, name) for day in days) for name in Day._fields if name != "day"}
+    return Overview(first, last, days, sums | {"outstanding": days[-1].outstanding, "held": days[-1].held})
+
+
+def deduct_batch(db: Database, items: Iterable[BatchItem], *, actor: Actor = OWNER) -> list[Deduction | Problem]:
+    """Take credits from licenses, each item on its own: what it took, or why it was refused, in the same order.
+
+    Raises: Problem admin_forbidden, and over_capacity or database_error, when nobody knows of an item what became
+        of it: with the same idempotency keys all of it can be asked again.
+    """
+    results: list[Deduction | Problem] = []
+    for item in items:
+        try:
+            results.append(
+                ledger.deduct_by_id(
+                    db,
+                    item.license_id,
+                    uuid4(),
+                    amount=item.amount,
+                    idempotency_key=item.idempotency_key,
+                    fingerprint=_fingerprint("deduction", item.amount, item.reference),
+                    reference=item.reference,
+                    actor=actor,
+                )
+            )
+        except Problem as problem:
+            if problem.code in ("admin_forbidden", "over_capacity", "database_error"):
+                raise
+            results.append(problem)
+    return results
 
 
 def grant_credits(
-    db: Database, license_id: UUID, amount: int, *, reference: str | None = None, idempotency_key: str | None = None
-) -> Grant:
+    db: Database,
+    license_id: UUID,
+    amount: int,
+    *,
+    terms: Terms = LASTING,
+    reason: str = "purchase",
+    reference: str | None = None,
+    idempotency_key: str | None = None,
+    actor: Actor = OWNER,
+) -> ChangedGrant:
     """Give credits to a license.
 
-    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
+    Raises: Problem admin_forbidden, amount_invalid, license_invalid, idempotency_key_reused.
     """
-    return ledger.grant(
+    return grants.grant(
         db,
         license_id,
         uuid4(),
         amount=amount,
-        idempotency_key=idempotency_key,
-        fingerprint=_fingerprint(amount, reference),
+        terms=terms,
+        reason=reason,
         reference=reference,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint(
+            "grant", amount, terms.priority, _moment(terms.starts_at), _moment(terms.expires_at), reason, reference
+        ),
+        actor=actor,
     )
 
 
 def adjust_credits(
-    db: Database, license_id: UUID, amount: int, *, reason: str, idempotency_key: str | None = None
+    db: Database,
+    license_id: UUID,
+    amount: int,
+    *,
+    reason: str,
+    idempotency_key: str | None = None,
+    actor: Actor = OWNER,
 ) -> Adjustment:
     """Correct the balance of a license by an amount of either sign, which may not take what is held.
 
-    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused, insufficient_credits.
+    Raises: Problem admin_forbidden, amount_invalid, license_invalid, idempotency_key_reused, insufficient_credits.
     """
     return ledger.adjust(
         db,
@@ -97,7 +223,48 @@ def adjust_credits(
         reason=reason,
         idempotency_key=idempotency_key,
         fingerprint=_fingerprint("adjustment", amount, reason),
+        actor=actor,
     )
+
+
+def void_grant(db: Database, license_id: UUID, grant_id: UUID, *, actor: Actor = OWNER) -> ChangedGrant:
+    """End a grant now.
+
+    Raises: Problem admin_forbidden, license_invalid, grant_not_found, grant_ended.
+    """
+    return grants.void(db, license_id, grant_id, actor=actor)
+
+
+def refund(
+    db: Database,
+    license_id: UUID,
+    cause_id: UUID,
+    *,
+    amount: int | None = None,
+    reason: str,
+    idempotency_key: str | None = None,
+    actor: Actor = OWNER,
+) -> Refund:
+    """Give back what a hold or a deduction was charged: `amount` of it, or all that has not come back (None).
+
+    Raises: Problem admin_forbidden, license_invalid, idempotency_key_reused, hold_not_found, amount_invalid,
+        refund_exceeds_charge.
+    """
+    return ledger.refund(
+        db,
+        license_id,
+        cause_id,
+        refund_id=uuid4(),
+        amount=amount,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint("refund", str(cause_id), amount, reason),
+        actor=actor,
+    )
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
 
 
 def _fingerprint(*values: str | int | None) -> bytes:

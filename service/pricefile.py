@@ -51,6 +51,15 @@ def read(text: str) -> list[NewPrice]:
         raise PriceFileError(f"It is not TOML: {error}.") from error
     except RecursionError as error:
         raise PriceFileError("It is nested too deeply.") from error
+    return read_document(document)
+
+
+def read_document(document: Mapping[str, Any]) -> list[NewPrice]:
+    """The rows of what such a file says, with its numbers as int or Decimal and its time as a datetime.
+
+    Raises:
+        PriceFileError: naming the entry and the field.
+    """
     _only("the file", document, _TOP)
     factor = _factor(document)
     effective_from = _moment(document)

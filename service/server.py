@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import logging
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import uuid4
 
@@ -24,7 +29,7 @@ from gunicorn.glogging import Logger
 
 from . import dev, memory, strict_json
 from .config import Config, ConfigError, load
-from .db import why_unreachable
+from .db import Database, why_unreachable
 from .dev.embedded import EmbeddedError
 from .logs import log
 from .problems import Problem
@@ -39,7 +44,15 @@ _QUOTED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z ]*).*", re.DOTALL)
 
 _MOST_DESCRIPTORS = 65_536
 
+_OWNER_WAIT_S = 3
+
 _environment = dev.environment(os.environ)
+
+_METRICS_FOLDER = "obol-metrics-"
+# A folder that is older and not locked is a dead master's; a younger one may be about to be locked.
+_ABANDONED_AFTER_S = 60
+_metrics_folder: Path | None = None
+_master: int | None = None
 
 # Ctrl-C comes to a worker twice: from the terminal, and from the master, as SIGQUIT.
 _QUIT = (signal.SIGINT, signal.SIGQUIT)
@@ -56,6 +69,25 @@ def load_settings() -> Config:
     return settings
 
 
+def share_metrics(parent: Path) -> None:
+    """Make the folder in which the workers put their metrics together, afresh, and remove what killed masters have
+    left beside it. Once: after a reload the workers go on with the same one."""
+    global _metrics_folder, _master
+    if _metrics_folder is None:
+        try:
+            _remove_abandoned(parent)
+            _metrics_folder = Path(tempfile.mkdtemp(prefix=_METRICS_FOLDER, dir=parent))
+        except OSError as error:
+            _give_up(ConfigError(f"OBOL_METRICS_DIR is not valid: {parent} cannot be used: {error.strerror}."))
+        _master = os.getpid()
+        # Open, and with it locked, for as long as this process or a worker of it lives.
+        fcntl.flock(os.open(_metrics_folder, os.O_RDONLY), fcntl.LOCK_SH)
+        # A master that cannot start ends without on_exit.
+        atexit.register(_remove_metrics)
+    # prometheus_client looks for it when it is imported, which only the workers do.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
+
+
 def on_starting(server: Any) -> None:
     """In development: start the embedded PostgreSQL, which the workers then inherit."""
     try:
@@ -67,6 +99,12 @@ def on_starting(server: Any) -> None:
     # Said once, and not by each worker that finds it out.
     if (why := why_unreachable(load(os.environ).require_database_url())) is not None:
         _give_up(ConfigError(f"the database of DATABASE_URL cannot be used: {why}"))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the folder of metrics to whom the worker will be: with `gunicorn --user` another than the master."""
+    if _metrics_folder is not None:
+        os.chown(_metrics_folder, worker.cfg.uid, worker.cfg.gid)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -95,6 +133,7 @@ def post_worker_init(worker: Any) -> None:
     gc.freeze()
     if worker.age == 1:
         _warn_of_excess(services)
+        _register_admin_token(load(os.environ), services)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
@@ -105,8 +144,17 @@ def worker_exit(server: Any, worker: Any) -> None:
         _end(worker)
 
 
+def child_exit(server: Any, worker: Any) -> None:
+    """Take a dead worker out of the gauges. What it has counted stays."""
+    if _metrics_folder is not None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid, str(_metrics_folder))
+
+
 def on_exit(server: Any) -> None:
-    """Stop the embedded PostgreSQL, unless another process uses it."""
+    """Remove the folder of metrics; stop the embedded PostgreSQL, unless another process uses it."""
+    _remove_metrics()
     _environment.__exit__(None, None, None)
 
 
@@ -154,6 +202,10 @@ def _end(worker: Any) -> NoReturn:
             # Before it has booted it has no holds.
             if worker.booted:
                 _services(worker).lease.stop()
+                # Here, as above: the master imports none of this.
+                from . import tracing
+
+                tracing.stop()
         except Exception:
             worker.log.exception("The lease was not ended. It lapses by itself.")
         finally:
@@ -162,6 +214,27 @@ def _end(worker: Any) -> NoReturn:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
             os._exit(0)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what masters that were killed have left."""
+    for folder in parent.glob(f"{_METRICS_FOLDER}*"):
+        with contextlib.suppress(OSError):
+            found = folder.stat(follow_symlinks=False)
+            if found.st_uid != os.geteuid() or time.time() < found.st_mtime + _ABANDONED_AFTER_S:
+                continue
+            descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
+
+
+def _remove_metrics() -> None:
+    # A worker that cannot start ends with the master's handlers.
+    if _metrics_folder is not None and os.getpid() == _master:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)
 
 
 def _services(worker: Any) -> Services:
@@ -188,6 +261,37 @@ def _warn_of_excess(services: Services) -> None:
             )
     except Problem as problem:
         log.warning("login_not_checked", problem=str(problem))
+
+
+def _register_admin_token(settings: Config, services: Services) -> None:
+    """Have OBOL_ADMIN_TOKEN known to the database. Only the owner's login may add it: where this process has none,
+    say who has to."""
+    from . import keys
+    from .migrations import REVOKED
+    from .repository import admin
+    from .repository.admin import Actor
+
+    if settings.admin_token is None or (digest := keys.parse_token(settings.admin_token)) is None:
+        return
+    try:
+        admin.check(services.database, Actor(digest, None), "tokens")
+        return
+    except Problem:
+        # Unknown, or the database is away: the next call tells.
+        pass
+    owner = Database(settings.require_migrate_url(), pool_size=1, wait_s=_OWNER_WAIT_S)
+    try:
+        if admin.register_first_token(owner, digest) == "revoked":
+            log.warning("admin_token_revoked", hint=REVOKED)
+    except Problem as problem:
+        log.warning(
+            "admin_token_not_registered",
+            hint="OBOL_ADMIN_TOKEN opens nothing yet: run `obol migrate` or `alembic upgrade head` with it, "
+            "and with the owner's URL in OBOL_MIGRATE_URL",
+            problem=str(problem),
+        )
+    finally:
+        owner.close()
 
 
 def _mask(record: logging.LogRecord) -> bool:

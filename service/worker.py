@@ -197,7 +197,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Client) -> Any:
         # Whatever came before this was there already: to read a header no thread waits.
         conn.sock.reading = Patience(conn.read_stall_s, LEAST_SENT_PER_S)
-        return super().handle_request(req, conn)
+        # Here, because the master imports this module, and must not import that one.
+        from .metrics import THREADS_BUSY
+
+        with THREADS_BUSY.track_inprogress():
+            return super().handle_request(req, conn)
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result()

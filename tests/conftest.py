@@ -26,19 +26,21 @@ from databases import Databases, copy_cluster, named, start_server
 from factories import License, Served, make_license, run
 from pacing import Pace
 
-from service import create_app, migrations
+from service import create_app, migrations, operator
 from service.config import Config, load
 from service.db import Database
 from service.dev import sandbox
 from service.dev.embedded import EmbeddedPostgres, Urls
 from service.http.services import services_of
 from service.repository import ledger
+from service.repository.admin import SCOPES
 
 TEMPLATE = "obol_template"
 
 # Every name that would change what the tests run against.
+_OTHER_NAMES = ("DATABASE_URL", "PORT", "WEB_CONCURRENCY")
 for name in list(os.environ):
-    if name.startswith(("OBOL_", "ANTHROPIC_")) or name in ("DATABASE_URL", "PORT", "WEB_CONCURRENCY"):
+    if name.startswith(("OBOL_", "ANTHROPIC_", "OTEL_", "PROMETHEUS_")) or name in _OTHER_NAMES:
         del os.environ[name]
 
 
@@ -159,6 +161,17 @@ def sql(urls: Urls) -> Callable[..., list[tuple[Any, ...]]]:
 def new_license(owner: Database) -> Callable[..., License]:
     """`new_license(credits=1000, name="", expires_at=None)`: a license with its raw key."""
     return lambda **values: make_license(owner, **values)
+
+
+@pytest.fixture
+def new_token(owner: Database) -> Callable[..., str]:
+    """`new_token("read", "grant", name=…)`: a token of the admin API with these scopes, by default with all."""
+
+    def make(*scopes: str, name: str | None = None, **values: Any) -> str:
+        name = name or f"test {uuid4()}"
+        return operator.create_token(owner, name=name, scopes=scopes or SCOPES, **values).token
+
+    return make
 
 
 @pytest.fixture

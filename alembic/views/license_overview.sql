@@ -4,5 +4,7 @@ CREATE OR REPLACE VIEW obol.license_overview AS
            CASE WHEN l.status = 'active' AND l.expires_at <= clock_timestamp() THEN 'expired'
                 ELSE l.status END AS status,
            l.expires_at, l.balance, l.held,
-           l.balance - l.held AS available, l.created_at
-      FROM obol.licenses l;
+           l.balance - l.held AS available, l.created_at,
+           x.external_id
+      FROM obol.licenses l
+      LEFT JOIN obol.external_ids x ON x.license_id = l.license_id;

@@ -4,7 +4,15 @@ from flask import Flask
 
 from ..http import errors, openapi, request_log
 from ..http.services import Services, provide
-from . import deductions, generate, health, holds, license, messages, prices
+from . import deductions, generate, health, holds, license, messages, metrics, prices
+from .admin import audit, batch, grants, licenses, overview, tokens, verify
+from .admin import holds as admin_holds
+from .admin import prices as admin_prices
+
+_MODULES = (
+    *(generate, messages, deductions, holds, license, prices, health, metrics),
+    *(licenses, grants, admin_holds, admin_prices, batch, tokens, audit, overview, verify),
+)
 
 
 def create(services: Services) -> Flask:
@@ -17,7 +25,7 @@ def create(services: Services) -> Flask:
     app.url_map.merge_slashes = False
     request_log.init(app)
     documentation = openapi.init(app)
-    for module in (generate, messages, deductions, holds, license, prices, health):
+    for module in _MODULES:
         documentation.register_blueprint(module.blueprint)
     errors.init(app)
     return app

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from marshmallow import fields
 
+from .. import metrics
 from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import fingerprint
@@ -60,5 +61,6 @@ def create_deduction(body: dict[str, Any], headers: dict[str, Any]) -> Any:
         reference=body["reference"],
     )
     replayed = deduction.deduction_id != deduction_id
+    metrics.CREDITS.labels("deduction").inc(0 if replayed else amount)
     note(credits=0 if replayed else amount, replayed=replayed)
     return deduction

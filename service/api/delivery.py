@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response, g, request
 
+from .. import metrics
 from ..gateway.completions import Answer
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
@@ -110,8 +111,12 @@ def _deliver(
             model=answer.message.model,
             delivered=whole,
         )
-        if whole and "code" not in fields and receipt.balance is not None:
+        if receipt.balance is None:
+            return
+        if whole and "code" not in fields:
             lease.note_delivered(key.license_id, receipt.hold_id)
+        elif not replayed and not receipt.is_stored:
+            metrics.UNDELIVERED.inc()
 
     connection = request.environ.get("gunicorn.socket")
     written = as_it_comes if isinstance(source, AnswerStream) else in_time
@@ -136,7 +141,9 @@ class _Delivery:
         self._source = source
         self._ended = ended
         self._connection = connection
-        self._gone = self._whole = False
+        self._gone = self._whole = self._is_closed = False
+        if source is not None:
+            metrics.STREAMS_OPEN.inc()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -153,12 +160,18 @@ class _Delivery:
         return chunk
 
     def close(self) -> None:
+        # A response can be closed twice.
+        if self._is_closed:
+            return
+        self._is_closed = True
         try:
             if self._source is not None:
                 self._source.close()
         except Exception as error:
             # Nobody is there to be told; the log is.
             unexpected(error)
+        if self._source is not None:
+            metrics.STREAMS_OPEN.dec()
         self._ended(self._whole)
         if self._connection is not None:
             self._connection.settimeout(None)

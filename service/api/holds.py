@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from marshmallow import fields, validate
 
+from .. import metrics, tracing
 from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.body import body as read_body
@@ -86,16 +87,17 @@ def open_hold(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Set credits aside until they are settled, released, or their time is over."""
     amount = check_amount(body["amount"])
     services().lease.check_revision()
-    hold = holds.open_for_client(
-        services().database,
-        license_key(),
-        uuid4(),
-        amount=amount,
-        expires_in_s=body["expires_in_s"],
-        idempotency_key=headers["idempotency_key"],
-        fingerprint=fingerprint(),
-        reference=body["reference"],
-    )
+    with tracing.span("open_hold"):
+        hold = holds.open_for_client(
+            services().database,
+            license_key(),
+            uuid4(),
+            amount=amount,
+            expires_in_s=body["expires_in_s"],
+            idempotency_key=headers["idempotency_key"],
+            fingerprint=fingerprint(),
+            reference=body["reference"],
+        )
     return {
         "id": hold.hold_id,
         "amount": hold.amount,
@@ -114,7 +116,10 @@ def settle_hold(body: dict[str, Any], hold_id: UUID) -> Any:
 
     The same call again gives the same answer, so it needs no idempotency key."""
     amount = check_amount(body["amount"])
-    settled = holds.settle(services().database, license_key(), hold_id, amount=amount)
+    with tracing.span("settle_hold"):
+        settled = holds.settle(services().database, license_key(), hold_id, amount=amount)
+    # The same call again is not told apart, and counts again.
+    metrics.CREDITS.labels("charge").inc(settled.charge)
     note(credits=amount)
     return {
         "id": hold_id,

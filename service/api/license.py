@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import Answer, Moment, bounds
+from ..http.fields import Answer, LimitQuery, Moment, bounds
 from ..http.services import services
-from ..repository import licenses
+from ..repository import grants, licenses
 
-MAX_PAGE = 100
+KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 
 class LicenseAnswer(Answer):
@@ -23,25 +23,36 @@ class LicenseAnswer(Answer):
     available = fields.Integer()
 
 
-class PageQuery(Schema):
-    error_messages = {"unknown": "is not a parameter of this request"}
+class GrantAnswer(Answer):
+    id = fields.UUID(attribute="grant_id")
+    amount = fields.Integer()
+    left = fields.Integer(attribute="credits_left", metadata={"description": "what of it can still be used"})
+    priority = fields.Integer(metadata={"description": "of two grants the lower one is used first"})
+    starts_at = Moment()
+    expires_at = Moment(allow_none=True, metadata={"description": "null: never"})
+    state = fields.String(validate=validate.OneOf(["active", "scheduled"]))
 
+
+class LicenseWithGrantsAnswer(LicenseAnswer):
+    grants = fields.List(
+        fields.Nested(GrantAnswer), metadata={"description": "active or scheduled, in the order in which they are used"}
+    )
+
+
+class EntriesQuery(LimitQuery):
     cursor = fields.Integer(
         load_default=None,
         validate=bounds(1, 2**63 - 1),
         error_messages={"invalid": "must be a next_cursor of an earlier page"},
     )
-    limit = fields.Integer(
-        load_default=50, validate=bounds(1, MAX_PAGE), error_messages={"invalid": "must be a whole number"}
-    )
 
 
 class EntryAnswer(Answer):
     entry_no = fields.Integer()
-    kind = fields.String(validate=validate.OneOf(["grant", "deduction", "charge", "refund", "adjustment"]))
+    kind = fields.String(validate=validate.OneOf(KINDS))
     amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
     balance_after = fields.Integer()
-    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, deduction or hold"})
+    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, adjustment, deduction or hold"})
     reference = fields.String(allow_none=True)
     model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
     usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
@@ -59,7 +70,7 @@ blueprint = Blueprint("license", license_auth, description="What is there, and w
 @blueprint.get("/api/v1/license")
 @blueprint.response(
     200,
-    LicenseAnswer,
+    LicenseWithGrantsAnswer,
     example={
         "license_id": "549168a8-a341-43c8-83d9-e4789f508cf7",
         "name": "",
@@ -68,15 +79,28 @@ blueprint = Blueprint("license", license_auth, description="What is there, and w
         "balance": 98517,
         "held": 0,
         "available": 98517,
+        "grants": [
+            {
+                "id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
+                "amount": 100000,
+                "left": 98517,
+                "priority": 0,
+                "starts_at": "2026-11-22T16:08:41.270518Z",
+                "expires_at": None,
+                "state": "active",
+            }
+        ],
     },
 )
 def show_license() -> Any:
-    """The license's balance, what of it is held, and its state."""
-    return licenses.find(services().database, license_key())
+    """The license's balance, what of it is held, its state, and the grants that make the balance up."""
+    database, key = services().database, license_key()
+    license = licenses.find(database, key)
+    return license._asdict() | {"grants": grants.list_usable(database, key)}
 
 
 @blueprint.get("/api/v1/license/entries")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(EntriesQuery, location="query")
 @blueprint.response(
     200,
     EntriesAnswer,

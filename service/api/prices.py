@@ -1,5 +1,6 @@
 """/api/v1/prices: what a call will cost."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from marshmallow import fields
@@ -9,6 +10,7 @@ from ..http.blueprint import Blueprint
 from ..http.fields import Answer, Moment
 from ..http.services import services
 from ..repository import licenses, prices
+from ..repository.prices import PriceRow
 
 
 def _figure() -> fields.Integer:
@@ -26,15 +28,18 @@ class PriceTierAnswer(Answer):
     cache_read = fields.Integer()
 
 
-class PriceAnswer(Answer):
-    model = fields.String(metadata={"description": "a model's name, or the beginning of names and `*`"})
-    effective_from = Moment()
+class FiguresAnswer(Answer):
     input = _figure()
     output = _figure()
     cache_write_5m = _figure()
     cache_write_1h = _figure()
     cache_read = _figure()
     tiers = fields.List(fields.Nested(PriceTierAnswer), dump_default=[])
+
+
+class PriceAnswer(FiguresAnswer):
+    model = fields.String(metadata={"description": "a model's name, or the beginning of names and `*`"})
+    effective_from = Moment()
 
 
 class PricesAnswer(Answer):
@@ -71,7 +76,11 @@ def show_prices() -> Any:
     database = services().database
     # A suspended or expired license may know what it would pay.
     licenses.find(database, license_key())
-    rows = prices.current(prices.book(database))
+    return document(prices.current(prices.book(database)))
+
+
+def document(rows: Iterable[PriceRow]) -> dict[str, Any]:
+    """Rows of the price book as a PricesAnswer has them."""
     return {
         "unit": "credits per million tokens",
         "prices": [{"model": row.pattern, "effective_from": row.effective_from, **(row.price or {})} for row in rows],

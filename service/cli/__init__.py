@@ -14,7 +14,7 @@ from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import ledger, licenses, prices, serving
+from . import admin, grants, ledger, licenses, prices, serving
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -24,7 +24,14 @@ def cli() -> None:
     """Obol sells AI answers for prepaid credits, each paid for exactly once."""
 
 
-for command in (*serving.COMMANDS, *licenses.COMMANDS, *ledger.COMMANDS, *prices.COMMANDS):
+for command in (
+    *serving.COMMANDS,
+    *licenses.COMMANDS,
+    *grants.COMMANDS,
+    *ledger.COMMANDS,
+    *prices.COMMANDS,
+    *admin.COMMANDS,
+):
     cli.add_command(command)
 
 

@@ -178,4 +178,5 @@ class Words(click.ParamType[str]):
 CREDITS = Whole(0, 2**63 - 1)
 IDEMPOTENCY_KEY = Words(1, 255)
 NAME = Words(0, 200)
+EXTERNAL_ID = Words(1, 200)
 REFERENCE = Words(0, 500)

@@ -1,4 +1,4 @@
-"""The commands for credits: grants, adjustments, refunds, holds, and the check of the ledger."""
+"""The commands for credits: adjustments, refunds, holds, and the check of the ledger."""
 
 import json
 import sys
@@ -8,12 +8,11 @@ from uuid import UUID
 import click
 
 from .. import operator
-from ..db import Database
+from ..operator import OWNER
 from ..repository import holds, ledger
-from ..repository.holds import StoredHold, UndeliveredHold
+from ..repository.holds import ListedHold
 from .common import (
     IDEMPOTENCY_KEY,
-    REFERENCE,
     REFUSED,
     Id,
     Whole,
@@ -46,22 +45,6 @@ def verify(as_json: bool) -> None:
         click.echo("Clean: every balance is what its ledger says.")
 
 
-@click.command()
-@click.argument("license_id", type=Id())
-@click.argument("amount", type=Whole(1, 2**63 - 1))
-@click.option("--reference", type=REFERENCE, help="What for; stands in the statement.")
-@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
-@as_json
-def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_key: str | None, as_json: bool) -> None:
-    """Give credits to a license."""
-    with owner() as database:
-        granted = operator.grant_credits(
-            database, license_id, amount, reference=reference, idempotency_key=idempotency_key
-        )
-    document = {"id": str(granted.grant_id), "amount": granted.amount, "balance": granted.balance}
-    say(document, f"Granted {granted.amount} credits; the balance is {granted.balance}.", as_json)
-
-
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("license_id", type=Id())
 @click.argument("amount", type=Whole(-(2**63) + 1, 2**63 - 1))
@@ -71,7 +54,9 @@ def grant(*, license_id: UUID, amount: int, reference: str | None, idempotency_k
 def adjust(*, license_id: UUID, amount: int, reason: str, idempotency_key: str | None, as_json: bool) -> None:
     """Correct a balance by AMOUNT, such as a wrong grant by -500. What is held is not taken."""
     with owner() as database:
-        adjusted = operator.adjust_credits(database, license_id, amount, reason=reason, idempotency_key=idempotency_key)
+        adjusted = operator.adjust_credits(
+            database, license_id, amount, reason=reason, idempotency_key=idempotency_key, actor=OWNER
+        )
     document = {"id": str(adjusted.adjustment_id), "amount": adjusted.amount, "balance": adjusted.balance}
     say(document, f"Adjusted by {adjusted.amount:+d} credits; the balance is {adjusted.balance}.", as_json)
 
@@ -98,50 +83,78 @@ _ANSWERS = {
     flag_value="unpaid",
     help="What clients got of answers that broke off, and that nobody was charged for.",
 )
+@click.option("--held", "which", flag_value="held", help="Those that are open.")
 @click.option("--license", "license_id", type=Id(), help="Only those of this license.")
 @as_json
 def list_holds(which: str | None, license_id: UUID | None, as_json: bool) -> None:
     """Holds that an operator should look at."""
     if which is None:
-        raise click.UsageError("say which holds: --undelivered or --unpaid")
+        raise click.UsageError("say which holds: --undelivered or --unpaid, or --held")
     with environment() as config, open_database(config) as database:
-        if which == "unpaid":
-            unpaid = [row for row in holds.unpaid(database) if license_id in (None, row.license_id)]
-            _list_unpaid(unpaid, as_json)
-        else:
-            undelivered = _undelivered(database, config.replay_keys)
-            _list_undelivered([row for row in undelivered if license_id in (None, row[0].license_id)], as_json)
+        key_ids = _key_ids(config.replay_keys)
+        rows = holds.every(database, which, license_id=license_id, key_ids=key_ids)
+    if which == "held":
+        _list_held(rows, as_json)
+    elif which == "unpaid":
+        _list_unpaid(rows, as_json)
+    else:
+        _list_undelivered([(row, _answer(row, bool(key_ids))) for row in rows], as_json)
 
 
-def _list_unpaid(rows: list[holds.UnpaidHold], as_json: bool) -> None:
-    documents = [
-        row._asdict()
-        | {"license_id": str(row.license_id), "hold_id": str(row.hold_id), "ended_at": moment(row.ended_at)}
-        for row in rows
-    ]
-    headings = ("TOKENS, ABOUT", "EVENTS", "BYTES", "ENDED AT", "MODEL", "REASON", "LICENSE")
-    cells = [
-        (row.tokens, row.events, row.bytes, moment(row.ended_at), row.model, row.reason, row.license_id) for row in rows
-    ]
-    say(documents, table(headings, cells) if rows else "None: no answer broke off.", as_json)
-
-
-def _list_undelivered(rows: list[tuple[UndeliveredHold | StoredHold, str]], as_json: bool) -> None:
+def _list_held(rows: list[ListedHold], as_json: bool) -> None:
     documents = [
         {
             "license_id": str(row.license_id),
             "hold_id": str(row.hold_id),
-            "charge": row.charge,
+            "amount": row.amount,
             "model": row.model,
-            "settled_at": moment(row.settled_at),
+            "opened_at": moment(row.at),
+            "expires_at": moment(row.expires_at),
+        }
+        for row in rows
+    ]
+    headings = ("CREDITS", "OPENED AT", "EXPIRES AT", "MODEL", "LICENSE", "HOLD")
+    cells = [
+        (row.amount, moment(row.at), moment(row.expires_at), row.model, row.license_id, row.hold_id) for row in rows
+    ]
+    say(documents, table(headings, cells) if rows else "None: no credits are set aside.", as_json)
+
+
+def _list_unpaid(rows: list[ListedHold], as_json: bool) -> None:
+    documents = [
+        {
+            "license_id": str(row.license_id),
+            "hold_id": str(row.hold_id),
+            "model": row.model,
+            "ended_at": moment(row.at),
+            **(row.unpaid or {}),
+        }
+        for row in rows
+    ]
+    headings = ("TOKENS, ABOUT", "EVENTS", "BYTES", "ENDED AT", "MODEL", "REASON", "LICENSE")
+    cells = [
+        (one["tokens"], one["events"], one["bytes"], one["ended_at"], one["model"], one["reason"], one["license_id"])
+        for one in documents
+    ]
+    say(documents, table(headings, cells) if rows else "None: no answer broke off.", as_json)
+
+
+def _list_undelivered(rows: list[tuple[ListedHold, str]], as_json: bool) -> None:
+    documents = [
+        {
+            "license_id": str(row.license_id),
+            "hold_id": str(row.hold_id),
+            "charge": row.amount,
+            "model": row.model,
+            "settled_at": moment(row.at),
             "answer": answer,
         }
         for row, answer in rows
     ]
     cells = [
         (
-            row.charge,
-            moment(row.settled_at),
+            row.amount,
+            moment(row.at),
             row.model,
             f"obol refund {row.license_id} {row.hold_id}  {_ANSWERS[answer]}".rstrip(),
         )
@@ -151,32 +164,44 @@ def _list_undelivered(rows: list[tuple[UndeliveredHold | StoredHold, str]], as_j
     say(documents, text if rows else "None: every charged answer was delivered.", as_json)
 
 
-def _undelivered(database: Database, replay_keys: Sequence[bytes]) -> list[tuple[UndeliveredHold | StoredHold, str]]:
-    """The undelivered charges whose answers no retry gets, as far as can be known, and what is known."""
+def _key_ids(replay_keys: Sequence[bytes]) -> list[bytes]:
     # Here, because the other commands need not wait for the cryptography.
     from ..gateway.transcript import key_id
 
-    known = {key_id(key) for key in replay_keys}
-    rows: list[tuple[UndeliveredHold | StoredHold, str]] = [(row, "not_stored") for row in holds.undelivered(database)]
-    rows += [
-        (row, "lost" if known else "unknown")
-        for row in holds.undelivered_stored(database)
-        if row.answer_key_id not in known
-    ]
-    return sorted(rows, key=lambda row: (row[0].settled_at, row[0].hold_id))
+    return [key_id(key) for key in replay_keys]
+
+
+def _answer(row: ListedHold, has_keys: bool) -> str:
+    """What is known of an answer that no retry gets, as far as can be known."""
+    return "not_stored" if not row.is_stored else "lost" if has_keys else "unknown"
 
 
 @click.command()
 @click.argument("license_id", type=Id())
 @click.argument("hold_id", type=Id())
-@click.option("--reference", default="refunded by the operator", type=REFERENCE, show_default=True)
+@click.option("--amount", type=Whole(1, 2**63 - 1), help="Only so much of it. Default: all that has not come back.")
+@click.option("--reference", "reason", default="refunded by the operator", type=Words(1, 500), show_default=True)
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
-def refund(*, license_id: UUID, hold_id: UUID, reference: str, as_json: bool) -> None:
-    """Give back what a hold or a deduction was charged, whole and once."""
+def refund(
+    *, license_id: UUID, hold_id: UUID, amount: int | None, reason: str, idempotency_key: str | None, as_json: bool
+) -> None:
+    """Give back what a hold or a deduction was charged, whole or in parts, to the grants that it came from."""
     with owner() as database:
-        refunded = ledger.refund(database, license_id, hold_id, reference=reference)
-    document = {"id": str(hold_id), "amount": refunded.amount, "balance": refunded.balance}
-    say(document, f"Refunded {refunded.amount} credits; the balance is {refunded.balance}.", as_json)
+        refunded = operator.refund(
+            database, license_id, hold_id, amount=amount, reason=reason, idempotency_key=idempotency_key, actor=OWNER
+        )
+    document = {
+        "id": str(hold_id),
+        "refund_id": str(refunded.refund_id),
+        "amount": refunded.amount,
+        "balance": refunded.balance,
+        "lapsed": refunded.lapsed,
+    }
+    text = f"Refunded {refunded.amount} credits; the balance is {refunded.balance}."
+    if refunded.lapsed:
+        text += f" {refunded.lapsed} of them came from grants that have ended, and lapsed with them."
+    say(document, text, as_json)
 
 
-COMMANDS = (grant, adjust, refund, list_holds, verify)
+COMMANDS = (adjust, refund, list_holds, verify)

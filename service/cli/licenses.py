@@ -7,9 +7,24 @@ from uuid import UUID
 import click
 
 from .. import operator
+from ..operator import OWNER
 from ..repository import licenses
-from ..repository.licenses import License
-from .common import CREDITS, IDEMPOTENCY_KEY, NAME, Expiry, ExpiryOrNever, Id, Whole, as_json, moment, owner, say, table
+from ..repository.licenses import ListedLicense
+from .common import (
+    CREDITS,
+    EXTERNAL_ID,
+    IDEMPOTENCY_KEY,
+    NAME,
+    Expiry,
+    ExpiryOrNever,
+    Id,
+    Whole,
+    as_json,
+    moment,
+    owner,
+    say,
+    table,
+)
 
 # How long older keys stay good: clients get the new one in a day, or are told of it.
 OVERLAP_S = 24 * 3600
@@ -24,13 +39,28 @@ def license() -> None:
 @click.option("--credits", "amount", required=True, type=CREDITS, help="The opening grant.")
 @click.option("--name", default="", type=NAME, help="For you to know it by.")
 @click.option("--expires", type=Expiry(), help="When it ends, e.g. 2027-01-31T00:00:00Z. Default: never.")
+@click.option("--external-id", type=EXTERNAL_ID, help="What you call it elsewhere; no two licenses have the same.")
 @click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
-def create(*, amount: int, name: str, expires: datetime | None, idempotency_key: str | None, as_json: bool) -> None:
+def create(
+    *,
+    amount: int,
+    name: str,
+    expires: datetime | None,
+    external_id: str | None,
+    idempotency_key: str | None,
+    as_json: bool,
+) -> None:
     """Make a license and print its key, which is shown only this once."""
     with owner() as database:
         new = operator.create_license(
-            database, credits=amount, name=name, expires_at=expires, idempotency_key=idempotency_key
+            database,
+            credits=amount,
+            name=name,
+            expires_at=expires,
+            external_id=external_id,
+            idempotency_key=idempotency_key,
+            actor=OWNER,
         )
     text = (
         f"License {new.license_id} was made by this idempotency key before, and its key was shown then.\n"
@@ -42,7 +72,7 @@ def create(*, amount: int, name: str, expires: datetime | None, idempotency_key:
     say(document, text, as_json)
 
 
-def _license_document(row: License) -> dict[str, Any]:
+def _license_document(row: ListedLicense) -> dict[str, Any]:
     return {
         "license_id": str(row.license_id),
         "name": row.name,
@@ -51,10 +81,12 @@ def _license_document(row: License) -> dict[str, Any]:
         "balance": row.balance,
         "held": row.held,
         "available": row.available,
+        "external_id": row.external_id,
+        "created_at": moment(row.created_at),
     }
 
 
-def _license_table(rows: list[License]) -> str:
+def _license_table(rows: list[ListedLicense]) -> str:
     return table(
         ("LICENSE", "STATUS", "EXPIRES", "BALANCE", "HELD", "NAME"),
         ((row.license_id, row.status, moment(row.expires_at), row.balance, row.held, row.name) for row in rows),
@@ -63,19 +95,17 @@ def _license_table(rows: list[License]) -> str:
 
 @license.command(name="list")
 @click.option("--status", type=click.Choice(["active", "suspended", "expired"]), help="Only these.")
-@click.option("--query", default="", metavar="TEXT", help="Only those with this in the name, or an id that begins so.")
+@click.option(
+    "--query", metavar="TEXT", help="Only those with this in the name, or an id or external id that begins so."
+)
 @as_json
-def list_licenses(status: str | None, query: str, as_json: bool) -> None:
+def list_licenses(status: str | None, query: str | None, as_json: bool) -> None:
     """Licenses, oldest first."""
     with owner() as database:
-        everything = licenses.overview(database)
-    sought = query.casefold()
-    rows = [
-        row
-        for row in everything
-        if status in (None, row.status) and (sought in row.name.casefold() or str(row.license_id).startswith(sought))
-    ]
-    none = "No license is like that." if everything else "No licenses yet: obol license create --credits 1000"
+        rows = licenses.overview(database, query=query, status=status)
+        none = "No license is like that."
+        if not rows and not licenses.list_licenses(database, limit=1):
+            none = "No licenses yet: obol license create --credits 1000"
     say([_license_document(row) for row in rows], _license_table(rows) if rows else none, as_json)
 
 
@@ -91,8 +121,7 @@ def show(license_id: UUID, as_json: bool) -> None:
 
 def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
     with owner() as database:
-        licenses.set_status(database, license_id, status)
-        row = licenses.show(database, license_id)
+        row = licenses.set_status(database, license_id, status, actor=OWNER)
     say(_license_document(row), _license_table([row]), as_json)
 
 
@@ -109,8 +138,9 @@ def set_license(
     if name is None and expires is None:
         raise click.UsageError("say what to set: --name, --expires, or both.")
     with owner() as database:
-        licenses.set_license(database, license_id, name=name, expires_at=expires, allow_past=allow_past)
-        row = licenses.show(database, license_id)
+        row = licenses.set_license(
+            database, license_id, name=name, expires_at=expires, allow_past=allow_past, actor=OWNER
+        )
     say(_license_document(row), _license_table([row]), as_json)
 
 
@@ -147,7 +177,7 @@ def rotate(*, license_id: UUID, overlap_s: int, now: bool, as_json: bool) -> Non
         raise click.UsageError("--now and --overlap-s exclude each other.")
     overlap_s = 0 if now else overlap_s
     with owner() as database:
-        new = operator.rotate_key(database, license_id, overlap_s)
+        new = operator.rotate_key(database, license_id, overlap_s, actor=OWNER)
     ends_at = moment(new.older_keys_end_at)
     text = f"The new key, shown only now:\n\n    {new.license_key}\n\nKeys before it end at {ends_at}."
     document = {"license_id": str(license_id), "license_key": new.license_key, "older_keys_end_at": ends_at}

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import click
 
+from ..operator import OWNER
 from ..pricefile import MAX_FIGURE, NewPrice, PriceFileError, pattern_error, read
 from ..pricing import CLASSES, Price
 from ..repository import prices as repository
@@ -113,7 +114,7 @@ def import_file(file: TextIO, dry_run: bool, as_json: bool) -> None:
 
 def _set(rows: Iterable[NewPrice], dry_run: bool, as_json: bool) -> None:
     with owner() as database:
-        changes = repository.set_prices(database, rows, dry_run=dry_run)
+        changes = repository.set_prices(database, rows, dry_run=dry_run, actor=OWNER)
     documents = [
         {
             "model": change.model_pattern,

@@ -13,6 +13,7 @@ import click
 from .. import migrations, operator
 from ..config import Config, load
 from ..dev import sandbox
+from ..operator import OWNER
 from ..repository import licenses
 from .common import WRONG_USAGE, Whole, database, environment, fail
 
@@ -39,7 +40,7 @@ def serve(demo: bool, gunicorn_options: tuple[str, ...]) -> None:
     with environment() as config:
         license_key = None
         if demo:
-            migrations.upgrade(config.require_migrate_url())
+            migrations.upgrade(config.require_migrate_url(), admin_token=config.admin_token)
             license_key = _demo_license(config)
         # gunicorn takes its configuration from the folder that it is imported in.
         os.chdir(migrations.ROOT)
@@ -72,9 +73,9 @@ def _listen(port: int, command: str) -> str:
 def _demo_license(config: Config) -> str | None:
     """Make a license unless there is one; its key."""
     with database(config) as opened:
-        if licenses.overview(opened):
+        if licenses.list_licenses(opened, limit=1):
             return None
-        key = operator.create_license(opened, credits=DEMO_CREDITS, name="demo").license_key
+        key = operator.create_license(opened, credits=DEMO_CREDITS, name="demo", actor=OWNER).license_key
     click.echo(f"A demo license with {DEMO_CREDITS} credits. This is its key; it is shown only now:\n\n    {key}\n")
     return key
 
@@ -117,7 +118,7 @@ def _say_when_ready(settings: Any, text: str) -> None:
 def migrate(revision: str) -> None:
     """Bring the database to the newest migration (`alembic upgrade head`)."""
     with environment() as config:
-        migrations.upgrade(config.require_migrate_url(), revision)
+        migrations.upgrade(config.require_migrate_url(), revision, admin_token=config.admin_token)
     click.echo(f"The database is at {revision}.")
 
 

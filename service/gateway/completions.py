@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .. import strict_json
+from .. import strict_json, tracing
 from ..db import Database
 from ..keys import KeyDigest
 from ..lease import Lease
@@ -25,6 +25,7 @@ from .price_book import PriceBook
 from .streams import AnswerStream, ReplayedStream
 from .transcript import Transcript
 from .upstream import Upstream
+from .upstream_call import UpstreamCall
 from .usage import MOST_TOKENS
 
 _MESSAGES, _COUNT_TOKENS = "/v1/messages", "/v1/messages/count_tokens"
@@ -113,6 +114,7 @@ class Completions:
                 body = b"".join(transcript.pieces(admitted.kept))
                 return Answer(admitted.receipt, body, *Message.from_body(body))
             asked_at = time.monotonic()
+            admitted.hold.asked.begin()
             try:
                 body = self._upstream.post(_MESSAGES + call.query, admitted.request, call.headers)
                 message, document = Message.from_body(body)
@@ -134,6 +136,7 @@ class Completions:
             if isinstance(admitted, _Stored):
                 self._lease.let_go(hold_id)
                 return ReplayedStream(admitted.receipt, admitted.kept)
+            admitted.hold.asked.begin()
             try:
                 events = self._upstream.stream(_MESSAGES + call.query, admitted.request, call.headers)
             except Exception as error:
@@ -147,7 +150,8 @@ class Completions:
     def _admit(self, key: KeyDigest, call: Call, hold_id: UUID) -> "_Admitted | _Stored":
         """Set aside what the call can cost, or find the answer that its idempotency key names."""
         found = survey.survey(call.body, call.text_bytes)
-        size = HoldSize(found, [self._prices.find_price(model) for model in found.models], call.max_credits)
+        rows = [self._prices.find_row(model) for model in found.models]
+        size = HoldSize(found, [None if row is None else row.price for row in rows], call.max_credits)
         try:
             opened = self._set_aside(key, call, hold_id, size=size)
         except Problem as problem:
@@ -158,6 +162,7 @@ class Completions:
             return self._find_stored(key, opened)
 
         price = size.frozen_price()
+        assert rows[0] is not None
         assert price is not None, "open_hold refuses a model without a price"
         assert opened.amount is not None
         affordable = size.affordable_max_tokens(opened.amount)
@@ -170,6 +175,7 @@ class Completions:
             models=found.models,
             max_credits=call.max_credits,
             transcript=Transcript(() if call.idempotency_key is None else self._replay_keys),
+            asked=UpstreamCall(rows[0].pattern),
         )
         try:
             request = call.raw
@@ -213,18 +219,19 @@ class Completions:
         # It may have waited for a thread, or for a count, for longer than its client has.
         if not call.has_client():
             raise Problem("client_gone", "The client closed its side before its turn came. Nothing was charged.")
-        return holds.open_for_process(
-            self._db,
-            key,
-            hold_id,
-            process_id=self._lease.process_id,
-            amounts=size.amounts(),
-            model=size.priced_model(),
-            price=size.frozen_price(),
-            max_unpaid_tokens=self._max_unpaid_tokens,
-            idempotency_key=call.idempotency_key,
-            fingerprint=call.fingerprint,
-        )
+        with tracing.span("open_hold"):
+            return holds.open_for_process(
+                self._db,
+                key,
+                hold_id,
+                process_id=self._lease.process_id,
+                amounts=size.amounts(),
+                model=size.priced_model(),
+                price=size.frozen_price(),
+                max_unpaid_tokens=self._max_unpaid_tokens,
+                idempotency_key=call.idempotency_key,
+                fingerprint=call.fingerprint,
+            )
 
     def _count(self, call: Call, size: HoldSize, available: int) -> None:
         """Have the upstream count the prompt, for each model that may read it."""
@@ -252,7 +259,7 @@ class Completions:
         kept = transcript.unseal(self._replay_keys, key.license_id, admission.hold_id, sealed=admission.answer)
         if kept is None:
             raise Problem("answer_gone", "The answer is stored under a replay key that is not configured here.")
-        return _Stored(Receipt(admission.hold_id, admission.charge, admission.balance), kept)
+        return _Stored(Receipt(admission.hold_id, admission.charge, admission.balance, is_stored=True), kept)
 
 
 class _Stored(NamedTuple):

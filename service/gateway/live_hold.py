@@ -15,7 +15,7 @@ from uuid import UUID
 
 import structlog
 
-from .. import pricing
+from .. import metrics, pricing, tracing
 from ..db import Database
 from ..keys import KeyDigest
 from ..lease import Lease
@@ -24,6 +24,7 @@ from ..repository import holds
 from .message import Message, unreadable
 from .sse import Event
 from .transcript import ANSWER_TTL_S, Transcript
+from .upstream_call import UpstreamCall
 from .usage import count_tokens, count_unpriced, read_usage
 
 log = structlog.get_logger()
@@ -40,13 +41,15 @@ T = TypeVar("T")
 @dataclass
 class Receipt:
     """What a call cost: `charged` and `balance` once its hold has ended (no balance when nothing
-    was charged); `max_tokens` and `held` of the call that was made, None for a replay."""
+    was charged); whether the answer `is_stored` for a retry; `max_tokens` and `held` of the call that
+    was made, None for a replay."""
 
     hold_id: UUID
     charged: int | None = None
     balance: int | None = None
     max_tokens: int | None = None
     held: int | None = None
+    is_stored: bool = False
 
 
 # Of an event with a piece of an answer: what stands around the piece, and what of it is a token. Estimates:
@@ -80,6 +83,7 @@ class LiveHold:
         models: the one that was asked for, and those that may answer in its place.
         max_credits: what the client will pay at most; None: whatever it costs.
         transcript: keeps the answer for a retry; it keeps nothing for a call without a key.
+        asked: the call of the upstream; whoever makes it begins it, and it ends here.
         let_through: what has left before the charge; it is unpaid when there is none.
     """
 
@@ -91,6 +95,7 @@ class LiveHold:
     models: Sequence[str]
     max_credits: int | None
     transcript: Transcript
+    asked: UpstreamCall
     let_through: LetThrough = field(default_factory=LetThrough)
 
     def settle(self, message: Message) -> None:
@@ -99,6 +104,7 @@ class LiveHold:
         Raises:
             Problem: the answer must not be delivered. Nothing was charged, or it is given back.
         """
+        self.asked.end()
         if message.is_empty_refusal():
             # The upstream shows tokens for these and charges nothing; nor do we.
             self._release(None)
@@ -131,19 +137,20 @@ class LiveHold:
     def _charge(self, amount: int, usage: pricing.Usage) -> None:
         sealed = self.transcript.seal(self.key.license_id, self.receipt.hold_id)
         try:
-            settled = self._repeat_while_alive(
-                lambda: holds.settle(
-                    self.database,
-                    self.key,
-                    self.receipt.hold_id,
-                    amount=amount,
-                    process_id=self.lease.process_id,
-                    usage=usage,
-                    answer=sealed,
-                    answer_ttl_s=ANSWER_TTL_S,
-                    max_credits=self.max_credits,
+            with metrics.SETTLE_SECONDS.time(), tracing.span("settle_hold"):
+                settled = self._repeat_while_alive(
+                    lambda: holds.settle(
+                        self.database,
+                        self.key,
+                        self.receipt.hold_id,
+                        amount=amount,
+                        process_id=self.lease.process_id,
+                        usage=usage,
+                        answer=sealed,
+                        answer_ttl_s=ANSWER_TTL_S,
+                        max_credits=self.max_credits,
+                    )
                 )
-            )
         except Problem as problem:
             # Charged or not, the answer stays here; the heartbeat undoes what there is to undo.
             self.lease.withhold(self.key, self.receipt.hold_id, self._unpaid("answer_withheld"))
@@ -154,9 +161,12 @@ class LiveHold:
                 "was charged after all; without one, such a charge is given back.",
                 retry_after_s=problem.retry_after,
             ) from problem
+        metrics.CREDITS.labels("charge").inc(settled.charge)
         if settled.shortfall:
+            metrics.SHORTFALL_CREDITS.inc(settled.shortfall)
             log.error("shortfall", hold_id=str(self.receipt.hold_id), credits=settled.shortfall)
         self.receipt.charged, self.receipt.balance = settled.charge, settled.balance
+        self.receipt.is_stored = sealed is not None
 
     def fail(self, error: Exception, usage: dict[str, Any] | None = None) -> None:
         """Release the hold because there will be no answer.
@@ -165,12 +175,14 @@ class LiveHold:
             error: why.
             usage: what the upstream said so far that it has used; it may charge us for it.
         """
+        self.asked.end(error)
         self._lose(error.code if isinstance(error, Problem) else type(error).__name__, usage or {})
 
     def _lose(self, reason: str, usage: dict[str, Any]) -> None:
         counts = {name: count for name, count in usage.items() if type(count) is int}
         unpaid = self._unpaid(reason)
         if counts or unpaid:
+            metrics.OPERATOR_LOSS.labels(reason).inc()
             log.warning(
                 "operator_loss",
                 license_id=str(self.key.license_id),

@@ -29,6 +29,11 @@ class PriceBook:
         Raises:
             Problem: the book could not be read.
         """
+        row = self.find_row(model)
+        return None if row is None else row.price
+
+    def find_row(self, model: str) -> PriceRow | None:
+        """As `find_price`, with the pattern that it is under; its price may be None, too."""
         now, asked_at = elapsed(), self._asked_at
         if now >= asked_at + TTL_S or not self._copy[0]:
             # From here on the others go on with the old one, so that not all read it at once.
@@ -41,11 +46,17 @@ class PriceBook:
         rows, read_at = self._copy
         # The database's time, and not that of this machine: with a clock that is hours off, hours of prices
         # would be wrong.
-        return find_price(rows, model, rows[0].read_at + timedelta(seconds=now - read_at)) if rows else None
+        return find_row(rows, model, rows[0].read_at + timedelta(seconds=now - read_at)) if rows else None
 
 
 def find_price(rows: Iterable[PriceRow], model: str, at: datetime) -> Price | None:
-    """The price in force at a time: the longest pattern that fits, then the newest row."""
+    """The price in force at a time; None: the model is not sold."""
+    row = find_row(rows, model, at)
+    return None if row is None else row.price
+
+
+def find_row(rows: Iterable[PriceRow], model: str, at: datetime) -> PriceRow | None:
+    """The row in force at a time: the longest pattern that fits, then the newest."""
 
     def fits(pattern: str) -> bool:
         return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern
@@ -54,4 +65,4 @@ def find_price(rows: Iterable[PriceRow], model: str, at: datetime) -> Price | No
     if not fitting:
         return None
     # An exact name outranks every prefix that fits.
-    return max(fitting, key=lambda row: (not row.pattern.endswith("*"), len(row.pattern), row.effective_from)).price
+    return max(fitting, key=lambda row: (not row.pattern.endswith("*"), len(row.pattern), row.effective_from))

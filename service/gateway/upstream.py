@@ -19,6 +19,7 @@ import anthropic
 import httpx2
 import structlog
 
+from .. import metrics
 from ..problems import Problem, Reply
 from . import sse
 from .message import unreadable
@@ -89,6 +90,8 @@ class Upstream:
             timeout=anthropic.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
             # A retry is a second call that may be charged to us; the client decides on it.
             max_retries=0,
+            # By default its spans may hold prompts, and a trace's id goes with each request.
+            open_telemetry={"traces": False, "propagation": False},
         )
 
     def post(self, path: str, body: bytes, headers: Headers) -> bytes:
@@ -201,23 +204,30 @@ def _failures() -> Iterator[None]:
     except anthropic.APIStatusError as error:
         _refuse(error)
     except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-        log.warning("upstream_error", reason="timeout")
+        _note_failure("timeout")
         raise Problem("upstream_timeout", "The model did not answer in time. Nothing was charged.") from error
     except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
         if isinstance(error.__cause__, httpx2.StreamError):
-            log.warning("upstream_error", reason="unreadable")
+            _note_failure("unreadable")
             raise unreadable() from error
-        log.warning("upstream_error", reason="connection")
+        _note_failure("connection")
         detail = "The connection to the model failed. Nothing was charged."
         raise Problem("upstream_error", detail, retry_after_s=1) from error
     except (anthropic.AnthropicError, httpx2.StreamError, sse.EventTooLong, ValueError) as error:
-        log.warning("upstream_error", reason="unreadable")
+        _note_failure("unreadable")
         raise unreadable() from error
+
+
+def _note_failure(reason: str) -> None:
+    metrics.UPSTREAM_ERRORS.labels(reason).inc()
+    log.warning("upstream_error", reason=reason)
 
 
 def _refuse(error: anthropic.APIStatusError) -> NoReturn:
     status = error.status_code
+    metrics.UPSTREAM_ERRORS.labels(status).inc()
     if _is_about_our_account(error):
+        metrics.UPSTREAM_REFUSES_US.inc()
         log.error("upstream_refuses_us", status=status)
         raise Problem(
             "upstream_error",

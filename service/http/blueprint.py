@@ -5,13 +5,15 @@ from functools import partial
 from typing import Any, NoReturn
 
 import flask_smorest
+from flask import Response
 from marshmallow import ValidationError
 from webargs.flaskparser import FlaskParser
 
 from ..problems import Problem
 from . import outcomes
-from .auth import PROBLEMS, SECURITY
+from .auth import PROBLEMS, SECURITY, admin_auth
 from .body import MEBIBYTE, json_object, limit_body
+from .errors import render
 
 # What is said of a request that is wrong in thousands of places must not be longer than the request.
 MOST_ERRORS = 20
@@ -80,3 +82,27 @@ class Blueprint(flask_smorest.Blueprint):
         if SECURITY[self.auth]:
             said["security"] = SECURITY[self.auth]
         super().add_url_rule(rule, endpoint, self.doc(**said)(view_func), *args, **options)
+
+
+class AdminBlueprint(Blueprint):
+    """A blueprint of the admin API. Each of its views names, with `scope`, what a token needs for it."""
+
+    def __init__(self, name: str, *, description: str) -> None:
+        self.scopes: dict[str, str] = {}
+        super().__init__(f"admin_{name}", admin_auth, description=description)
+        self.register_error_handler(Problem, _of_an_operator)
+
+    def add_url_rule(
+        self, rule: str, endpoint: Any = None, view_func: Any = None, *args: Any, scope: str, **options: Any
+    ) -> None:
+        """As Flask's."""
+        self.scopes[view_func.__name__] = scope
+        named = self.doc(description=f"Needs the scope `{scope}`.")(view_func)
+        super().add_url_rule(rule, endpoint or view_func.__name__, named, *args, **options)
+
+
+def _of_an_operator(problem: Problem) -> Response:
+    """A license that is asked for by its id is there or not; no key was wrong."""
+    if problem.code == "license_invalid":
+        problem = Problem("license_not_found", problem.detail)
+    return render(problem)

@@ -39,6 +39,17 @@ def has_hung_up(connection: socket.socket | None) -> bool:
     return connection is not None and _is(connection, _HANGUP)
 
 
+def peer_address(connection: socket.socket | None) -> str:
+    """The address of the connection's other end; empty where there is none, as of a Unix socket."""
+    if connection is None:
+        return ""
+    try:
+        name = connection.getpeername()
+    except OSError:
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else ""
+
+
 def in_time(chunks: Iterable[bytes], connection: socket.socket | None) -> Iterator[bytes]:
     """Pieces to be written one after the other, however slowly the client takes them, but not for good.
 

@@ -1,12 +1,15 @@
 """Fields of requests and answers, and what several resources say in the same way."""
 
 import re
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
 
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validate
 
 from ..problems import Problem
+from ..repository.admin import Place, Placed
 
 # Longest reference, name of a model and idempotency key that is taken.
 MAX_REFERENCE = 500
@@ -14,6 +17,11 @@ MAX_MODEL = 200
 MAX_IDEMPOTENCY_KEY = 255
 
 MAX_CREDITS = 2**63 - 1
+MAX_PAGE = 100
+
+R = TypeVar("R", bound=Placed)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 REQUIRED: dict[str, Any] = {"required": "is required", "null": "must not be null"}
 
@@ -44,6 +52,32 @@ class Moment(fields.DateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Instant(Moment):
+    """A time as ISO 8601 has it; without a zone it is UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValidationError("must be a time such as 2027-01-31T00:00:00Z") from error
+
+
+class Cursor(fields.Field[Any]):
+    """Where a page of a list begins: after the row at this place."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        match = re.fullmatch("([0-9]{1,17})-([0-9a-f]{32})", str(value))
+        if match is None:
+            raise ValidationError("must be a next_cursor of an earlier page")
+        return Place(_EPOCH + timedelta(microseconds=int(match[1])), UUID(match[2]))
+
+    def _serialize(self, value: Place | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        if value is None:
+            return None
+        return f"{(value.at - _EPOCH) // timedelta(microseconds=1)}-{value.id.hex}"
 
 
 class HeaderNumber(fields.Integer):
@@ -92,6 +126,35 @@ class AnyObject(Schema):
 
     class Meta:
         unknown = INCLUDE
+
+
+class LimitQuery(Schema):
+    """How long a page may be."""
+
+    error_messages = {"unknown": "is not a parameter of this request"}
+
+    limit = fields.Integer(
+        load_default=50, validate=bounds(1, MAX_PAGE), error_messages={"invalid": "must be a whole number"}
+    )
+
+
+class PageQuery(LimitQuery):
+    """A page of a list; the next one is asked for with its `next_cursor`."""
+
+    cursor = Cursor(load_default=None, metadata={"type": "string", "description": "the next_cursor of the page before"})
+
+
+def next_page() -> Cursor:
+    """Where the next page of a list begins, the last field of its answer."""
+    return Cursor(
+        allow_none=True,
+        metadata={"type": "string", "description": "the next page's cursor; null on the last page"},
+    )
+
+
+def page(rows: Sequence[R], limit: int) -> tuple[Sequence[R], Place | None]:
+    """The rows of a page, and where the next one begins; of one row more than the page has, if there are so many."""
+    return rows[:limit], rows[limit - 1].place if len(rows) > limit else None
 
 
 class IdempotencyHeaders(Schema):

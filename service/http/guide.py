@@ -66,6 +66,41 @@ ADVICE = {
         "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`.",
         "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`.",
     ),
+    "admin_forbidden": Advice(
+        "The admin token is unknown, revoked or expired, or lacks the scope that `scope` names. Nothing was done.",
+        "Use a token that is in force and has the scope; `obol token create` makes one.",
+        "The admin token lacks the scope grant. Use a token that has it.",
+        {"scope": "grant"},
+    ),
+    "license_not_found": Advice(
+        "There is no license of this id. Only the admin API says so: who holds a key is told `license_invalid`.",
+        "Look the id up with `GET /api/v1/admin/licenses`.",
+        "There is no license 549168a8-a341-43c8-83d9-e4789f508cf7.",
+    ),
+    "already_exists": Advice(
+        "Another license has this `external_id`, or another token that is in force this `name`; `field` says which of "
+        "them. Nothing was made.",
+        "Use the one that is there, or another name.",
+        "Another license has the external id customer-12. Look that license up by it, or use another one.",
+        {"field": "external_id"},
+    ),
+    "grant_not_found": Advice(
+        "The license has no grant of this id.",
+        "Look the id up with `GET /api/v1/admin/licenses/{license_id}/grants`.",
+        "This license has no grant f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c.",
+    ),
+    "grant_ended": Advice(
+        "The grant is used up or has expired, so there is nothing left of it to take. Nothing was changed.",
+        "Correct the balance with an adjustment, if it has to be.",
+        "The grant is used_up. There is nothing left of it to take. An adjustment corrects a balance.",
+    ),
+    "refund_exceeds_charge": Advice(
+        "More is to be given back than is left of the charge: `refundable` is what has not come back yet. Nothing was "
+        "given back.",
+        "Give back `refundable` at most, or leave `amount` out for all of it.",
+        "1300 credits were to be given back, and 1200 of the charge are left. Give back 1200 at most.",
+        {"refundable": 1200},
+    ),
     "hold_not_found": Advice(
         "The license has no hold of this id. A hold that ended without a charge is known for thirty days.",
         "Take the `id` that the call which opened the hold answered with, and the license that opened it.",

@@ -109,6 +109,8 @@ def _say_what_it_can_be(parameter: dict[str, Any]) -> None:
     schema = parameter["schema"]
     if isinstance(schema.get("type"), list):
         (schema["type"],) = (name for name in schema["type"] if name != "null")
+        if "enum" in schema:
+            schema["enum"] = [value for value in schema["enum"] if value is not None]
     if schema.get("default", 0) is None:
         del schema["default"]
     if (example := _EXAMPLES.get(schema.get("format"))) is not None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import structlog
 from flask import Flask, Response, g, request
 
+from .. import metrics, tracing
 from ..logs import log
 
 # A key is no id, whoever took it for one.
@@ -40,9 +41,15 @@ def _begin() -> None:
     g.request_id = given if _SANE.fullmatch(given) else f"req_{uuid4().hex}"
     g.began_at = time.monotonic()
     g.log_fields = {}
+    g.span = tracing.begin_request(f"{request.method} {_route()}")
     # Whatever is logged on the way carries the id too; a thread serves one request at a time.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _route() -> str:
+    """The rule and not the path: a path can hold anything that a client types."""
+    return str(request.url_rule) if request.url_rule else "none"
 
 
 def _end(response: Response) -> Response:
@@ -52,15 +59,22 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     line = g.log_fields
     line["method"] = request.method
-    # The rule and not the path: a path can hold anything that a client types.
     line["route"] = str(request.url_rule) if request.url_rule else None
     line["status"] = response.status_code
-    began_at = g.began_at
+    method, route, began_at, span, id = request.method, _route(), g.began_at, g.span, request_id()
     answered_at = time.monotonic()
+    open = [response.status_code]
 
     @response.call_on_close
     def closed() -> None:
-        now = time.monotonic()
+        # A response can be closed twice.
+        if not open:
+            return
+        status, code, now = open.pop(), line.get("code"), time.monotonic()
+        metrics.REQUESTS.labels(route, status, code or "").inc()
+        metrics.REQUEST_SECONDS.labels(route).observe(now - began_at)
+        failed = code if status >= 500 or status < 400 else None
+        tracing.end(span, failed, method=method, route=route, status=status, request_id=id)
         log.info(
             "request",
             **line,

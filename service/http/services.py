@@ -22,8 +22,10 @@ class Services:
     completions: Completions
     upstream: Upstream
     threads: Threads
+    replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
+    admin_token: str | None
 
 
 def provide(app: Flask, services: Services) -> None:

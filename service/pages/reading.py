@@ -85,8 +85,9 @@ class _Reader:
         body: dict[str, Any] = next(iter(said.get("requestBody", {}).get("content", {}).values()), {})
         responses = {status: self._resolved(response) for status, response in said["responses"].items()}
         success = next(response for status, response in responses.items() if status < "3")
-        contents = success["content"]
-        answer = next(iter(contents.values()))
+        # 204 has none.
+        contents = success.get("content", {})
+        answer: dict[str, Any] = next(iter(contents.values()), {})
         return Operation(
             id=said["operationId"],
             method=method.upper(),
@@ -99,7 +100,12 @@ class _Reader:
             # What every response carries is said once, above all of them.
             headers=[self._header(name, said) for name, said in success.get("headers", {}).items() if name != _OF_ALL],
             outcomes=[
-                Outcome(status, response["description"], list(response["content"]), response.get("x-problem-codes", []))
+                Outcome(
+                    status,
+                    response["description"],
+                    list(response.get("content", ())),
+                    response.get("x-problem-codes", []),
+                )
                 for status, response in responses.items()
             ],
             request=_curl(path, method, said, parameters=parameters, body=body.get("example")),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from sqlalchemy import text
 from ..db import Database
 from ..keys import KeyDigest
 from ..pricing import Price, Usage
+from .admin import OWNER, PAGE, Actor, Place, after_place, pages
 
 _OPEN = text(
     "SELECT * FROM obol.open_hold(:license_id, :digest, :hold_id, :process_id, :amount, :min_amount, "
@@ -32,9 +33,13 @@ _DUE = text(
 )
 _EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
 _NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]), :process_id)")
-_UNDELIVERED = text("SELECT * FROM obol.undelivered_holds ORDER BY settled_at, hold_id")
-_UNPAID = text("SELECT * FROM obol.unpaid_holds ORDER BY ended_at, hold_id")
-_STORED = text("SELECT * FROM obol.undelivered_charges WHERE answer_key_id IS NOT NULL ORDER BY settled_at, hold_id")
+_LIST = text(
+    "SELECT * FROM obol.list_holds(:state, CAST(:license_id AS uuid), CAST(:key_ids AS bytea[]), "
+    "CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), :limit, :token_digest, :request_id)"
+)
+
+# What an operator can list of holds.
+LISTS = ("undelivered", "unpaid", "held")
 
 
 class HoldAmounts(NamedTuple):
@@ -94,38 +99,23 @@ class DueHolds(NamedTuple):
     hold_ids: list[UUID]
 
 
-class UndeliveredHold(NamedTuple):
-    """A charge whose answer may not have reached its client."""
+class ListedHold(NamedTuple):
+    """A hold that an operator should look at. `amount` is what an open one sets aside, or the charge for an answer
+    that may not have arrived; `at` is when that was. `is_stored`, of such a charge: whether the answer is kept for a
+    retry, if the service still has the replay key. `unpaid` has the fields of `Unpaid`."""
 
     license_id: UUID
     hold_id: UUID
-    charge: int
-    model: str
-    settled_at: datetime
+    amount: int | None
+    model: str | None
+    at: datetime
+    expires_at: datetime | None
+    is_stored: bool | None
+    unpaid: dict[str, Any] | None
 
-
-class UnpaidHold(NamedTuple):
-    """A released hold whose client got something all the same, see `Unpaid`."""
-
-    license_id: UUID
-    hold_id: UUID
-    model: str
-    ended_at: datetime
-    reason: str
-    events: int
-    bytes: int
-    tokens: int
-
-
-class StoredHold(NamedTuple):
-    """An undelivered charge whose answer is stored for a retry, sealed with the replay key of this id."""
-
-    license_id: UUID
-    hold_id: UUID
-    charge: int
-    model: str
-    settled_at: datetime
-    answer_key_id: bytes
+    @property
+    def place(self) -> Place:
+        return Place(self.at, self.hold_id)
 
 
 def open_for_client(
@@ -312,17 +302,52 @@ def note_deliveries(db: Database, license_id: UUID, hold_ids: Sequence[UUID], *,
     db.row(_NOTE_DELIVERIES, license_id=license_id, hold_ids=ids, process_id=process_id)
 
 
-def undelivered(db: Database) -> list[UndeliveredHold]:
+def list_holds(
+    db: Database,
+    state: str,
+    *,
+    license_id: UUID | None = None,
+    key_ids: Sequence[bytes] | None = None,
+    after: Place | None = None,
+    limit: int = PAGE,
+    actor: Actor = OWNER,
+) -> list[ListedHold]:
+    """Holds of one of LISTS, oldest first.
+
+    Args:
+        key_ids: of the replay keys that the service has: an undelivered answer under another one is listed too.
+            None: whatever is stored counts as one that a retry gets.
+
+    Raises: Problem admin_forbidden.
+    """
+    rows = db.rows(
+        _LIST,
+        state=state,
+        license_id=license_id,
+        key_ids=None if key_ids is None else list(key_ids),
+        limit=limit,
+        **after_place(after),
+        **actor._asdict(),
+    )
+    return [ListedHold._make(row) for row in rows]
+
+
+def every(
+    db: Database, state: str, *, license_id: UUID | None = None, key_ids: Sequence[bytes] | None = None
+) -> list[ListedHold]:
+    """All that `list_holds` has, whatever the number."""
+    return list(
+        pages(
+            lambda after, limit: list_holds(db, state, license_id=license_id, key_ids=key_ids, after=after, limit=limit)
+        )
+    )
+
+
+def undelivered(db: Database) -> list[ListedHold]:
     """Charges that were never noted as delivered and whose answers are not stored, oldest first."""
-    return [UndeliveredHold._make(row) for row in db.rows(_UNDELIVERED)]
+    return every(db, "undelivered")
 
 
-def unpaid(db: Database) -> list[UnpaidHold]:
+def unpaid(db: Database) -> list[ListedHold]:
     """What clients got of answers that broke off, oldest first."""
-    return [UnpaidHold._make(row) for row in db.rows(_UNPAID)]
-
-
-def undelivered_stored(db: Database) -> list[StoredHold]:
-    """Charges that were never noted as delivered and whose answers a retry gets, oldest first: if the
-    service still has the replay key."""
-    return [StoredHold._make(row)._replace(answer_key_id=bytes(row.answer_key_id)) for row in db.rows(_STORED)]
+    return every(db, "unpaid")

@@ -7,34 +7,33 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
+from .admin import OWNER, Actor
 
 _DEDUCT = text(
     "SELECT * FROM obol.deduct(:license_id, :digest, :deduction_id, :amount, "
     ":idempotency_key, :fingerprint, :reference)"
 )
-_GRANT = text(
-    "SELECT * FROM obol.grant_credits(:license_id, :grant_id, :amount, :idempotency_key, :fingerprint, :reference)"
-)
 _ADJUST = text(
-    "SELECT * FROM obol.adjust_credits(:license_id, :adjustment_id, :amount, :idempotency_key, :fingerprint, :reason)"
+    "SELECT * FROM obol.adjust_credits_v2(:license_id, :adjustment_id, :amount, :reason, "
+    ":idempotency_key, :fingerprint, :token_digest, :request_id)"
 )
-_REFUND = text("SELECT * FROM obol.refund(:license_id, :cause_id, :reference)")
+_REFUND = text(
+    "SELECT * FROM obol.refund_v2(:license_id, :cause_id, :refund_id, CAST(:amount AS bigint), :reason, "
+    ":idempotency_key, :fingerprint, :token_digest, :request_id)"
+)
+_DEDUCT_V2 = text(
+    "SELECT * FROM obol.deduct_v2(:license_id, :deduction_id, :amount, :idempotency_key, :fingerprint, :reference, "
+    ":token_digest, :request_id)"
+)
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
+_VERIFY_V2 = text("SELECT * FROM obol.verify_v2(:most, :token_digest, :request_id)")
 
 
 class Deduction(NamedTuple):
     """Credits that were taken; `balance` is the one after that."""
 
     deduction_id: UUID
-    amount: int
-    balance: int
-
-
-class Grant(NamedTuple):
-    """Credits that were given; `balance` is the one after that."""
-
-    grant_id: UUID
     amount: int
     balance: int
 
@@ -48,10 +47,28 @@ class Adjustment(NamedTuple):
 
 
 class Refund(NamedTuple):
-    """Credits that were given back; `balance` is the one after that."""
+    """Credits that were given back; `balance` is the one after that. `lapsed` of them are gone again: the grants that
+    they came from have ended since."""
+
+    refund_id: UUID
+    amount: int
+    balance: int
+    lapsed: int
+
+
+class WithheldRefund(NamedTuple):
+    """The charge for an answer that was withheld, given back; `balance` is the one after that."""
 
     amount: int
     balance: int
+
+
+class Verification(NamedTuple):
+    """How many rows were checked, by what they are; how many things disagree; and the first of these."""
+
+    checked: dict[str, int]
+    finding_count: int
+    findings: list[dict[str, str]]
 
 
 class Finding(NamedTuple):
@@ -90,30 +107,32 @@ def deduct(
     return Deduction._make(row)
 
 
-def grant(
+def deduct_by_id(
     db: Database,
     license_id: UUID,
-    grant_id: UUID,
+    deduction_id: UUID,
     *,
     amount: int,
-    idempotency_key: str | None = None,
-    fingerprint: bytes = b"",
+    idempotency_key: str,
+    fingerprint: bytes,
     reference: str | None = None,
-) -> Grant:
-    """Give `amount` credits; the same call again gives the first one's result.
+    actor: Actor = OWNER,
+) -> Deduction:
+    """Take `amount` credits without the license's key; the same call again gives the first one's result.
 
-    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused.
+    Raises: Problem admin_forbidden, and what `deduct` raises.
     """
     row = db.row(
-        _GRANT,
+        _DEDUCT_V2,
         license_id=license_id,
-        grant_id=grant_id,
+        deduction_id=deduction_id,
         amount=amount,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
         reference=reference,
+        **actor._asdict(),
     )
-    return Grant._make(row)
+    return Deduction._make(row)
 
 
 def adjust(
@@ -125,39 +144,70 @@ def adjust(
     reason: str,
     idempotency_key: str | None = None,
     fingerprint: bytes = b"",
+    actor: Actor = OWNER,
 ) -> Adjustment:
     """Correct the balance by `amount`; the same call again gives the first one's result.
 
-    Raises: Problem amount_invalid, license_invalid, idempotency_key_reused, insufficient_credits.
+    Raises: Problem amount_invalid, admin_forbidden, license_invalid, idempotency_key_reused, insufficient_credits.
     """
     row = db.row(
         _ADJUST,
         license_id=license_id,
         adjustment_id=adjustment_id,
         amount=amount,
+        reason=reason,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
-        reason=reason,
+        **actor._asdict(),
     )
     return Adjustment._make(row)
 
 
-def refund(db: Database, license_id: UUID, cause_id: UUID, *, reference: str) -> Refund:
-    """Give back what the hold or deduction `cause_id` took, whole and once.
+def refund(
+    db: Database,
+    license_id: UUID,
+    cause_id: UUID,
+    *,
+    refund_id: UUID,
+    amount: int | None = None,
+    reason: str,
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
+    actor: Actor = OWNER,
+) -> Refund:
+    """Give back `amount` of what the hold or deduction `cause_id` took, or all that has not come back yet (None).
+    The same call again gives the first one's result.
 
-    Raises: Problem hold_not_found.
+    Raises: Problem admin_forbidden, license_invalid, idempotency_key_reused, hold_not_found, amount_invalid,
+    refund_exceeds_charge.
     """
-    return Refund._make(db.row(_REFUND, license_id=license_id, cause_id=cause_id, reference=reference))
+    row = db.row(
+        _REFUND,
+        license_id=license_id,
+        cause_id=cause_id,
+        refund_id=refund_id,
+        amount=amount,
+        reason=reason,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        **actor._asdict(),
+    )
+    return Refund._make(row)
 
 
-def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id: UUID) -> Refund | None:
+def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id: UUID) -> WithheldRefund | None:
     """Give back the charge for an answer that a process withheld, unless it is stored for a retry;
     None when there was nothing to give back."""
     for row in db.rows(_REFUND_WITHHELD, license_id=license_id, hold_id=hold_id, process_id=process_id):
-        return Refund._make(row)
+        return WithheldRefund._make(row)
     return None
 
 
 def verify(db: Database) -> list[Finding]:
     """Everything in the ledger that disagrees; nothing when all is well."""
     return [Finding._make(row) for row in db.rows(_VERIFY)]
+
+
+def verify_with_token(db: Database, *, most: int, actor: Actor = OWNER) -> Verification:
+    """The same for who has a token, `most` findings of it. Raises: Problem admin_forbidden."""
+    return Verification._make(db.row(_VERIFY_V2, most=most, **actor._asdict()))

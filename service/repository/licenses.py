@@ -8,23 +8,25 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
-from ..problems import Problem
+from .admin import OWNER, PAGE, Actor, Place, after_place, pages
 
 _FIND = text("SELECT * FROM obol.find_license(:license_id, :digest)")
 _CHECK = text("SELECT * FROM obol.check_license(:license_id, :digest)")
 _LIST_ENTRIES = text("SELECT * FROM obol.list_entries(:license_id, :digest, :before, :limit)")
 _CREATE = text(
-    "SELECT * FROM obol.create_license(:license_id, :digest, :name, CAST(:expires_at AS timestamptz), "
-    ":credits, :fingerprint)"
+    "SELECT * FROM obol.create_license_v2(:license_id, :digest, :name, CAST(:expires_at AS timestamptz), "
+    ":credits, :external_id, :fingerprint, :token_digest, :request_id)"
 )
-_SET_STATUS = text("SELECT * FROM obol.set_license_status(:license_id, :status)")
 _SET = text(
-    "SELECT * FROM obol.set_license(:license_id, :name, CAST(:expires_at AS timestamptz), CAST(:allow_past AS boolean))"
+    "SELECT * FROM obol.set_license_v2(:license_id, :name, CAST(:expires_at AS timestamptz), "
+    "CAST(:allow_past AS boolean), :status, :token_digest, :request_id)"
 )
-_ROTATE = text("SELECT * FROM obol.rotate_license_key(:license_id, :digest, :overlap_s)")
-_COLUMNS = "license_id, name, status, expires_at, balance, held, available"
-_OVERVIEW = text(f"SELECT {_COLUMNS} FROM obol.license_overview ORDER BY created_at, license_id")
-_SHOW = text(f"SELECT {_COLUMNS} FROM obol.license_overview WHERE license_id = :license_id")
+_ROTATE = text("SELECT * FROM obol.rotate_license_key_v2(:license_id, :digest, :overlap_s, :token_digest, :request_id)")
+_LIST = text(
+    "SELECT * FROM obol.list_licenses(:query, :status, CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), "
+    ":limit, :token_digest, :request_id)"
+)
+_SHOW = text("SELECT * FROM obol.show_license(:license_id, :token_digest, :request_id)")
 
 
 class License(NamedTuple):
@@ -37,6 +39,24 @@ class License(NamedTuple):
     balance: int
     held: int
     available: int
+
+
+class ListedLicense(NamedTuple):
+    """A license as an operator sees it; `status` is active, suspended or expired."""
+
+    license_id: UUID
+    name: str
+    status: str
+    expires_at: datetime | None
+    balance: int
+    held: int
+    available: int
+    external_id: str | None
+    created_at: datetime
+
+    @property
+    def place(self) -> Place:
+        return Place(self.created_at, self.license_id)
 
 
 class CreatedLicense(NamedTuple):
@@ -90,11 +110,13 @@ def create(
     name: str = "",
     expires_at: datetime | None = None,
     credits: int = 0,
+    external_id: str | None = None,
     fingerprint: bytes = b"",
+    actor: Actor = OWNER,
 ) -> CreatedLicense:
     """Make a license, once an id.
 
-    Raises: Problem amount_invalid, idempotency_key_reused.
+    Raises: Problem admin_forbidden, amount_invalid, idempotency_key_reused, already_exists (the external id).
     """
     row = db.row(
         _CREATE,
@@ -103,14 +125,11 @@ def create(
         name=name,
         expires_at=expires_at,
         credits=credits,
+        external_id=external_id,
         fingerprint=fingerprint,
+        **actor._asdict(),
     )
     return CreatedLicense._make(row)
-
-
-def set_status(db: Database, license_id: UUID, status: str) -> None:
-    """`status` is active or suspended. Raises: Problem license_invalid."""
-    db.row(_SET_STATUS, license_id=license_id, status=status)
 
 
 def set_license(
@@ -120,34 +139,60 @@ def set_license(
     name: str | None = None,
     expires_at: datetime | Literal["never"] | None = None,
     allow_past: bool = False,
-) -> None:
-    """Rename or renew a license; None leaves things as they are. `allow_past`: it may end at once.
+    status: str | None = None,
+    actor: Actor = OWNER,
+) -> ListedLicense:
+    """Rename or renew a license, suspend (`status` "suspended") or resume ("active") it; None leaves things as they
+    are. `allow_past`: it may end at once.
 
-    Raises: Problem license_invalid, amount_invalid, for a time that is past.
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid, for a time that is past.
     """
-    db.row(
+    row = db.row(
         _SET,
         license_id=license_id,
         name=name,
         expires_at="infinity" if expires_at == "never" else expires_at,
         allow_past=allow_past,
+        status=status,
+        **actor._asdict(),
     )
+    return ListedLicense._make(row)
 
 
-def rotate_key(db: Database, key: KeyDigest, overlap_s: int) -> datetime:
-    """Add a key; returns when the keys before it end. Raises: Problem license_invalid."""
-    (ends_at,) = db.row(_ROTATE, license_id=key.license_id, digest=key.digest, overlap_s=overlap_s)
+def set_status(db: Database, license_id: UUID, status: str, *, actor: Actor = OWNER) -> ListedLicense:
+    """`status` is active or suspended. Raises: Problem admin_forbidden, license_invalid."""
+    return set_license(db, license_id, status=status, actor=actor)
+
+
+def rotate_key(db: Database, key: KeyDigest, overlap_s: int, *, actor: Actor = OWNER) -> datetime:
+    """Add a key; returns when the keys before it end. Raises: Problem admin_forbidden, license_invalid."""
+    (ends_at,) = db.row(_ROTATE, license_id=key.license_id, digest=key.digest, overlap_s=overlap_s, **actor._asdict())
     assert isinstance(ends_at, datetime)
     return ends_at
 
 
-def overview(db: Database) -> list[License]:
-    """Every license, oldest first."""
-    return [License._make(row) for row in db.rows(_OVERVIEW)]
+def list_licenses(
+    db: Database,
+    *,
+    query: str | None = None,
+    status: str | None = None,
+    after: Place | None = None,
+    limit: int = PAGE,
+    actor: Actor = OWNER,
+) -> list[ListedLicense]:
+    """Licenses, oldest first: those with `query` in the name, or an id or external id that begins so; of a status.
+
+    Raises: Problem admin_forbidden.
+    """
+    rows = db.rows(_LIST, query=query, status=status, limit=limit, **after_place(after), **actor._asdict())
+    return [ListedLicense._make(row) for row in rows]
 
 
-def show(db: Database, license_id: UUID) -> License:
-    """One license, by id. Raises: Problem license_invalid."""
-    for row in db.rows(_SHOW, license_id=license_id):
-        return License._make(row)
-    raise Problem("license_invalid", f"There is no license {license_id}.")
+def overview(db: Database, *, query: str | None = None, status: str | None = None) -> list[ListedLicense]:
+    """All that `list_licenses` has, whatever the number."""
+    return list(pages(lambda after, limit: list_licenses(db, query=query, status=status, after=after, limit=limit)))
+
+
+def show(db: Database, license_id: UUID, *, actor: Actor = OWNER) -> ListedLicense:
+    """One license, by id. Raises: Problem admin_forbidden, license_invalid."""
+    return ListedLicense._make(db.row(_SHOW, license_id=license_id, **actor._asdict()))

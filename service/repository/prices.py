@@ -9,9 +9,13 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..pricing import Price
+from .admin import OWNER, Actor
 
 _LIST = text("SELECT * FROM obol.list_prices()")
-_SET = text("SELECT * FROM obol.set_prices(CAST(:rows AS jsonb), :dry_run) ORDER BY model_pattern, effective_from")
+_SET = text(
+    "SELECT * FROM obol.set_prices_v2(CAST(:rows AS jsonb), :dry_run, :token_digest, :request_id) "
+    "ORDER BY model_pattern, effective_from"
+)
 
 
 class PriceRow(NamedTuple):
@@ -50,13 +54,17 @@ def current(rows: Iterable[PriceRow]) -> list[PriceRow]:
 
 
 def set_prices(
-    db: Database, rows: Iterable[tuple[str, datetime | None, Price | None]], *, dry_run: bool = False
+    db: Database,
+    rows: Iterable[tuple[str, datetime | None, Price | None]],
+    *,
+    dry_run: bool = False,
+    actor: Actor = OWNER,
 ) -> list[PriceChange]:
     """Write prices, all or none: of a pattern, from a time on (None: now), or None to end the pattern.
 
     Returns what changes, by pattern. What the book says already is not among it.
 
-    Raises: Problem amount_invalid, for a time that is past.
+    Raises: Problem admin_forbidden, amount_invalid, for a time that is past.
     """
     documents = [
         {
@@ -66,4 +74,5 @@ def set_prices(
         }
         for pattern, effective_from, price in rows
     ]
-    return [PriceChange._make(row) for row in db.rows(_SET, rows=json.dumps(documents), dry_run=dry_run)]
+    rows_set = db.rows(_SET, rows=json.dumps(documents), dry_run=dry_run, **actor._asdict())
+    return [PriceChange._make(row) for row in rows_set]

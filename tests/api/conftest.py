@@ -34,6 +34,9 @@ STATUS = {
     "license_inactive": 403,
     "license_expired": 403,
     "credentials_missing": 401,
+    "admin_forbidden": 403,
+    "license_not_found": 404,
+    "already_exists": 409,
     "hold_not_found": 404,
     "hold_not_open": 409,
     "settle_exceeds_hold": 422,
@@ -190,6 +193,25 @@ def ask(client: FlaskClient) -> Callable[..., Any]:
         )
 
     return post
+
+
+@pytest.fixture
+def admin(client: FlaskClient, new_token: Callable[..., str]) -> Callable[..., Any]:
+    """`admin("GET", "licenses", "read", json=…, headers={}, **query)`: the response of the admin API, below
+    /api/v1/admin/ unless the path begins with a slash, to a token with these scopes (by default with all)."""
+
+    def ask(
+        method: str, path: str, *scopes: str, json: Any = None, headers: dict[str, str] | None = None, **query: Any
+    ) -> Any:
+        return client.open(
+            path if path.startswith("/") else f"/api/v1/admin/{path}",
+            method=method,
+            json=json,
+            query_string={name.rstrip("_"): value for name, value in query.items()},
+            headers={"Authorization": f"Bearer {new_token(*scopes)}", **(headers or {})},
+        )
+
+    return ask
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service import keys
-from service.http.auth import SECURITY, license_auth, license_key, no_auth
+from service.http.auth import SECURITY, admin_auth, license_auth, license_key, no_auth
 from service.http.blueprint import Blueprint
 from service.http.body import json_object
 from service.http.services import services
@@ -61,7 +61,8 @@ def test_only_health_and_the_pages_are_open(app):
 
 
 # One value for each parameter of a path. A new parameter needs one here.
-PARAMETERS = {"hold_id": "00000000-0000-0000-0000-000000000000", "model_id": "claude-haiku-5-5"}
+NO_ID = "00000000-0000-0000-0000-000000000000"
+PARAMETERS = {"hold_id": NO_ID, "license_id": NO_ID, "token_id": NO_ID, "model_id": "claude-haiku-5-5"}
 
 MESSAGE = {"model": "m", "max_tokens": 1, "messages": []}
 # Requests that would be answered if the key were a good one: the shape of a request is judged before
@@ -76,12 +77,15 @@ BODIES = {
 }
 
 
-def guarded(app):
-    """(method, rule, path) for everything that only licenses may ask for, HEAD left out: it is GET."""
+def guarded(app, auth=license_auth):
+    """(method, rule, path) for everything that only licenses, or only operators, may ask for, HEAD left out: it
+    is GET. What says nothing counts as for licenses."""
     asked = []
     for rule in app.url_map.iter_rules():
-        blueprint = app.blueprints[rule.endpoint.rpartition(".")[0]]
-        if str(rule).startswith(("/api", "/v1")) or getattr(blueprint, "auth", None) is license_auth:
+        found = getattr(app.blueprints[rule.endpoint.rpartition(".")[0]], "auth", None)
+        if found is auth or (
+            auth is license_auth and found is not admin_auth and str(rule).startswith(("/api", "/v1"))
+        ):
             path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: PARAMETERS[match[1]], str(rule))
             asked += [(method, str(rule), path) for method in sorted(rule.methods - {"HEAD"})]
     return asked
@@ -115,8 +119,8 @@ MALFORMED = "obol_bad"
 
 
 def test_every_route_needs_a_key_before_anything_else(app, client, problem, wire_error, upstream):
-    asked = guarded(app)
-    assert len(asked) >= 20
+    asked = guarded(app) + guarded(app, admin_auth)
+    assert len(asked) >= 45
     for method, _, path in asked:
         response = client.open(path, method=method, data=b"{not JSON", content_type="text/plain")
         (wire_error if path.startswith("/v1") else problem)(response, "credentials_missing")

@@ -8,7 +8,8 @@ from calls import PAST
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.repository import ledger, licenses
+from service import operator
+from service.repository import licenses
 
 PATH = "/api/v1/deductions"
 NO_KEY = "obol_" + "0" * 32 + "_" + "a" * 38
@@ -219,7 +220,7 @@ def test_a_refunded_deduction_is_gone(client, owner, new_license, problem, state
     license = new_license(credits=100)
     key = {"Idempotency-Key": "once"}
     first = post(client, license, {"amount": 40}, **key).get_json()
-    ledger.refund(owner, license.id, UUID(first["id"]), reference="sorry")
+    operator.refund(owner, license.id, UUID(first["id"]), reason="sorry")
 
     problem(post(client, license, {"amount": 40}, **key), "answer_gone")
     assert state(license) == (100, 0, 3)

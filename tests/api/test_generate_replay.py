@@ -8,7 +8,8 @@ import pytest
 from calls import PAST
 from factories import wait_until
 
-from service.repository import ledger, licenses
+from service import operator
+from service.repository import licenses
 
 PATH = "/api/v1/generate"
 
@@ -97,7 +98,7 @@ def test_an_answer_that_is_gone_is_never_charged_again(
     if gone == "out of time":
         sql("UPDATE obol.idempotency_keys SET answer_expires_at = clock_timestamp()")
     if gone == "refunded":
-        ledger.refund(owner, license.id, UUID(first.get_json()["id"]), reference="by hand")
+        operator.refund(owner, license.id, UUID(first.get_json()["id"]), reason="by hand")
     before = state(license)
 
     client = make_client(**{"OBOL_REPLAY_KEYS": "B" * 43} if gone == "other key" else {})

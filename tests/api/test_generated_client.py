@@ -96,9 +96,82 @@ def test_every_call(made, ask, client, owner, new_license):
         ("charge", None, False),
     ]
     assert ask("list_entries", limit=1).next_cursor == statement.entries[0].entry_no
-    assert ask.called == {
-        operation["operationId"] for operation in operations(client.get("/openapi.json").json).values()
+    assert ask("show_metrics").startswith("# HELP obol_")
+    assert ask.called == operation_ids(client, of_operators=False)
+
+
+def operation_ids(client, *, of_operators):
+    """The ids of the operations that take a token, or of the others."""
+    return {
+        operation["operationId"]
+        for operation in operations(client.get("/openapi.json").json).values()
+        if (operation.get("security") == [{"admin_token": []}]) is of_operators
     }
+
+
+def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
+    models, token = made.models, new_token()
+
+    def act(id, *path, **arguments):
+        return ask(id, *path, raw_key=token, **arguments)
+
+    created = act("create_license", body=models.NewLicenseRequest(name="Ada", credits_=500), idempotency_key="k")
+    assert created.license_key
+    again = act("create_license", body=models.NewLicenseRequest(name="Ada", credits_=500), idempotency_key="k")
+    assert again.license_key is None
+    license_id = created.license_id
+    assert act("show_admin_license", license_id).external_id is None
+    new_license(name="another")
+    first = act("list_licenses", limit=1)
+    assert act("list_licenses", cursor=first.next_cursor, limit=1).licenses
+    changed = act("change_license", license_id, body=models.LicenseChange(expires_at=datetime(2999, 1, 1, tzinfo=UTC)))
+    assert changed.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
+    rotated = act("rotate_license_key", license_id, body=models.RotationRequest(overlap_s=60))
+    hold = ask("open_hold", raw_key=rotated.license_key, body=models.HoldRequest(amount=7))
+    (listed,) = act("list_holds", state=models.ListHoldsState("held")).holds
+    assert (listed.hold_id, listed.model, listed.unpaid) == (hold.id, None, None)
+
+    item = models.BatchItemRequest(license_id=license_id, amount=30, idempotency_key="a")
+    much = models.BatchItemRequest(license_id=license_id, amount=3000, idempotency_key="b")
+    taken, refused = act("deduct_batch", body=models.BatchRequest(items=[item, much])).results
+    assert (taken.balance, refused.code) == (470, "insufficient_credits")
+    back = act("refund_hold", taken.id, body=models.HoldRefundRequest(license_id=license_id))
+    assert (back.amount, back.balance) == (30, 500)
+
+    soon = datetime(2999, 1, 1, tzinfo=UTC)
+    granted = act("grant_credits", license_id, body=models.GrantRequest(amount=40, priority=99, expires_at=soon))
+    assert (granted.state, granted.balance, granted.expires_at) == ("active", 540, soon)
+    assert act("void_grant", license_id, granted.id).lapsed == 40
+    page = act("list_grants", license_id, limit=1)
+    assert act("list_grants", license_id, cursor=page.next_cursor).grants[0].reference == "opening grant"
+    again = act("deduct_batch", body=models.BatchRequest(items=[item])).results[0]
+    assert again.code == "answer_gone"
+    spent = ask("create_deduction", raw_key=rotated.license_key, body=models.DeductionRequest(amount=10))
+    part = act("refund", license_id, body=models.RefundRequest(cause_id=spent.id, amount=4, reason="sorry"))
+    assert (part.amount, part.balance, part.lapsed) == (4, 494, 0)
+    assert act("adjust_credits", license_id, body=models.AdjustmentRequest(amount=6, reason="r")).balance == 500
+
+    figures = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), 2)
+    book = models.AnyObject.from_dict({"price": [{"model": "m", **figures}], "not_sold": ["n"]})
+    dry = act("set_prices", body=book, dry_run=models.SetPricesDryRun(1))
+    assert [change.after is None for change in dry.changes] == [False, True]
+    assert [price.model for price in act("show_price_book").prices] == ["*"]
+
+    shop = act(
+        "create_token", body=models.NewTokenRequest(name="shop", scopes=[models.NewTokenRequestScopesItem("read")])
+    )
+    assert shop.token.startswith("obol_admin_")
+    assert len(act("list_tokens").tokens) == 2
+    generated = made.root.AuthenticatedClient(
+        base_url="http://obol.test", token=token, httpx_args={"transport": httpx.WSGITransport(app=client.application)}
+    )
+    assert made.api("revoke_token").sync_detailed(shop.token_id, client=generated).status_code == 204
+    assert act("list_acts").acts[0].act == "revoke_token"
+    assert act("show_overview").total.granted == 2540
+    assert act("verify").clean is True
+
+    assert ask.called >= operation_ids(client, of_operators=True) - {"revoke_token"}
+    assert ask("show_admin_license", license_id, raw_key=shop.token).code == "admin_forbidden"
 
 
 def test_every_refusal(made, ask, monkeypatch):

@@ -30,6 +30,17 @@ def test_shows_what_is_there_and_what_of_it_is_held(client, new_license):
         "balance": 1000,
         "held": 400,
         "available": 600,
+        "grants": [
+            {
+                "id": str(license.id),
+                "amount": 1000,
+                "left": 1000,
+                "priority": 50,
+                "starts_at": response.get_json()["grants"][0]["starts_at"],
+                "expires_at": None,
+                "state": "active",
+            }
+        ],
     }
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from calls import PAST, both, requests_in
 
-from service import keys
+from service import keys, operator
 from service.http.services import services_of
-from service.repository import ledger, licenses
+from service.repository import licenses
 
 ERROR = b'{ "type":"error", "error": {"type": "future_error", "message": "Words."}, "request_id": "req_theirs" }'
 TELL = {"retry-after": "7", "retry-after-ms": "6500", "x-should-retry": "true"}
@@ -263,5 +263,5 @@ def test_credits_that_are_granted_end_the_refusal(send, owner, new_license):
     license = new_license(credits=0)
     assert send(license).status_code == 402
 
-    ledger.grant(owner, license.id, license.id, amount=500)
+    operator.grant_credits(owner, license.id, 500)
     assert send(license).status_code == 200

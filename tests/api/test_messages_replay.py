@@ -2,14 +2,15 @@
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from calls import PAST, both
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from factories import wait_until
 
-from service.repository import ledger, licenses, processes
+from service import operator
+from service.repository import licenses, processes
 
 KEY = {"Idempotency-Key": "k"}
 PROMPT = "[sandbox input_tokens=30]"
@@ -69,7 +70,7 @@ def test_an_answer_that_was_paid_for_comes_again_whatever_became_of_the_license(
 def test_an_answer_with_a_shortfall_comes_again_byte_for_byte(send, owner, new_license, state, upstream, stream):
     license, prompt = new_license(), "[sandbox input_tokens=5000]"
     first = send(license, prompt, KEY, stream=stream)
-    ledger.grant(owner, license.id, uuid4(), amount=500)
+    operator.grant_credits(owner, license.id, 500)
 
     again = send(license, prompt, KEY, stream=stream)
     assert again.data == first.data
@@ -179,7 +180,7 @@ def test_an_answer_that_is_gone_is_never_charged_again(
         assert sql("SELECT answer FROM obol.idempotency_keys") == [(None,)]
     if gone == "refunded":
         ((hold_id,),) = sql("SELECT hold_id::text FROM obol.holds")
-        ledger.refund(owner, license.id, UUID(hold_id), reference="by hand")
+        operator.refund(owner, license.id, UUID(hold_id), reason="by hand")
     before = state(license)
 
     client = make_client(**{"OBOL_REPLAY_KEYS": "B" * 43} if gone == "other key" else {})

@@ -32,9 +32,11 @@ def test_broken_streams_cannot_be_farmed(breaking_client, send, new_license, wir
     assert details["limit"] == "unpaid_tokens_per_hour"
     assert 0 < int(answers[-1].headers["Retry-After"]) == details["retry_after_s"] <= 3600
     listed = holds.unpaid(owner)
-    assert [(row.license_id, row.reason, row.events) for row in listed] == [(license.id, "upstream_error", 101)] * 2
-    assert sum(row.tokens for row in listed) == details["used"]
-    assert all(2500 <= row.tokens <= 3500 and row.bytes == len(START) + 100 * len(DELTA) for row in listed)
+    assert [row.license_id for row in listed] == [license.id] * 2
+    got = [holds.Unpaid(**row.unpaid) for row in listed]
+    assert [(one.reason, one.events) for one in got] == [("upstream_error", 101)] * 2
+    assert sum(one.tokens for one in got) == details["used"]
+    assert all(2500 <= one.tokens <= 3500 and one.bytes == len(START) + 100 * len(DELTA) for one in got)
 
 
 def test_an_error_event_about_our_account_does_not_name_us(make_client, upstream_saying, send, new_license):
@@ -61,7 +63,7 @@ def test_what_nobody_was_there_to_get_does_not_count(make_client, upstream_sayin
     response.close()
 
     (listed,) = holds.unpaid(owner)
-    assert listed.events <= 2
+    assert listed.unpaid["events"] <= 2
     (line,) = requests_in(logged)
     assert line["delivered"] is False
 

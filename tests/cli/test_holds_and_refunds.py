@@ -104,7 +104,7 @@ def test_answers_that_broke_off_are_listed(obol, db, new_license):
 def test_which_holds_has_to_be_said(obol):
     refused = obol("holds")
     assert refused.code == 2
-    assert "--undelivered or --unpaid" in refused.err
+    assert "--undelivered or --unpaid, or --held" in refused.err
 
 
 OURS, LOST = b"\0" * 32, b"l" * 32
@@ -153,7 +153,9 @@ def test_refund_gives_back_once(obol, db, new_license, sql):
 
     refund = ("refund", license.id, deduction_id, "--reference", "broken", "--json")
     first = obol(*refund)
-    assert first.json == {"id": str(deduction_id), "amount": 40, "balance": 100}
+    assert first.json | {"refund_id": None} == {
+        "id": str(deduction_id), "refund_id": None, "amount": 40, "balance": 100, "lapsed": 0,
+    }  # fmt: skip
     assert obol(*refund) == first
     assert sql("SELECT amount, reference FROM obol.ledger_entries WHERE kind = 'refund'") == [(40, "broken")]
 

@@ -119,6 +119,8 @@ def test_list_and_show(obol, new_license):
         "balance": 20,
         "held": 0,
         "available": 20,
+        "external_id": None,
+        "created_at": listed[1]["created_at"],
     }
     assert listed[0]["expires_at"] is None
     heading, *rows = obol("license", "list").out.splitlines()

@@ -3,11 +3,10 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from uuid import uuid4
 
 from hold_fixtures import outcome_of
 
-from service.repository import ledger
+from service import operator
 
 THREADS = 16
 CALLS = 400
@@ -55,9 +54,9 @@ def test_grants_and_deductions_and_refunds_at_once_add_up(owner, new_license, de
 
     def mixed(n):
         if n % 3 == 0:
-            return ledger.grant(owner, license.id, uuid4(), amount=5)
+            return operator.grant_credits(owner, license.id, 5)
         deduction = deduct(license, 4)
-        return ledger.refund(owner, license.id, deduction.deduction_id, reference="test") if n % 3 == 1 else deduction
+        return operator.refund(owner, license.id, deduction.deduction_id, reason="test") if n % 3 == 1 else deduction
 
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(mixed, range(150)))

@@ -3,13 +3,12 @@ and they do not see it: the call is made again. A sequence counts how often."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
 
 import psycopg2
 import pytest
 from factories import run, wait_until
 
-from service.repository import ledger
+from service import operator
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def test_credits_that_came_between_the_refusal_and_its_reason_are_taken(
             cursor.execute("SELECT pg_advisory_xact_lock(1)")
             deducting = pool.submit(by_hand, license, 30)
             wait_until(lambda: waiting() == 1, what="a lock wait")
-            ledger.grant(owner, license.id, license.id, amount=100)
+            operator.grant_credits(owner, license.id, 100)
         blocker.close()
 
         assert (deducting.result(), asked_again()) == (70, 1)
@@ -84,7 +83,7 @@ def test_in_a_crowd_they_see_no_fifth_error(urls, owner, new_license, asked_agai
 
     def contended():
         for _ in range(50):
-            ledger.grant(owner, license.id, uuid4(), amount=1)
+            operator.grant_credits(owner, license.id, 1)
         return asked_again() >= 5
 
     with ThreadPoolExecutor(4) as pool:

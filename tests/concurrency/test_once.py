@@ -3,8 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
+from service import operator
 from service.keys import KeyDigest
-from service.repository import ledger, licenses
+from service.repository import licenses
 
 THREADS = 20
 
@@ -13,7 +14,7 @@ def test_one_refund_gives_back_once(owner, new_license, deduct, at_once):
     license = new_license(credits=1000)
     deduction_id = deduct(license, 100).deduction_id
 
-    results = at_once(license, [lambda: ledger.refund(owner, license.id, deduction_id, reference="sorry")] * THREADS)
+    results = at_once(license, [lambda: operator.refund(owner, license.id, deduction_id, reason="sorry")] * THREADS)
 
     assert set(results) == {(100, 1000)}
 
@@ -22,7 +23,7 @@ def test_one_key_of_an_operator_is_one_grant(owner, new_license, at_once, money)
     license = new_license(credits=0)
 
     def grant():
-        return ledger.grant(owner, license.id, uuid4(), amount=100, idempotency_key="k", fingerprint=b"one")
+        return operator.grant_credits(owner, license.id, 100, idempotency_key="k")
 
     results = at_once(license, [grant] * 5)
 

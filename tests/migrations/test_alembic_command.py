@@ -35,3 +35,15 @@ def test_without_a_url_says_so_in_one_line():
 def test_current_and_history_work(urls):
     assert alembic("current", DATABASE_URL=urls.owner).strip() == f"{migrations.head()} (head)"
     assert migrations.head() in alembic("history")
+
+
+def test_upgrade_registers_the_admin_token_and_nothing_else_does(empty_database):
+    environ = {"DATABASE_URL": empty_database.owner, "OBOL_ADMIN_TOKEN": "a phrase that an operator has chosen"}
+    tokens = "SELECT name FROM obol.admin_tokens"
+
+    alembic("upgrade", "head", DATABASE_URL=empty_database.owner)
+    alembic("current", **environ)
+    assert run(empty_database.owner, tokens) == []
+    for _ in range(2):
+        alembic("upgrade", "head", **environ)
+        assert run(empty_database.owner, tokens) == [("OBOL_ADMIN_TOKEN",)]

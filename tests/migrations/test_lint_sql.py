@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 from lint_sql import lint, lint_function
-from migrating import ROOT
+from migrating import ROOT, revisions
+
+NEWEST = revisions()[-1].revision
 
 FUNCTION = """
     CREATE FUNCTION obol.f({arguments}) RETURNS {returns} LANGUAGE {language} AS $$
@@ -103,7 +105,7 @@ def test_a_present_function_must_be_as_in_its_newest_snapshot(copy):
     file.write_text(file.read_text().replace("p_amount <= 0", "p_amount < 0"))
 
     assert list(lint(copy)) == [
-        "functions/ledger/deduct.sql: it is not as in its newest snapshot; run: make snapshot REVISION=0001"
+        f"functions/ledger/deduct.sql: it is not as in its newest snapshot; run: make snapshot REVISION={NEWEST}"
     ]
 
 
@@ -111,17 +113,17 @@ def test_a_present_view_must_be_as_in_its_newest_snapshot(copy):
     (copy / "versions" / "0001" / "price_book.sql").unlink()
 
     assert list(lint(copy)) == [
-        "views/price_book.sql: it is not as in its newest snapshot; run: make snapshot REVISION=0001"
+        f"views/price_book.sql: it is not as in its newest snapshot; run: make snapshot REVISION={NEWEST}"
     ]
 
 
 def test_the_newest_snapshot_is_that_of_the_newest_revision_that_has_one(copy):
-    (copy / "versions" / "0002_more.py").write_text("")
-    (copy / "versions" / "0003_even_more.py").write_text("")
-    (copy / "versions" / "0002").mkdir()
+    (copy / "versions" / "9001_more.py").write_text("")
+    (copy / "versions" / "9002_even_more.py").write_text("")
+    (copy / "versions" / "9001").mkdir()
     file = copy / "functions" / "ledger" / "deduct.sql"
     changed = file.read_text().replace("p_amount <= 0", "p_amount < 0")
-    (copy / "versions" / "0002" / "deduct.sql").write_text(changed)
+    (copy / "versions" / "9001" / "deduct.sql").write_text(changed)
     assert len(list(lint(copy))) == 1
 
     file.write_text(changed)

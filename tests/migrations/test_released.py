@@ -22,7 +22,7 @@ def schema(urls) -> str:
 
 def test_every_release_has_left_a_database() -> None:
     """`python scripts/dump_release.py` makes it, once, after the release's last change of SQL."""
-    released = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert set(released) <= {file.stem for file in RELEASED}
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from service.keys import KeyDigest
 from service.problems import Problem
-from service.repository import holds, ledger, licenses
+from service.repository import grants, holds, ledger, licenses
+from service.repository.grants import Terms
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,12 +24,13 @@ from hold_fixtures import *  # noqa: F403 - all of its fixtures
 def grant(owner):
     """`grant(license, amount=100, key=None)`: credits that an operator gives."""
 
-    def give(license, amount=100, *, key=None, grant_id=None, fingerprint=b"a grant", reference=None):
-        return ledger.grant(
+    def give(license, amount=100, *, key=None, grant_id=None, fingerprint=b"a grant", reference=None, **terms):
+        return grants.grant(
             owner,
             license.id,
             grant_id or uuid4(),
             amount=amount,
+            terms=Terms(**terms),
             idempotency_key=key,
             fingerprint=fingerprint,
             reference=reference,
@@ -38,10 +40,31 @@ def grant(owner):
 
 
 @pytest.fixture
+def refund(owner):
+    """`refund(license, cause_id, amount=None, key=None)`: what an operator gives back."""
+
+    def give_back(license, cause_id, amount=None, *, key=None, refund_id=None, fingerprint=b"a refund", reason="sorry"):
+        return ledger.refund(
+            owner,
+            license.id,
+            cause_id,
+            refund_id=refund_id or uuid4(),
+            amount=amount,
+            reason=reason,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+
+    return give_back
+
+
+@pytest.fixture
 def contents(sql):
     """`contents()`: every row of the tables that hold money, keys and answers; as a transaction sees
     them, when its cursor is given."""
-    tables = ("licenses", "license_keys", "holds", "ledger_entries", "idempotency_keys")
+    tables = (
+        "licenses", "license_keys", "grants", "allotments", "holds", "ledger_entries", "idempotency_keys",
+    )  # fmt: skip
     query = " UNION ALL ".join(f"SELECT '{name}', to_jsonb(t)::text FROM obol.{name} t" for name in tables)
 
     def read(cursor=None):
@@ -122,7 +145,7 @@ class OneOfEach:
 
 
 @pytest.fixture
-def one_of_each(db, owner, process_id, new_license, client_hold, process_hold, settle, deduct, grant):
+def one_of_each(db, process_id, new_license, client_hold, process_hold, settle, deduct, grant, refund):
     """Entries: 1 grant 1000, 2 grant 7, 3 deduction 100, 4 charge 50, 5 refund of entry 3, 6 deduction 3,
     7 charge 25 of a client's hold of 40, so that the balance is 929; open holds of 30 and 20; and beside
     it another license, which is in order."""
@@ -132,7 +155,7 @@ def one_of_each(db, owner, process_id, new_license, client_hold, process_hold, s
     charged = process_hold(license, 60, key="c")
     settle(license, charged, 50, answer=b"sealed")
     settle(other, process_hold(other), 50)
-    ledger.refund(owner, license.id, refunded.deduction_id, reference="sorry")
+    refund(license, refunded.deduction_id)
     deduction = deduct(license, 3, key="e")
     client_charged = client_hold(license, 40, key="i")
     holds.settle(db, license.key, client_charged.hold_id, amount=25)

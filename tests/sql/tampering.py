@@ -12,13 +12,23 @@ CHAIN = "balances chain"
 CHARGE_NAMES_HOLD = "a charge names its hold and carries its price"
 PRICE_TIMES_USAGE = "a charge is its price times its usage"
 CLIENT_CHARGE = "a client is charged what it held at most"
-REFUND = "a refund gives back what its entry took"
+REFUND = "refunds give back what their entry took at most"
 SHORT = "what is short of something took all of its hold"
 
 # Holds
 ONE_CHARGE = "a settled hold has exactly one charge, no other hold has one"
 DELIVERED = "a delivered answer is paid for"
 OVERDUE = "an open hold is of a process or a client, and not long overdue"
+
+# Grants
+GRANTS_LEFT = "the balance is what the grants have left, less what was used since"
+ALLOTTED = "what changes the set of grants is allotted at once"
+GRANT_IS = "a grant is what is left, what lapsed and what was drawn"
+LAPSED = "what lapsed of a grant has its entries"
+STARTED = "a grant that has started has its entry, and no other has one"
+OF_A_GRANT = "an entry that gives or takes credits of a grant names one"
+SPAN = "what was used in a span of entries is allotted, and no more"
+NEXT_CHANGE = "the next change of the grants is not missed"
 
 # Idempotency
 KEY_NAMES = "an idempotency key in force names what it did"
@@ -30,3 +40,4 @@ LICENSE = "WHERE license_id = %(license_id)s"
 HOLD = f"{LICENSE} AND hold_id = "
 ENTRY = f"{LICENSE} AND entry_no = "
 KEY = f"{LICENSE} AND idempotency_key = "
+GRANT = f"{LICENSE} AND grant_id = "

@@ -42,7 +42,7 @@ def test_a_stream_and_what_it_cost(seller, new_license, new_call, lease):
     names = [event.name for event in stream]
     assert (names[0], names[-1]) == ("message_start", "message_stop")
     assert (stream.receipt.charged, stream.receipt.balance) == (CHARGE, 1000 - CHARGE)
-    assert lease._live == set()
+    assert lease._live == {}
 
 
 def test_a_replayed_answer_has_only_what_was_stored(seller, new_license, new_call):
@@ -65,7 +65,7 @@ def test_a_replayed_stream_has_the_same_events(seller, new_license, new_call, up
     assert again.receipt == replace(first.receipt, max_tokens=None, held=None)
     assert (again.message.usage, again.message.stop_reason) == (first.message.usage, "end_turn")
     assert upstream.calls == 1
-    assert lease._live == set()
+    assert lease._live == {}
 
 
 @pytest.mark.parametrize("directive", ["status=529", "close", "delay_ms=1"])
@@ -77,7 +77,7 @@ def test_a_stream_that_does_not_begin(seller, new_license, new_call, db, lease, 
         seller.stream(license.key, new_call(f"[sandbox {directive}]"))
     assert refused.value.code == "upstream_error"
     assert licenses.find(db, license.key).held == 0
-    assert lease._live == set()
+    assert lease._live == {}
 
 
 def test_no_database_connection_is_in_hand_while_the_model_works(seller, flaky, new_license, new_call, upstream):
@@ -179,5 +179,5 @@ def test_what_can_be_read_and_not_be_written_opens_no_hold_for_long(
     assert (refused.value.code, refused.value.detail) == ("malformed_request", "The body is nested too deeply.")
     assert licenses.find(db, license.key).held == 0
     assert sql("SELECT state FROM obol.holds") == ([] if counted else [("released",)])
-    assert lease._live == set()
+    assert lease._live == {}
     assert upstream.received == []

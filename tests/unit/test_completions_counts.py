@@ -85,7 +85,7 @@ def test_a_count_that_fails_opens_no_hold(refusal, new_license, new_call, sql, u
     assert refused.code == "upstream_error"
     assert (upstream.count_calls, upstream.calls) == (1, 0)
     assert sql("SELECT * FROM obol.holds") == []
-    assert lease._live == set()
+    assert lease._live == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -18,6 +19,7 @@ def test_nothing_set_is_the_defaults():
     assert (config.database_url, config.anthropic_api_key, config.admin_token) == (None, None, None)
     assert (config.replay_keys, config.dev) == ((), False)
     assert config.data_dir == Path(".obol").absolute()
+    assert config.metrics_dir == Path(gettempdir())
     with pytest.raises(FrozenInstanceError):
         config.port = 1
 
@@ -40,6 +42,7 @@ def test_everything_can_be_set():
             "OBOL_DEFAULT_MAX_TOKENS": "100",
             "OBOL_REPLAY_KEYS": f"{'A' * 43}, {'_-' * 21}8=",
             "OBOL_DATA_DIR": "/tmp/obol",
+            "OBOL_METRICS_DIR": "/dev/shm",
             "OBOL_DEV": "1",
         }
     )
@@ -51,7 +54,7 @@ def test_everything_can_be_set():
     assert (config.default_model, config.default_max_tokens) == ("m", 100)
     assert config.replay_keys[0] == bytes(32)
     assert [len(key) for key in config.replay_keys] == [32, 32]
-    assert (config.data_dir, config.dev) == (Path("/tmp/obol"), True)
+    assert (config.data_dir, config.metrics_dir, config.dev) == (Path("/tmp/obol"), Path("/dev/shm"), True)
 
 
 @pytest.mark.parametrize(("threads", "of_one_license"), [("64", 32), ("7", 3), ("1", 1)])
@@ -86,6 +89,9 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("OBOL_DEV", "true"),
         ("OBOL_DEV", "2"),
         ("OBOL_ADMIN_TOKEN", "t" * 31),
+        ("OBOL_ADMIN_TOKEN", "t" * 31 + " "),
+        ("OBOL_ADMIN_TOKEN", "é" * 32),
+        ("OBOL_ADMIN_TOKEN", "obol_admin_" + "t" * 38),
         ("OBOL_REPLAY_KEYS", "A" * 42),
         ("OBOL_REPLAY_KEYS", "A" * 43 + ","),
         ("OBOL_REPLAY_KEYS", "!" * 43),

@@ -85,7 +85,7 @@ def test_a_new_hold_needs_a_lease(lease, flaky):
     flaky.fail()
     with pytest.raises(Problem):
         lease.new_hold()
-    assert lease._live == set()
+    assert lease._live == {}
 
     lease.new_hold()
     assert lease.is_alive()
@@ -133,7 +133,7 @@ def test_no_hold_is_opened_in_a_database_of_another_revision(lease, sql, revisio
         lease.new_hold()
     assert (refused.value.code, refused.value.retry_after) == ("over_capacity", LEASE_S / BEATS_PER_LEASE)
     assert f"at migration {revision}" in refused.value.detail
-    assert lease._live == set()
+    assert lease._live == {}
     (line,) = lines
     assert (line["event"], line["database"], line["release"]) == ("wrong_revision", revision, migrations.head())
 

@@ -65,7 +65,7 @@ def test_what_the_client_got_of_a_withheld_answer_is_kept(lease, owner, open_hol
 
     lease.beat()
     (listed,) = holds.unpaid(owner)
-    assert (listed.hold_id, *listed[4:]) == (hold_id, *unpaid)
+    assert (listed.hold_id, holds.Unpaid(**listed.unpaid)) == (hold_id, unpaid)
 
 
 def test_withheld_and_never_opened_is_nothing(lease, db, new_license):

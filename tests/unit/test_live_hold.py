@@ -219,4 +219,4 @@ def test_nothing_is_live_after_the_call(seller, lease, new_license, new_call):
     for call in (new_call("[sandbox close]"), replace(new_call(), max_credits=1)):
         with pytest.raises(Problem):
             seller.answer(license.key, call)
-    assert lease._live == set()
+    assert lease._live == {}

@@ -104,7 +104,7 @@ def test_a_charge_above_what_was_held_is_logged_and_kept_within_the_client_s_cap
     assert shortfalls(lines) == ([(hold_id, DEAR_CHARGE - charged)] if charged < DEAR_CHARGE else [])
     assert losses(lines) == []
     assert (licenses.find(db, license.key).balance, licenses.find(db, license.key).held) == (balance - charged, 0)
-    assert lease._live == set()
+    assert lease._live == {}
     # It is an answer like any other.
     again, same = ask()
     assert (again, same) == (replace(receipt, max_tokens=None, held=None), answer)
@@ -135,7 +135,7 @@ def test_a_usage_that_no_bound_can_be_wrong_by_takes_nothing(
     assert [loss["reason"] for loss in lines if loss["event"] == "operator_loss"] == ["usage_implausible"]
     assert state_of(line["hold_id"]) == "released"
     assert (licenses.find(db, license.key).balance, licenses.find(db, license.key).held) == (10**12, 0)
-    assert lease._live == set()
+    assert lease._live == {}
 
 
 # A prompt of 10,000 bytes and 100 tokens of answer: the hold is above 10,000 credits.

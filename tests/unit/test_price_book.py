@@ -220,5 +220,5 @@ def test_a_call_for_which_the_book_could_not_be_read_opens_no_hold(seller, flaky
     with pytest.raises(Problem, match="database_error"):
         seller.answer(new_license().key, new_call())
     assert sql("SELECT * FROM obol.holds") == []
-    assert lease._live == set()
+    assert lease._live == {}
     assert seller.answer(new_license().key, new_call()).receipt.charged == CHARGE

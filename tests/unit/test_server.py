@@ -16,9 +16,11 @@ from gunicorn.http.errors import InvalidChunkSize, InvalidHeader, InvalidRequest
 from gunicorn.workers.gthread import ThreadWorker
 from structlog.testing import capture_logs
 
-from service import logs
+from service import keys, logs, server
 from service.dev.embedded import EmbeddedError
 from service.problems import Problem
+from service.repository import admin
+from service.repository.admin import Actor
 from service.server import MaskingLogger, on_starting, post_worker_init, worker_exit, write_problem
 from service.worker import Worker
 
@@ -30,6 +32,7 @@ def configure(monkeypatch):
     """`configure(PORT="1")`: what gunicorn.conf.py says in an environment of these settings."""
     # It sets up the process that it is loaded in; this one is not to be a server.
     monkeypatch.setattr(logs, "configure", lambda: None)
+    monkeypatch.setattr(server, "share_metrics", lambda parent: None)
     monkeypatch.setattr(gunicorn.util, "write_error", gunicorn.util.write_error)
 
     def load(**environ):
@@ -187,3 +190,59 @@ def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
 
     assert started == [True]
     assert [line["event"] for line in lines] == ["login_not_checked"]
+
+
+CHOSEN = "a phrase that an operator has chosen"
+
+
+@pytest.fixture
+def start(monkeypatch, urls, db):
+    """`start(OBOL_ADMIN_TOKEN=…)`: what the first worker logs at its start, whose login can be looked at."""
+
+    def begin(**environ):
+        services = SimpleNamespace(database=db, lease=SimpleNamespace(start=lambda: None))
+        monkeypatch.setattr("service.server._services", lambda worker: services)
+        monkeypatch.setattr("service.server._warn_of_excess", lambda services: None)
+        monkeypatch.setattr(os, "environ", {"DATABASE_URL": urls.service, **environ})
+        with capture_logs() as lines:
+            post_worker_init(SimpleNamespace(age=1))
+        return [line["event"] for line in lines]
+
+    return begin
+
+
+def is_good(db, token):
+    try:
+        return admin.check(db, Actor(keys.parse_token(token), None), "tokens") == "token:OBOL_ADMIN_TOKEN"
+    except Problem:
+        return False
+
+
+def test_the_admin_token_is_registered_at_the_start_with_the_owner_s_url(start, urls, db, owner):
+    for _ in range(2):
+        assert start(OBOL_ADMIN_TOKEN=CHOSEN, OBOL_MIGRATE_URL=urls.owner) == []
+        assert is_good(db, CHOSEN)
+    assert len(admin.list_acts(owner)) == 1
+
+
+def test_the_admin_token_is_registered_at_the_start_where_the_login_is_the_owner_s(start, urls, db):
+    assert start(OBOL_ADMIN_TOKEN=CHOSEN, DATABASE_URL=urls.owner) == []
+    assert is_good(db, CHOSEN)
+
+
+def test_a_changed_admin_token_takes_the_place_of_the_one_before_and_none_changes_nothing(start, urls, db):
+    start(OBOL_ADMIN_TOKEN=CHOSEN, OBOL_MIGRATE_URL=urls.owner)
+    start(OBOL_ADMIN_TOKEN=CHOSEN + "2", OBOL_MIGRATE_URL=urls.owner)
+    assert start(OBOL_MIGRATE_URL=urls.owner) == []
+
+    assert (is_good(db, CHOSEN), is_good(db, CHOSEN + "2")) == (False, True)
+    assert start(OBOL_ADMIN_TOKEN=CHOSEN, OBOL_MIGRATE_URL=urls.owner) == ["admin_token_revoked"]
+    assert (is_good(db, CHOSEN), is_good(db, CHOSEN + "2")) == (False, True)
+
+
+def test_a_service_without_the_owner_s_login_says_who_has_to_register_it(start, urls, db, owner):
+    assert start(OBOL_ADMIN_TOKEN=CHOSEN) == ["admin_token_not_registered"]
+    assert not is_good(db, CHOSEN)
+
+    admin.register_first_token(owner, keys.parse_token(CHOSEN))
+    assert start(OBOL_ADMIN_TOKEN=CHOSEN) == []

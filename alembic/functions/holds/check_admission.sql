@@ -14,9 +14,9 @@ CREATE OR REPLACE FUNCTION obol.check_admission(
 ) RETURNS TABLE (outcome text, hold_id uuid, amount bigint, state text, expires_at timestamptz,
                  available bigint, charge bigint, balance bigint, answer bytea)
 LANGUAGE plpgsql
-STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
 AS $$
 BEGIN
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
@@ -24,6 +24,7 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
+    PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),

@@ -36,6 +36,8 @@ DECLARE
     v_available bigint;
     v_license_expires_at timestamptz;
     v_expires_at timestamptz;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
 BEGIN
     -- A free model makes a process's hold of nothing; a client has no use for one.
     IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
@@ -48,6 +50,7 @@ BEGIN
          WHERE l.license_id = p_license_id
            AND l.status = 'active'
            AND (l.expires_at IS NULL OR l.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
            AND l.balance - l.held >= v_amount
            AND v_is_priced
            AND (p_max_unpaid_tokens IS NULL OR l.unpaid_tokens < p_max_unpaid_tokens OR l.unpaid_until <= v_now)
@@ -59,7 +62,8 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance - l.held, l.expires_at INTO v_available, v_license_expires_at;
+        RETURNING l.balance - l.held, l.expires_at, l.next_change_at
+          INTO v_available, v_license_expires_at, v_next_change_at;
         EXIT WHEN FOUND;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
@@ -68,13 +72,20 @@ BEGIN
         IF FOUND THEN
             RETURN;
         END IF;
-        v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
-                                           p_max_unpaid_tokens);
+        IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                               p_max_unpaid_tokens);
+        ELSE
+            v_is_current := true;
+        END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
+    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
+    -- may have ended since.
     v_now := clock_timestamp();
+    IF v_next_change_at <= v_now AND NOT v_is_current THEN
+        PERFORM obol.ask_again('the grants changed');
+    END IF;
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);

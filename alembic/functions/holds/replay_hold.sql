@@ -40,9 +40,10 @@ BEGIN
     END IF;
     IF v_hold.process_id IS NOT NULL AND v_hold.state = 'settled' AND (
            v_key.answer IS NULL OR v_key.answer_expires_at <= clock_timestamp()
-           OR EXISTS (SELECT FROM obol.ledger_entries e
-                       WHERE e.license_id = p_license_id AND e.kind = 'refund'
-                         AND e.cause_id = v_hold.hold_id)) THEN
+           OR (obol.refundable(p_license_id, v_hold.hold_id) = 0
+               AND EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'refund'
+                              AND e.cause_id = v_hold.hold_id))) THEN
         RAISE EXCEPTION 'ANSWER_GONE: the answer to this idempotency key is no longer stored'
             USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new answer.';
     END IF;

@@ -33,6 +33,8 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
         PERFORM obol.refuse_amount('amount', 0);
@@ -41,19 +43,27 @@ BEGIN
     -- The hold that is joined may be stale after a lock wait: book_charge's guarded update of
     -- the hold decides, and takes this one back with it. The guard on held is for the same case:
     -- a twin that has ended the hold meanwhile must lead to its result, not to a failed CHECK.
-    UPDATE obol.licenses l
-       SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
-      FROM obol.holds h
-     WHERE l.license_id = p_license_id
-       AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
-       AND h.process_id IS NOT DISTINCT FROM p_process_id
-       AND (h.expires_at IS NULL OR h.expires_at > v_now)
-       AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
-       AND EXISTS (SELECT FROM obol.license_key_validity k
-                    WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                      AND (k.valid_until > v_now
-                           OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    LOOP
+        UPDATE obol.licenses l
+           SET balance = l.balance - p_amount, held = l.held - h.amount, entry_count = l.entry_count + 1
+          FROM obol.holds h
+         WHERE l.license_id = p_license_id
+           AND h.license_id = p_license_id AND h.hold_id = p_hold_id AND h.state = 'held'
+           AND h.process_id IS NOT DISTINCT FROM p_process_id
+           AND (h.expires_at IS NULL OR h.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
+           AND h.amount >= p_amount AND l.held >= h.amount AND (p_max_credits IS NULL OR p_max_credits >= p_amount)
+           AND EXISTS (SELECT FROM obol.license_key_validity k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND (k.valid_until > v_now
+                               OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
+        RETURNING l.balance, l.entry_count, l.next_change_at INTO v_balance, v_entry_no, v_next_change_at;
+        EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
+        v_is_current := true;
+    END LOOP;
+    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
+        PERFORM obol.ask_again('the grants changed');
+    END IF;
 
     -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
     -- v_now may be from before a wait for it.

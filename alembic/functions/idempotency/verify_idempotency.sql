@@ -14,7 +14,11 @@ AS $$
                           AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
        AND NOT EXISTS (SELECT FROM obol.ledger_entries e
                         WHERE e.license_id = i.license_id AND e.cause_id = i.cause_id
-                          AND e.kind IN ('deduction', 'grant', 'adjustment'))
+                          AND e.kind IN ('deduction', 'adjustment'))
+       AND NOT EXISTS (SELECT FROM obol.grants g
+                        WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                        WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)

@@ -1,7 +1,5 @@
--- Gives credits. Once per grant id, and once per idempotency key (the operator's own scope, so
--- that no client's key can stand in its way): the same again gives the first result.
--- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE (no such license), IDEMPOTENCY_KEY_REUSED;
--- 40001 means ask again with the same id.
+-- Gives credits that never expire: grant_credits_v2, as the release 0.1.0 called it. The owner's only.
+-- "amount" is what was granted and "balance" the one after that, also when the same is asked again.
 CREATE OR REPLACE FUNCTION obol.grant_credits(
     p_license_id uuid,
     p_grant_id uuid,
@@ -15,56 +13,16 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
 AS $$
+#variable_conflict use_column
 DECLARE
-    c_most constant bigint := 9223372036854775807;
-    v_key obol.idempotency_keys;
-    v_balance bigint;
-    v_entry_no bigint;
+    v_grant_id uuid;
 BEGIN
-    IF p_amount IS NULL OR p_amount <= 0 THEN
-        PERFORM obol.refuse_amount('amount', 1);
-    END IF;
-
-    UPDATE obol.licenses l
-       SET balance = l.balance + p_amount, entry_count = l.entry_count + 1
-     WHERE l.license_id = p_license_id
-       AND l.balance <= c_most - p_amount
-       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                        WHERE e.license_id = p_license_id AND e.kind = 'grant'
-                          AND e.cause_id = p_grant_id)
-       AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
-                        WHERE i.license_id = p_license_id AND i.scope = 'operator'
-                          AND i.idempotency_key = p_idempotency_key AND i.in_force)
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
-
-    IF NOT FOUND THEN
-        PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
-        IF NOT FOUND THEN
-            PERFORM obol.refuse_license(p_license_id);
-        END IF;
-        v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
-        RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
-          FROM obol.ledger_entries e
-         WHERE e.license_id = p_license_id AND e.kind = 'grant'
-           AND e.cause_id = COALESCE(v_key.cause_id, p_grant_id);
-        IF FOUND THEN
-            RETURN;
-        END IF;
-        PERFORM FROM obol.licenses l
-          WHERE l.license_id = p_license_id AND l.balance > c_most - p_amount;
-        IF FOUND THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: the balance would pass % credits', c_most
-                USING ERRCODE = 'OB400';
-        END IF;
-        PERFORM obol.ask_again('the license changed');
-    END IF;
-
-    IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_grant_id);
-    END IF;
-    PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', p_amount, v_balance,
-                            p_grant_id, p_reference);
-    RETURN QUERY SELECT p_grant_id, p_amount, v_balance;
+    SELECT g.grant_id INTO v_grant_id
+      FROM obol.grant_credits_v2(p_license_id, p_grant_id, p_amount, 50, NULL, NULL, 'purchase', p_reference,
+                                 p_idempotency_key, p_fingerprint, NULL, NULL) g;
+    RETURN QUERY SELECT e.cause_id, e.amount, e.balance_after
+                   FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id AND e.kind = 'grant' AND e.cause_id = v_grant_id;
 END
 $$;
 

@@ -14,6 +14,8 @@ AS $$
     SELECT h.license_id, h.rule, h.detail FROM obol.verify_holds() h
     UNION ALL
     SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
+    UNION ALL
+    SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

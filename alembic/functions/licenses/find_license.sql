@@ -4,12 +4,13 @@ CREATE OR REPLACE FUNCTION obol.find_license(p_license_id uuid, p_key_digest byt
 RETURNS TABLE (license_id uuid, name text, status text, expires_at timestamptz,
                balance bigint, held bigint, available bigint)
 LANGUAGE plpgsql
-STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '5s'
 AS $$
 BEGIN
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at,
                         l.balance, l.held, l.available
                    FROM obol.license_overview l WHERE l.license_id = p_license_id;

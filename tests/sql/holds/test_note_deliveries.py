@@ -4,7 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from service.repository import holds, ledger
+from service import operator
+from service.repository import holds
 
 
 @pytest.fixture
@@ -20,8 +21,8 @@ def test_settled_keyless_and_not_noted_is_listed(new_license, process_hold, sett
 
     (row,) = undelivered()
 
-    assert (row.license_id, row.hold_id, row.charge, row.model) == (license.id, hold.hold_id, 7, "a-model")
-    assert row.settled_at is not None
+    assert (row.license_id, row.hold_id, row.amount, row.model) == (license.id, hold.hold_id, 7, "a-model")
+    assert row.at is not None
 
 
 def test_noted_it_is_listed_no_more(db, new_license, process_id, process_hold, settle, undelivered):
@@ -105,7 +106,7 @@ def test_what_is_not_open_to_loss_is_not_listed(
         elif what != "open":
             settle(license, hold, 1, answer=b"sealed" if what == "stored" else None)
         if what == "refunded":
-            ledger.refund(owner, license.id, hold.hold_id, reference="lost on the wire")
+            operator.refund(owner, license.id, hold.hold_id, reason="lost on the wire")
 
     assert undelivered() == []
 

@@ -15,10 +15,15 @@ MANY = 3000
 def test_one_beat_gives_back_what_a_dead_process_has_left_on_three_thousand_licenses(urls, db, sql):
     sql(
         """
-        INSERT INTO obol.licenses (license_id, name, balance, held, entry_count, fingerprint, created_at)
-        SELECT gen_random_uuid(), '', 1000, 100, 1, '', clock_timestamp() FROM generate_series(1, %(many)s);
+        INSERT INTO obol.licenses (license_id, name, balance, held, entry_count, allotted_entry_no, fingerprint,
+                                   created_at)
+        SELECT gen_random_uuid(), '', 1000, 100, 1, 1, '', clock_timestamp() FROM generate_series(1, %(many)s);
         INSERT INTO obol.ledger_entries (license_id, entry_no, kind, amount, balance_after, cause_id, created_at)
         SELECT license_id, 1, 'grant', 1000, 1000, license_id, clock_timestamp() FROM obol.licenses;
+        INSERT INTO obol.grants (license_id, grant_id, amount, credits_left, priority, starts_at, has_started, reason,
+                                 created_at)
+        SELECT license_id, license_id, 1000, 1000, 50, clock_timestamp(), true, 'purchase', clock_timestamp()
+          FROM obol.licenses;
         INSERT INTO obol.holds (license_id, hold_id, amount, process_id, available_after, opened_at)
         SELECT license_id, gen_random_uuid(), 100, %(dead)s, 900, clock_timestamp() FROM obol.licenses
         """,

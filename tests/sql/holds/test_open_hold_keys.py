@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from service import operator
 from service.keys import KeyDigest
-from service.repository import holds, ledger, licenses, processes
+from service.repository import holds, licenses, processes
 
 # A client's holds
 
@@ -162,7 +163,7 @@ def test_an_answer_that_is_gone_is_not_charged_again(db, owner, new_license, pro
     if why == "purged":
         assert processes.purge(db) == 1
     if why == "refunded":
-        ledger.refund(owner, license.id, hold.hold_id, reference="sorry")
+        operator.refund(owner, license.id, hold.hold_id, reason="sorry")
 
     with refused("answer_gone"):
         process_hold(license, key="k")

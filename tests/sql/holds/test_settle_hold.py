@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.repository import holds, ledger
+from service import operator
+from service.repository import holds
 
 # The charge
 
@@ -92,7 +93,7 @@ def test_the_same_again_after_a_refund_gives_the_same(db, owner, new_license, cl
     license = new_license()
     hold = client_hold(license, 10)
     first = holds.settle(db, license.key, hold.hold_id, amount=7)
-    ledger.refund(owner, license.id, hold.hold_id, reference="sorry")
+    operator.refund(owner, license.id, hold.hold_id, reason="sorry")
 
     assert holds.settle(db, license.key, hold.hold_id, amount=7) == first
 

@@ -55,8 +55,8 @@ def test_what_was_let_through_is_kept_and_listed(owner, new_license, break_off, 
     holds.release(db, license.key, other.hold_id, process_id=process_id)
 
     (listed,) = holds.unpaid(owner)
-    assert listed[:3] == (license.id, hold.hold_id, "a-model")
-    assert Unpaid(*listed[4:]) == unpaid()
+    assert (listed.license_id, listed.hold_id, listed.model) == (license.id, hold.hold_id, "a-model")
+    assert Unpaid(**listed.unpaid) == unpaid()
 
 
 def test_the_same_release_again_counts_once(owner, db, new_license, break_off, process_id, sql):

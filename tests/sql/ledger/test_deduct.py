@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from service import operator
 from service.keys import KeyDigest
-from service.repository import ledger, licenses
+from service.repository import licenses
 
 PAST = datetime.now(UTC) - timedelta(days=1)
 
@@ -116,7 +117,7 @@ def test_a_key_goes_before_the_license_s_state(owner, new_license, deduct):
 def test_what_was_refunded_is_gone_and_not_paid_for_again(owner, new_license, deduct, money, refused, named_by):
     license = new_license(credits=100)
     first = deduct(license, 40, key="k")
-    ledger.refund(owner, license.id, first.deduction_id, reference="sorry")
+    operator.refund(owner, license.id, first.deduction_id, reason="sorry")
 
     with refused("answer_gone") as problem:
         deduct(license, 40, key="k", deduction_id=first.deduction_id if named_by == "id" else None)
@@ -126,7 +127,7 @@ def test_what_was_refunded_is_gone_and_not_paid_for_again(owner, new_license, de
 
 def test_what_was_refunded_still_guards_its_payload(owner, new_license, deduct, refused):
     license = new_license(credits=100)
-    ledger.refund(owner, license.id, deduct(license, 40, key="k").deduction_id, reference="sorry")
+    operator.refund(owner, license.id, deduct(license, 40, key="k").deduction_id, reason="sorry")
 
     with refused("idempotency_key_reused"):
         deduct(license, 40, key="k", fingerprint=b"another")

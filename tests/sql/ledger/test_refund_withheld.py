@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from service import operator
 from service.repository import holds, ledger
 
 
@@ -128,4 +129,5 @@ def test_the_operator_s_refund_after_it_gives_the_same(owner, new_license, proce
     settle(license, hold, 40)
     first = refund_withheld(license, hold.hold_id)
 
-    assert ledger.refund(owner, license.id, hold.hold_id, reference="sorry") == first
+    again = operator.refund(owner, license.id, hold.hold_id, reason="sorry")
+    assert (again.amount, again.balance) == first

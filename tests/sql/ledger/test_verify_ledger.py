@@ -10,12 +10,15 @@ from tampering import (
     COUNTER,
     ENTRY,
     GAPS,
+    GRANTS_LEFT,
     HOLD,
     KEY_NAMES,
     LICENSE,
     PRICE_TIMES_USAGE,
     REFUND,
     SHORT,
+    SPAN,
+    STARTED,
 )
 
 TAMPERED = {
@@ -26,12 +29,18 @@ TAMPERED = {
             CHAIN: "entry 3: 1000 and -100 make 900, not 907",
             COUNTER: "counter 7, 6 entries, the last is 7",
             BALANCE_IS_SUM: "balance 929, entries sum to 922",
-            KEY_NAMES: "%(grant)s",
+            STARTED: "grant %(grant)s of 7: 0 entries",
         },
     ),
     "the first entry gone": (
         f"DELETE FROM obol.ledger_entries {ENTRY} 1",
-        {GAPS: "entry 2 follows entry 0", CHAIN: "entry 2: 0 and 7", COUNTER: "", BALANCE_IS_SUM: ""},
+        {
+            GAPS: "entry 2 follows entry 0",
+            CHAIN: "entry 2: 0 and 7",
+            COUNTER: "",
+            BALANCE_IS_SUM: "",
+            STARTED: "of 1000",
+        },
     ),
     "a number skipped": (
         f"UPDATE obol.ledger_entries SET entry_no = 8 {ENTRY} 7; UPDATE obol.licenses SET entry_count = 8 {LICENSE}",
@@ -102,11 +111,15 @@ TAMPERED = {
         f"UPDATE obol.ledger_entries SET amount = 101, balance_after = 958 {ENTRY} 5;"
         f"UPDATE obol.ledger_entries SET balance_after = balance_after + 1 {LICENSE} AND entry_no > 5;"
         f"UPDATE obol.licenses SET balance = 930 {LICENSE}",
-        {REFUND: "entry 5: 101, its cause %(refunded)s took 100"},
+        {
+            REFUND: "101 were given back, their cause %(refunded)s took 100",
+            SPAN: "entries 5 to 5: -100 allotted",
+            GRANTS_LEFT: "balance 930",
+        },
     ),
     "a refund of nothing that is known": (
         f"UPDATE obol.ledger_entries SET cause_id = license_id {ENTRY} 5",
-        {REFUND: "entry 5: 100, its cause %(license_id)s took "},
+        {REFUND: "100 were given back, their cause %(license_id)s took "},
     ),
 }
 

@@ -91,5 +91,5 @@ def test_two_licenses_may_bear_the_same_name(owner):
 
 
 def test_the_service_s_login_cannot_make_licenses(db, refused):
-    with refused("database_error"):
+    with refused("admin_forbidden"):
         create(db)

@@ -112,5 +112,5 @@ def test_an_unknown_license(owner, new_license, refused):
 def test_the_service_s_login_cannot_add_a_key(db, new_license, refused):
     license = new_license()
 
-    with refused("database_error"):
+    with refused("admin_forbidden"):
         licenses.rotate_key(db, next_key(license), 0)

@@ -84,5 +84,5 @@ def test_an_unknown_license(owner, new_license, refused, expires_at):
 def test_the_service_s_login_cannot_renew(db, new_license, refused):
     license = new_license(expires_at=PAST)
 
-    with refused("database_error"):
+    with refused("admin_forbidden"):
         licenses.set_license(db, license.id, expires_at="never")

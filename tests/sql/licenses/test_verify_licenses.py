@@ -1,12 +1,12 @@
 """obol.verify_licenses: what a license says of its entries and holds is what they say."""
 
 import pytest
-from tampering import BALANCE_IS_SUM, COUNTER, ENTRY, HELD_IN_BALANCE, HELD_IS_SUM, HOLD, LICENSE
+from tampering import BALANCE_IS_SUM, COUNTER, ENTRY, GRANTS_LEFT, HELD_IN_BALANCE, HELD_IS_SUM, HOLD, LICENSE
 
 TAMPERED = {
     "credits added": (
         f"UPDATE obol.licenses SET balance = balance + 1 {LICENSE}",
-        {BALANCE_IS_SUM: "balance 930, entries sum to 929"},
+        {BALANCE_IS_SUM: "balance 930, entries sum to 929", GRANTS_LEFT: "balance 930"},
     ),
     "credits taken from held": (
         f"UPDATE obol.licenses SET held = held - 1 {LICENSE}",
@@ -31,7 +31,11 @@ TAMPERED = {
     ),
     "an entry too few": (
         f"DELETE FROM obol.ledger_entries {ENTRY} 7;UPDATE obol.holds SET state = 'released' {HOLD} %(client_charged)s",
-        {COUNTER: "counter 7, 6 entries, the last is 6", BALANCE_IS_SUM: "balance 929, entries sum to 954"},
+        {
+            COUNTER: "counter 7, 6 entries, the last is 6",
+            BALANCE_IS_SUM: "balance 929, entries sum to 954",
+            GRANTS_LEFT: "",
+        },
     ),
 }
 
