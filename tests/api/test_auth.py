@@ -62,7 +62,13 @@ def test_only_health_and_the_pages_are_open(app):
 
 # One value for each parameter of a path. A new parameter needs one here.
 NO_ID = "00000000-0000-0000-0000-000000000000"
-PARAMETERS = {"hold_id": NO_ID, "license_id": NO_ID, "token_id": NO_ID, "model_id": "claude-haiku-5-5"}
+PARAMETERS = {
+    "hold_id": NO_ID,
+    "license_id": NO_ID,
+    "grant_id": NO_ID,
+    "token_id": NO_ID,
+    "model_id": "claude-haiku-5-5",
+}
 
 MESSAGE = {"model": "m", "max_tokens": 1, "messages": []}
 # Requests that would be answered if the key were a good one: the shape of a request is judged before

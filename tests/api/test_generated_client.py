@@ -54,7 +54,7 @@ def ask(made, app, new_license):
             assert response.parsed == response.content.decode()
         else:
             read = json.dumps(response.parsed.to_dict(), sort_keys=True).replace("+00:00", "Z")
-            assert json.loads(read) == json.loads(response.content)
+            assert json.loads(read) == json.loads(response.content.replace(b"+00:00", b"Z"))
         return response.parsed
 
     call.called = set()
