@@ -84,7 +84,7 @@ blueprint = Blueprint("license", license_auth, description="What is there, and w
                 "id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
                 "amount": 100000,
                 "left": 98517,
-                "priority": 0,
+                "priority": 50,
                 "starts_at": "2026-11-22T16:08:41.270518Z",
                 "expires_at": None,
                 "state": "active",
