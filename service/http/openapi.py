@@ -62,5 +62,4 @@ def init(app: Flask) -> Api:
     api.spec.components.security_scheme("license_key", {"type": "http", "scheme": "bearer"})
     api.spec.components.security_scheme("admin_token", {"type": "http", "scheme": "bearer"})
     api.spec.components.security_scheme("x_api_key", {"type": "apiKey", "in": "header", "name": "x-api-key"})
-    api.spec.components.security_scheme("admin_token", {"type": "http", "scheme": "bearer"})
     return api
