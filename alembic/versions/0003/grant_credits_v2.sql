@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION obol.grant_credits_v2(
     p_fingerprint bytea,
     p_token_digest bytea,
     p_request_id text
-) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint,
+) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint,
                  starts_at timestamptz, expires_at timestamptz, state text, reason text, reference text,
                  created_at timestamptz, balance bigint)
 LANGUAGE plpgsql
