@@ -858,7 +858,7 @@ $$;
 -- Name: describe_grants(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.describe_grants(p_license_id uuid) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+CREATE FUNCTION obol.describe_grants(p_license_id uuid) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1151,7 +1151,7 @@ $$;
 -- Name: grant_credits_v2(uuid, uuid, bigint, integer, timestamp with time zone, timestamp with time zone, text, text, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
+CREATE FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_priority integer, p_starts_at timestamp with time zone, p_expires_at timestamp with time zone, p_reason text, p_reference text, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -1178,7 +1178,7 @@ BEGIN
         v_now := clock_timestamp();
         PERFORM obol.check_room(p_license_id, p_amount);
         IF p_expires_at <= GREATEST(p_starts_at, v_now) THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: expires_at must be later than now and than starts_at' USING ERRCODE = 'OB400';
+            RAISE EXCEPTION 'INVALID_AMOUNT: a grant must expire later than now and than it starts' USING ERRCODE = 'OB400';
         END IF;
         IF p_idempotency_key IS NOT NULL THEN
             PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_grant_id);
@@ -1303,7 +1303,7 @@ $$;
 -- Name: list_grants(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+CREATE FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -1321,7 +1321,7 @@ $$;
 -- Name: list_grants_of(uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
+CREATE FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -2756,7 +2756,7 @@ $$;
 -- Name: void_grant(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
+CREATE FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint, starts_at timestamp with time zone, expires_at timestamp with time zone, state text, reason text, reference text, created_at timestamp with time zone, balance bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -2905,7 +2905,7 @@ CREATE TABLE obol.grants (
     amount bigint NOT NULL,
     credits_left bigint NOT NULL,
     lapsed bigint DEFAULT 0 NOT NULL,
-    priority smallint NOT NULL,
+    priority bigint NOT NULL,
     starts_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
     voided_at timestamp with time zone,

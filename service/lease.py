@@ -30,7 +30,7 @@ from .clock import elapsed
 from .db import Database
 from .keys import KeyDigest
 from .problems import Problem
-from .repository import holds, ledger, processes
+from .repository import grants, holds, ledger, processes
 
 log = structlog.get_logger()
 
@@ -191,6 +191,7 @@ class Lease:
                 partial(self._expire_due, due),
                 self._note_delivered,
                 self._undo_withheld,
+                self._change_grants,
                 self._purge,
             )
             # One step that fails (a row that somebody has locked) must not keep the others from going on.
@@ -314,6 +315,10 @@ class Lease:
                 log.warning("withheld_answer_refunded", hold_id=str(item.hold_id), credits=refund.amount)
         with self._lock:
             self._withheld.remove(item)
+
+    def _change_grants(self) -> None:
+        """Book what has started or ended by itself. No call depends on it; statements and overviews are timely."""
+        self._try_each(partial(grants.bring_up_to_date, self._db), grants.due(self._db))
 
     def _purge(self) -> None:
         if self._clock() < self._purged_at + PURGE_EVERY_S:

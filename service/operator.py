@@ -138,9 +138,16 @@ def overview(db: Database, first: date | None = None, last: date | None = None, 
         raise Problem(
             "validation_failed", f"From {first} to {last}: it must be 1 to {MAX_DAYS} days, and begin before it ends."
         )
+    catch_up(db)
     days = admin.overview(db, first, last, actor=actor)
     sums = {name: sum(getattr(day, name) for day in days) for name in Day._fields if name != "day"}
     return Overview(first, last, days, sums | {"outstanding": days[-1].outstanding, "held": days[-1].held})
+
+
+def catch_up(db: Database) -> None:
+    """Book what has started and ended of grants by itself, before many licenses are read at once."""
+    for license_id in grants.due(db):
+        grants.bring_up_to_date(db, license_id)
 
 
 def deduct_batch(db: Database, items: Iterable[BatchItem], *, actor: Actor = OWNER) -> list[Deduction | Problem]:

@@ -102,6 +102,7 @@ def _license_table(rows: list[ListedLicense]) -> str:
 def list_licenses(status: str | None, query: str | None, as_json: bool) -> None:
     """Licenses, oldest first."""
     with owner() as database:
+        operator.catch_up(database)
         rows = licenses.overview(database, query=query, status=status)
         none = "No license is like that."
         if not rows and not licenses.list_licenses(database, limit=1):

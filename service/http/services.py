@@ -25,7 +25,6 @@ class Services:
     replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
-    admin_token: str | None
 
 
 def provide(app: Flask, services: Services) -> None:

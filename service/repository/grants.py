@@ -137,10 +137,13 @@ def void(db: Database, license_id: UUID, grant_id: UUID, *, actor: Actor = OWNER
     return ChangedGrant._make(row)
 
 
-def catch_up(db: Database, most: int = 1000) -> int:
-    """Bring licenses up to date of which a grant has started or ended since; returns how many it found due. One
-    whose credits a hold protects stays due."""
-    due = [license_id for (license_id,) in db.rows(_DUE, most=most)]
-    for license_id in due:
-        db.row(_BRING_UP_TO_DATE, license_id=license_id)
-    return len(due)
+def due(db: Database, most: int = 1000) -> list[UUID]:
+    """The licenses of which a grant has started or ended, and nobody has asked for since; and those of which a hold
+    protects what has ended, for as long as it does."""
+    return [license_id for (license_id,) in db.rows(_DUE, most=most)]
+
+
+def bring_up_to_date(db: Database, license_id: UUID) -> None:
+    """Book what has started and ended of a license's grants. Whoever asks for the license does so first; this is for
+    who reads of many."""
+    db.row(_BRING_UP_TO_DATE, license_id=license_id)

@@ -1,13 +1,16 @@
 """What a beat undoes, notes and forgets, and that what cannot be done now is done with the next one."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
 
+from service import operator
 from service.lease import PURGE_EVERY_S
 from service.problems import Problem
 from service.repository import holds, licenses, processes
+from service.repository.grants import Terms
 
 
 @pytest.mark.parametrize("lapsed", [False, True])
@@ -183,6 +186,16 @@ def test_old_answers_are_purged_now_and_then(lease, clock, open_hold, settle, ne
     clock.now += 1
     lease.beat()
     assert sql(stored) == [(False,)]
+
+
+def test_a_grant_that_ends_by_itself_has_its_entry_with_the_next_beat(lease, owner, new_license, sql):
+    license = new_license(credits=5)
+    operator.grant_credits(owner, license.id, 7, terms=Terms(expires_at=datetime.now(UTC) + timedelta(hours=1)))
+    sql("UPDATE obol.grants SET starts_at = starts_at - interval '1 day', expires_at = now() WHERE amount = 7")
+    sql("UPDATE obol.licenses SET next_change_at = now() - interval '1 second'")
+
+    lease.beat()
+    assert sql("SELECT kind, amount FROM obol.ledger_entries WHERE entry_no = 3") == [("expiry", -7)]
 
 
 def test_deliveries_that_there_was_no_time_to_note_are_noted_with_the_next_beat(

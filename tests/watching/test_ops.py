@@ -11,12 +11,11 @@ from one_server import *  # noqa: F403
 from promql import wrong_with
 from scraping import parse
 
+from service import operator
 from service.config import NAMES
 from service.db import Database
 
 OPS = ROOT / "ops"
-TOKEN = "a-token-of-thirty-two-characters"
-ENVIRON = {"OBOL_ADMIN_TOKEN": TOKEN}
 
 
 def rules():
@@ -38,11 +37,12 @@ def labels_of(served, urls, sandboxed):
     """The names of the labels of each sample of a real scrape, through a token as compose.yaml's Prometheus does."""
     owner = Database(urls.owner, pool_size=1, wait_s=5)
     headers = make_license(owner, credits=10_000).headers
+    token = operator.create_token(owner, name="prometheus", scopes=["read"]).token
     owner.close()
     for body in ({"prompt": "Hello"}, {"prompt": "[sandbox status=500]"}):
         served.post("/api/v1/generate", json.dumps(body).encode(), headers)
     scraped = Request(
-        served.url + "/metrics", headers={"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "192.0.2.7"}
+        served.url + "/metrics", headers={"Authorization": f"Bearer {token}", "X-Forwarded-For": "192.0.2.7"}
     )
     with urlopen(scraped, timeout=10) as response:
         figures = parse(response.read())

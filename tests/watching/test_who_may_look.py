@@ -7,7 +7,6 @@ from factories import free_port
 
 from service.http.connection import peer_address
 
-TOKEN = "a-token-of-thirty-two-characters"
 STATUS = {"credentials_missing": 401, "admin_forbidden": 403}
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
 
@@ -30,7 +29,7 @@ def problem():
 @pytest.fixture
 def look(make_client):
     """`look(peer, **headers)`: the response to a request from an address."""
-    client = make_client(OBOL_ADMIN_TOKEN=TOKEN)
+    client = make_client()
 
     def get(peer, **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -49,13 +48,16 @@ def test_a_caller_on_this_machine_needs_nothing(look, peer):
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "", "unix:"])
-def test_any_other_needs_a_token(look, problem, peer):
+def test_any_other_needs_a_token(look, problem, new_token, peer):
+    token = new_token("read")
     problem(look(peer), "credentials_missing")
-    problem(look(peer, Authorization=f"Basic {TOKEN}"), "credentials_missing")
+    problem(look(peer, Authorization=f"Basic {token}"), "credentials_missing")
     problem(look(peer, Authorization="Bearer  "), "credentials_missing")
-    assert problem(look(peer, Authorization=f"Bearer {TOKEN}x"), "admin_forbidden")["scope"] == "read"
+    problem(look(peer, Authorization=f"Bearer {token}x"), "admin_forbidden")
+    other = new_token("grant", "manage", "tokens")
+    assert problem(look(peer, Authorization=f"Bearer {other}"), "admin_forbidden")["scope"] == "read"
     problem(look(peer, Authorization="Bearer tökén"), "admin_forbidden")
-    assert look(peer, Authorization=f"Bearer {TOKEN}").status_code == 200
+    assert look(peer, Authorization=f"Bearer {token}").status_code == 200
 
 
 def test_a_license_key_is_no_admin_token(look, problem, new_license):

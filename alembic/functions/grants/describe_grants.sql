@@ -2,7 +2,7 @@
 -- state: 'scheduled', 'active', 'used_up', 'expired' or 'voided'. What has ended and is left is
 -- covered by a hold.
 CREATE OR REPLACE FUNCTION obol.describe_grants(p_license_id uuid)
-RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint,
+RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint,
                starts_at timestamptz, expires_at timestamptz, state text, reason text, reference text,
                created_at timestamptz)
 LANGUAGE plpgsql

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION obol.grant_credits_v2(
     p_fingerprint bytea,
     p_token_digest bytea,
     p_request_id text
-) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint,
+) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint,
                  starts_at timestamptz, expires_at timestamptz, state text, reason text, reference text,
                  created_at timestamptz, balance bigint)
 LANGUAGE plpgsql
@@ -46,7 +46,7 @@ BEGIN
         v_now := clock_timestamp();
         PERFORM obol.check_room(p_license_id, p_amount);
         IF p_expires_at <= GREATEST(p_starts_at, v_now) THEN
-            RAISE EXCEPTION 'INVALID_AMOUNT: expires_at must be later than now and than starts_at' USING ERRCODE = 'OB400';
+            RAISE EXCEPTION 'INVALID_AMOUNT: a grant must expire later than now and than it starts' USING ERRCODE = 'OB400';
         END IF;
         IF p_idempotency_key IS NOT NULL THEN
             PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_grant_id);

@@ -1,7 +1,7 @@
 -- The grants that the license of a key can use, now or later, in the order in which they burn.
 -- Errors: INVALID_LICENSE.
 CREATE OR REPLACE FUNCTION obol.list_grants(p_license_id uuid, p_key_digest bytea)
-RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint,
+RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint,
                starts_at timestamptz, expires_at timestamptz, state text, reason text, reference text,
                created_at timestamptz)
 LANGUAGE plpgsql

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION obol.void_grant(
     p_grant_id uuid,
     p_token_digest bytea,
     p_request_id text
-) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority smallint,
+) RETURNS TABLE (grant_id uuid, amount bigint, credits_left bigint, lapsed bigint, priority bigint,
                  starts_at timestamptz, expires_at timestamptz, state text, reason text, reference text,
                  created_at timestamptz, balance bigint)
 LANGUAGE plpgsql

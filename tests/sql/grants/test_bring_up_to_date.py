@@ -140,11 +140,12 @@ def test_the_burn_order_is_priority_then_the_earliest_end_then_age(db, owner, ne
     assert licenses.find(db, license.key).balance == 25
 
 
-def test_catch_up_finds_what_nobody_asks_for(db, new_license, grant, later, in_hours, sql):
+def test_what_nobody_asks_for_is_found(db, new_license, grant, later, in_hours, sql):
     license, other = new_license(credits=5), new_license(credits=5)
     later(grant(license, 100, expires_at=in_hours(1)))
-    assert grants.catch_up(db) == 1
-    assert grants.catch_up(db) == 0
+    assert grants.due(db) == [license.id]
+    grants.bring_up_to_date(db, license.id)
+    assert grants.due(db) == []
     assert sql("SELECT license_id::text, kind FROM obol.ledger_entries WHERE kind = 'expiry'") == [
         (str(license.id), "expiry")
     ]
