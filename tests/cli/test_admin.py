@@ -88,6 +88,8 @@ def test_the_trail_has_what_was_done_and_by_whom(obol, sql):
         ("set_license", license_id, None),
         ("rotate_license_key", license_id, None),
         ("create_license", license_id, None),
+        # The opening grant.
+        ("grant_credits", license_id, license_id),
     ]
     assert acts[2]["detail"]["after"]["status"] == "suspended"
     older = obol("audit", "list", "--limit", 1, "--before", acts[3]["act_no"], "--json").json
