@@ -93,7 +93,7 @@ def test_the_trail_has_what_was_done_and_by_whom(obol, sql):
     ]
     assert acts[2]["detail"]["after"]["status"] == "suspended"
     older = obol("audit", "list", "--limit", 1, "--before", acts[3]["act_no"], "--json").json
-    assert older == acts[4:]
+    assert older == acts[4:5]
     heading, first, *_ = obol("audit", "list").out.splitlines()
     assert heading.split() == ["NO", "AT", "ACTOR", "ACT", "ON", "DETAIL", "REQUEST"]
     assert "create_token" in first
