@@ -750,7 +750,13 @@ BEGIN
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
         RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at
           INTO v_balance, v_entry_no, v_expires_at, v_next_change_at;
-        EXIT WHEN FOUND;
+        IF FOUND THEN
+            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
+            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            UPDATE obol.licenses l
+               SET balance = l.balance + p_amount, entry_count = l.entry_count - 1
+             WHERE l.license_id = p_license_id;
+        END IF;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
         v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
@@ -771,11 +777,8 @@ BEGIN
         v_is_current := true;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
-    -- may have ended since.
-    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_expires_at <= clock_timestamp() THEN
         PERFORM obol.check_active(p_license_id);
@@ -1551,7 +1554,11 @@ BEGIN
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
         RETURNING l.balance - l.held, l.expires_at, l.next_change_at
           INTO v_available, v_license_expires_at, v_next_change_at;
-        EXIT WHEN FOUND;
+        IF FOUND THEN
+            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
+            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            UPDATE obol.licenses l SET held = l.held - v_amount WHERE l.license_id = p_license_id;
+        END IF;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
         RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
@@ -1567,12 +1574,9 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
-    -- may have ended since.
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
     v_now := clock_timestamp();
-    IF v_next_change_at <= v_now AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
@@ -2352,7 +2356,6 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
-    v_next_change_at timestamptz;
     v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
@@ -2376,14 +2379,12 @@ BEGIN
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND (k.valid_until > v_now
                                OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-        RETURNING l.balance, l.entry_count, l.next_change_at INTO v_balance, v_entry_no, v_next_change_at;
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        -- A change of the grants that comes while this waits for the lock may as well come after it: what is
+        -- charged was held.
         EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
         v_is_current := true;
     END LOOP;
-    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
-
     -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
     -- v_now may be from before a wait for it.
     v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
@@ -2406,6 +2407,9 @@ BEGIN
          WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
         RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
+        -- Only under the lock is what is available still so when it is taken: on a license that many calls use
+        -- at once, to read first and compare afterwards would hardly ever succeed.
+        PERFORM obol.lock_license(p_license_id);
         SELECT l.balance - l.held INTO v_available
           FROM obol.licenses l WHERE l.license_id = p_license_id;
         v_charge := LEAST(p_amount, p_max_credits, v_hold.amount + v_available);

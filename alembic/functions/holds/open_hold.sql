@@ -64,7 +64,11 @@ BEGIN
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
         RETURNING l.balance - l.held, l.expires_at, l.next_change_at
           INTO v_available, v_license_expires_at, v_next_change_at;
-        EXIT WHEN FOUND;
+        IF FOUND THEN
+            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
+            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            UPDATE obol.licenses l SET held = l.held - v_amount WHERE l.license_id = p_license_id;
+        END IF;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
         RETURN QUERY SELECT r.* FROM obol.replay_hold(p_license_id, p_hold_id,
@@ -80,12 +84,9 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
-    -- may have ended since.
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
     v_now := clock_timestamp();
-    IF v_next_change_at <= v_now AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);

@@ -33,7 +33,6 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
-    v_next_change_at timestamptz;
     v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
@@ -57,14 +56,12 @@ BEGIN
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND (k.valid_until > v_now
                                OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-        RETURNING l.balance, l.entry_count, l.next_change_at INTO v_balance, v_entry_no, v_next_change_at;
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        -- A change of the grants that comes while this waits for the lock may as well come after it: what is
+        -- charged was held.
         EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
         v_is_current := true;
     END LOOP;
-    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
-
     -- Also the check of the key, as of now, and the time of the hold as it is under the lock:
     -- v_now may be from before a wait for it.
     v_hold := obol.find_hold(p_license_id, p_key_digest, p_hold_id, p_process_id);
@@ -87,6 +84,9 @@ BEGIN
          WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
         RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
+        -- Only under the lock is what is available still so when it is taken: on a license that many calls use
+        -- at once, to read first and compare afterwards would hardly ever succeed.
+        PERFORM obol.lock_license(p_license_id);
         SELECT l.balance - l.held INTO v_available
           FROM obol.licenses l WHERE l.license_id = p_license_id;
         v_charge := LEAST(p_amount, p_max_credits, v_hold.amount + v_available);

@@ -50,7 +50,13 @@ BEGIN
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
         RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at
           INTO v_balance, v_entry_no, v_expires_at, v_next_change_at;
-        EXIT WHEN FOUND;
+        IF FOUND THEN
+            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
+            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            UPDATE obol.licenses l
+               SET balance = l.balance + p_amount, entry_count = l.entry_count - 1
+             WHERE l.license_id = p_license_id;
+        END IF;
 
         PERFORM obol.check_license_key(p_license_id, p_key_digest);
         v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
@@ -71,11 +77,8 @@ BEGIN
         v_is_current := true;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key, the license or a grant
-    -- may have ended since.
-    IF v_next_change_at <= clock_timestamp() AND NOT v_is_current THEN
-        PERFORM obol.ask_again('the grants changed');
-    END IF;
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
     PERFORM obol.check_license_key(p_license_id, p_key_digest);
     IF v_expires_at <= clock_timestamp() THEN
         PERFORM obol.check_active(p_license_id);
