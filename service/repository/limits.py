@@ -1,7 +1,7 @@
 """The keys of a license as an operator has them, and the limits of keys and licenses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
-from .admin import OWNER, PAGE, Actor, Place, after_place
+from .admin import OWNER, PAGE, Actor, Place, after_place, pages
 
 _ACTOR = ":token_digest, :request_id"
 _CREATE = text(
@@ -102,6 +102,11 @@ def list_keys(
     """
     rows = db.rows(_LIST, license_id=license_id, limit=limit, **after_place(after), **actor._asdict())
     return [LicenseKey._make(row) for row in rows]
+
+
+def every_key(db: Database, license_id: UUID) -> Iterator[LicenseKey]:
+    """All that `list_keys` has, whatever the number."""
+    return pages(lambda after, limit: list_keys(db, license_id, after=after, limit=limit))
 
 
 def set_key(
