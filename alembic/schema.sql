@@ -183,6 +183,7 @@ CREATE TABLE obol.holds (
     ended_at timestamp with time zone,
     delivered_at timestamp with time zone,
     unpaid jsonb,
+    limited_by uuid[],
     CONSTRAINT holds_amount_check CHECK ((amount >= 0)),
     CONSTRAINT holds_check CHECK (((process_id IS NULL) = (expires_at IS NOT NULL))),
     CONSTRAINT holds_check1 CHECK (((state = 'held'::text) = (ended_at IS NULL))),
@@ -196,6 +197,12 @@ WITH (fillfactor='80');
 --
 
 COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired. unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
+
+--
+-- Name: COLUMN holds.limited_by; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.holds.limited_by IS 'The keys and the license whose limits the hold counted in, on the day and in the month (UTC) of opened_at.';
 
 --
 -- Name: book_charge(obol.holds, text, bigint, bigint, bigint, bigint, jsonb, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -215,6 +222,11 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold ended');
     END IF;
+    IF p_hold.limited_by IS NOT NULL THEN
+        -- One that has expired counts for nothing by then, and again from here on.
+        PERFORM obol.count_end(p_hold, p_charge - CASE p_from WHEN 'held' THEN p_hold.amount ELSE 0 END,
+                               CASE p_from WHEN 'held' THEN -1 ELSE 0 END);
+    END IF;
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
                             p_usage, p_shortfall);
@@ -230,6 +242,93 @@ BEGIN
                 USING ERRCODE = 'OB409';
         END IF;
     END IF;
+END
+$$;
+
+--
+-- Name: book_deduction(uuid, bytea, uuid, bigint, text, bytea, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_deduction(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_is_of_key boolean) RETURNS TABLE(deduction_id uuid, amount bigint, balance bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_key obol.idempotency_keys;
+    v_balance bigint;
+    v_entry_no bigint;
+    v_expires_at timestamptz;
+    v_next_change_at timestamptz;
+    v_is_current boolean := false;
+    v_limits jsonb;
+BEGIN
+    IF p_amount IS NULL OR p_amount <= 0 THEN
+        PERFORM obol.refuse_amount('amount', 1);
+    END IF;
+
+    -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
+    -- lock wait, so they only save work: what decides are the inserts below.
+    LOOP
+        UPDATE obol.licenses l
+           SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
+         WHERE l.license_id = p_license_id
+           AND l.status = 'active'
+           AND (l.expires_at IS NULL OR l.expires_at > v_now)
+           AND (l.next_change_at > v_now OR v_is_current)
+           AND l.balance - l.held >= p_amount
+           AND EXISTS (SELECT FROM obol.license_key_validity k
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
+                          AND k.valid_until > v_now)
+           AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+                              AND e.cause_id = p_deduction_id)
+           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
+                            WHERE i.license_id = p_license_id AND i.scope = 'license'
+                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
+        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at, l.limits
+          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at, v_limits;
+        IF FOUND THEN
+            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
+            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            UPDATE obol.licenses l
+               SET balance = l.balance + p_amount, entry_count = l.entry_count - 1
+             WHERE l.license_id = p_license_id;
+        END IF;
+
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
+        v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
+        RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.kind = 'deduction'
+           AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
+        IF FOUND THEN
+            IF obol.refundable(p_license_id, COALESCE(v_key.cause_id, p_deduction_id)) = 0 THEN
+                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
+                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
+            END IF;
+            RETURN;
+        END IF;
+        IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            PERFORM obol.check_limits(p_license_id, CASE WHEN p_is_of_key THEN p_key_digest END, NULL,
+                                      p_amount, p_amount, 0, clock_timestamp());
+            PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
+        END IF;
+        v_is_current := true;
+    END LOOP;
+
+    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
+    -- have ended since.
+    PERFORM FROM obol.use_key(p_license_id, p_key_digest, p_is_of_key, v_limits, NULL, p_amount, p_amount, 0);
+    IF v_expires_at <= clock_timestamp() THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
+    IF p_idempotency_key IS NOT NULL THEN
+        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
+    END IF;
+    PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
+                            p_deduction_id, p_reference);
+    RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
 END
 $$;
 
@@ -445,6 +544,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM obol.bring_up_to_date(p_license_id);
+    PERFORM obol.check_limits(p_license_id, p_key_digest, p_model, 0, 0, 1, clock_timestamp());
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),
@@ -484,6 +584,54 @@ BEGIN
         RAISE EXCEPTION 'INVALID_LICENSE: the license key is not valid'
             USING ERRCODE = 'OB403';
     END IF;
+END
+$$;
+
+--
+-- Name: check_limits(uuid, bytea, text, bigint, bigint, integer, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_limits(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_amount bigint := p_amount;
+    v_limit record;
+    v_needed bigint;
+BEGIN
+    PERFORM obol.check_active(p_license_id);
+    FOR v_limit IN SELECT l.* FROM obol.list_limits(p_license_id, p_key_digest) l
+                    WHERE l.limits ? 'models' AND p_model IS NOT NULL LOOP
+        PERFORM FROM jsonb_array_elements_text(v_limit.limits -> 'models') AS m (pattern)
+          WHERE p_model = m.pattern
+             OR (right(m.pattern, 1) = '*' AND starts_with(p_model, left(m.pattern, -1)));
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'MODEL_NOT_ALLOWED: the % may not use the model %', v_limit.limit_of, p_model
+                USING ERRCODE = 'OB443',
+                      DETAIL = jsonb_build_object('limit', 'models', 'limit_of', v_limit.limit_of,
+                                                  'allowed', v_limit.limits -> 'models'),
+                      HINT = 'Use a model that is allowed, or another key.';
+        END IF;
+    END LOOP;
+    FOR v_limit IN SELECT l.* FROM obol.describe_limits(p_license_id, p_key_digest, p_now) l LOOP
+        v_needed := CASE v_limit.limit_name WHEN 'requests_per_minute' THEN 1
+                                            WHEN 'concurrent_holds' THEN p_holds
+                                            ELSE p_min_amount END;
+        IF v_limit.used + v_needed > v_limit.limit_value AND v_needed > 0 THEN
+            RAISE EXCEPTION 'LIMIT_EXCEEDED: % of the % is %, of which % are used and % more are needed',
+                    v_limit.limit_name, v_limit.limit_of, v_limit.limit_value, v_limit.used, v_needed
+                USING ERRCODE = 'OB429',
+                      DETAIL = jsonb_build_object(
+                          'limit', v_limit.limit_name, 'limit_of', v_limit.limit_of, 'limit_value', v_limit.limit_value,
+                          'used', v_limit.used, 'retry_after_s', v_limit.retry_after_s),
+                      HINT = format('Ask again in %s s.', v_limit.retry_after_s);
+        END IF;
+        IF v_limit.limit_name IN ('credits_per_day', 'credits_per_month') THEN
+            v_amount := LEAST(v_amount, GREATEST(v_limit.limit_value - v_limit.used, 0));
+        END IF;
+    END LOOP;
+    RETURN v_amount;
 END
 $$;
 
@@ -563,6 +711,98 @@ END
 $$;
 
 --
+-- Name: count_end(obol.holds, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.count_end(p_hold obol.holds, p_credits bigint, p_holds integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_day date := (p_hold.opened_at AT TIME ZONE 'UTC')::date;
+    v_month date := date_trunc('month', p_hold.opened_at AT TIME ZONE 'UTC')::date;
+BEGIN
+    UPDATE obol.limit_states s
+       SET open_holds = s.open_holds + p_holds,
+           day_credits = s.day_credits + CASE WHEN s.day = v_day THEN p_credits ELSE 0 END,
+           month_credits = s.month_credits + CASE WHEN s.month = v_month THEN p_credits ELSE 0 END
+     WHERE s.license_id = p_hold.license_id AND s.subject_id = ANY (p_hold.limited_by);
+END
+$$;
+
+--
+-- Name: count_use(uuid, bytea, text, bigint, bigint, integer, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) RETURNS TABLE(amount bigint, limited_by uuid[])
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_amount bigint := obol.check_limits(p_license_id, p_key_digest, p_model, p_amount, p_min_amount, p_holds, p_now);
+    v_day date := (p_now AT TIME ZONE 'UTC')::date;
+    v_month date := date_trunc('month', p_now AT TIME ZONE 'UTC')::date;
+    v_subject record;
+    v_call interval;
+    v_limited_by uuid[];
+BEGIN
+    FOR v_subject IN SELECT l.* FROM obol.list_limits(p_license_id, p_key_digest) l WHERE l.is_counted LOOP
+        -- Null, and then no time passes, where calls are not limited.
+        v_call := make_interval(
+            secs => ceil(60000000.0 / (v_subject.limits ->> 'requests_per_minute')::bigint) / 1000000);
+        INSERT INTO obol.limit_states AS s
+               (license_id, subject_id, next_call_at, open_holds, day, day_credits, month, month_credits)
+        VALUES (p_license_id, v_subject.subject_id, COALESCE(p_now + v_call, '-infinity'), p_holds,
+                v_day, v_amount, v_month, v_amount)
+        ON CONFLICT (license_id, subject_id) DO UPDATE
+           SET next_call_at = COALESCE(GREATEST(s.next_call_at, p_now) + v_call, s.next_call_at),
+               open_holds = s.open_holds + p_holds,
+               day = v_day,
+               day_credits = CASE WHEN s.day = v_day THEN s.day_credits ELSE 0 END + v_amount,
+               month = v_month,
+               month_credits = CASE WHEN s.month = v_month THEN s.month_credits ELSE 0 END + v_amount;
+        v_limited_by := v_limited_by || v_subject.subject_id;
+    END LOOP;
+    RETURN QUERY SELECT v_amount, v_limited_by;
+END
+$$;
+
+--
+-- Name: create_key(uuid, uuid, bytea, text, timestamp with time zone, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz;
+    v_limits jsonb;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    IF p_expires_at <= v_now THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'expires_at'), HINT = 'Name a later time.';
+    END IF;
+    v_limits := obol.merge_limits(p_license_id, NULL, p_limits);
+    INSERT INTO obol.license_keys (license_id, key_digest, created_at, expires_at, key_id, name, limits)
+    VALUES (p_license_id, p_key_digest, v_now, p_expires_at, p_key_id, p_name, v_limits)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'create_key', p_key_id::text, jsonb_build_object(
+            'name', p_name, 'expires_at', p_expires_at, 'limits', v_limits), p_request_id);
+    END IF;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k
+                  WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.key_digest = p_key_digest;
+END
+$$;
+
+--
 -- Name: create_license(uuid, bytea, text, timestamp with time zone, bigint, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -603,10 +843,10 @@ END
 $$;
 
 --
--- Name: create_license_v2(uuid, bytea, text, timestamp with time zone, bigint, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: create_license_v2(uuid, bytea, text, timestamp with time zone, bigint, text, jsonb, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, balance bigint, created boolean)
+CREATE FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, balance bigint, created boolean, key_id uuid)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -621,8 +861,9 @@ BEGIN
         PERFORM obol.check_token(p_token_digest, 'grant');
     END IF;
 
-    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at)
-    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp())
+    INSERT INTO obol.licenses (license_id, name, expires_at, fingerprint, created_at, limits)
+    VALUES (p_license_id, p_name, p_expires_at, p_fingerprint, clock_timestamp(),
+            obol.merge_limits(p_license_id, NULL, p_limits))
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
         INSERT INTO obol.license_keys (license_id, key_digest, created_at)
@@ -642,7 +883,7 @@ BEGIN
                                           NULL, NULL, p_token_digest, p_request_id);
         END IF;
         PERFORM obol.note_act(p_license_id, v_actor, 'create_license', NULL, jsonb_build_object(
-            'name', p_name, 'credits', p_credits, 'expires_at', p_expires_at, 'external_id', p_external_id), p_request_id);
+            'name', p_name, 'credits', p_credits, 'expires_at', p_expires_at, 'external_id', p_external_id, 'limits', p_limits), p_request_id);
     ELSE
         PERFORM FROM obol.licenses l
           WHERE l.license_id = p_license_id AND l.fingerprint = p_fingerprint;
@@ -654,7 +895,9 @@ BEGIN
     RETURN QUERY
         SELECT l.license_id, l.balance,
                EXISTS (SELECT FROM obol.license_keys k
-                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest)
+                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest),
+               (SELECT k.key_id FROM obol.license_keys k WHERE k.license_id = p_license_id
+                 ORDER BY k.created_at, k.key_id LIMIT 1)
           FROM obol.licenses l WHERE l.license_id = p_license_id;
 END
 $$;
@@ -716,79 +959,9 @@ CREATE FUNCTION obol.deduct(p_license_id uuid, p_key_digest bytea, p_deduction_i
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
-    v_key obol.idempotency_keys;
-    v_balance bigint;
-    v_entry_no bigint;
-    v_expires_at timestamptz;
-    v_next_change_at timestamptz;
-    v_is_current boolean := false;
 BEGIN
-    IF p_amount IS NULL OR p_amount <= 0 THEN
-        PERFORM obol.refuse_amount('amount', 1);
-    END IF;
-
-    -- The guarded write takes the row's lock. Its subqueries may see a snapshot from before a
-    -- lock wait, so they only save work: what decides are the inserts below.
-    LOOP
-        UPDATE obol.licenses l
-           SET balance = l.balance - p_amount, entry_count = l.entry_count + 1
-         WHERE l.license_id = p_license_id
-           AND l.status = 'active'
-           AND (l.expires_at IS NULL OR l.expires_at > v_now)
-           AND (l.next_change_at > v_now OR v_is_current)
-           AND l.balance - l.held >= p_amount
-           AND EXISTS (SELECT FROM obol.license_key_validity k
-                        WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
-                          AND k.valid_until > v_now)
-           AND NOT EXISTS (SELECT FROM obol.ledger_entries e
-                            WHERE e.license_id = p_license_id AND e.kind = 'deduction'
-                              AND e.cause_id = p_deduction_id)
-           AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
-                            WHERE i.license_id = p_license_id AND i.scope = 'license'
-                              AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at
-          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at;
-        IF FOUND THEN
-            EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
-            -- A grant has started or ended while this waited for the lock, which it has now: once more.
-            UPDATE obol.licenses l
-               SET balance = l.balance + p_amount, entry_count = l.entry_count - 1
-             WHERE l.license_id = p_license_id;
-        END IF;
-
-        PERFORM obol.check_license_key(p_license_id, p_key_digest);
-        v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
-        RETURN QUERY SELECT e.cause_id, -e.amount, e.balance_after
-          FROM obol.ledger_entries e
-         WHERE e.license_id = p_license_id AND e.kind = 'deduction'
-           AND e.cause_id = COALESCE(v_key.cause_id, p_deduction_id);
-        IF FOUND THEN
-            IF obol.refundable(p_license_id, COALESCE(v_key.cause_id, p_deduction_id)) = 0 THEN
-                RAISE EXCEPTION 'ANSWER_GONE: this deduction was refunded'
-                    USING ERRCODE = 'OB410', HINT = 'Nothing was charged now. Use a new key for a new deduction.';
-            END IF;
-            RETURN;
-        END IF;
-        IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
-            PERFORM obol.admissible_amount(p_license_id, p_amount, p_amount, NULL, true, NULL);
-        END IF;
-        v_is_current := true;
-    END LOOP;
-
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
-    PERFORM obol.check_license_key(p_license_id, p_key_digest);
-    IF v_expires_at <= clock_timestamp() THEN
-        PERFORM obol.check_active(p_license_id);
-    END IF;
-    IF p_idempotency_key IS NOT NULL THEN
-        PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
-    END IF;
-    PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
-                            p_deduction_id, p_reference);
-    RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
+    RETURN QUERY SELECT d.* FROM obol.book_deduction(p_license_id, p_key_digest, p_deduction_id, p_amount,
+                                                     p_idempotency_key, p_fingerprint, p_reference, true) d;
 END
 $$;
 
@@ -846,9 +1019,9 @@ BEGIN
     END IF;
     -- Any key of the license that is good; it is not what the caller is known by.
     SELECT d.deduction_id, d.amount, d.balance INTO v_deduction_id, v_amount, v_balance
-      FROM obol.deduct(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
+      FROM obol.book_deduction(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
                                        WHERE k.license_id = p_license_id ORDER BY k.valid_until DESC LIMIT 1),
-                       p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference) d;
+                       p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference, false) d;
     IF obol.is_booked_now(p_license_id, 'deduction', v_deduction_id) THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'deduct', v_deduction_id::text, jsonb_build_object(
             'amount', v_amount, 'reference', p_reference), p_request_id);
@@ -881,6 +1054,45 @@ BEGIN
           FROM obol.grants g
           LEFT JOIN obol.list_open_grants(p_license_id) o ON o.grant_id = g.grant_id
          WHERE g.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: describe_limits(uuid, bytea, timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.describe_limits(p_license_id uuid, p_key_digest bytea, p_now timestamp with time zone) RETURNS TABLE(limit_of text, limit_name text, limit_value bigint, used numeric, retry_after_s integer)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_utc timestamp := p_now AT TIME ZONE 'UTC';
+    v_day date := v_utc::date;
+    v_month date := date_trunc('month', v_utc)::date;
+    v_subject record;
+    v_state obol.limit_states;
+    v_wait_us numeric;
+    v_call_us numeric;
+BEGIN
+    FOR v_subject IN SELECT l.* FROM obol.list_limits(p_license_id, p_key_digest) l WHERE l.is_counted LOOP
+        SELECT s.* INTO v_state FROM obol.limit_states s
+         WHERE s.license_id = p_license_id AND s.subject_id = v_subject.subject_id;
+        v_call_us := ceil(60000000.0 / (v_subject.limits ->> 'requests_per_minute')::bigint);
+        v_wait_us := extract(epoch FROM GREATEST(v_state.next_call_at, p_now) - p_now) * 1000000;
+        RETURN QUERY
+            SELECT v_subject.limit_of, w.limit_name, (v_subject.limits ->> w.limit_name)::bigint, w.used,
+                   GREATEST(1, ceil(w.wait_s))::integer
+              FROM (VALUES
+                  ('requests_per_minute', ceil(v_wait_us / v_call_us),
+                   (v_wait_us - ((v_subject.limits ->> 'requests_per_minute')::bigint - 1) * v_call_us) / 1000000),
+                  ('concurrent_holds', COALESCE(v_state.open_holds, 0), 1),
+                  ('credits_per_day', CASE WHEN v_state.day = v_day THEN v_state.day_credits ELSE 0 END,
+                   extract(epoch FROM v_day + interval '1 day' - v_utc)),
+                  ('credits_per_month', CASE WHEN v_state.month = v_month THEN v_state.month_credits ELSE 0 END,
+                   extract(epoch FROM v_month + interval '1 month' - v_utc))
+              ) AS w (limit_name, used, wait_s)
+             WHERE v_subject.limits ? w.limit_name;
+    END LOOP;
 END
 $$;
 
@@ -966,6 +1178,9 @@ BEGIN
         RETURNING h.*
     LOOP
         PERFORM obol.free_idempotency_key(v_hold);
+        IF v_hold.limited_by IS NOT NULL THEN
+            PERFORM obol.count_end(v_hold, -v_hold.amount, -1);
+        END IF;
         v_ended := v_ended + v_hold.amount;
         v_count := v_count + 1;
     END LOOP;
@@ -1378,17 +1593,40 @@ END
 $$;
 
 --
+-- Name: list_keys(uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_keys(p_license_id uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k
+                  WHERE k.license_id = p_license_id
+                    AND (p_after_at IS NULL OR (k.created_at, k.key_id) > (p_after_at, p_after_id))
+                  ORDER BY k.created_at, k.key_id
+                  LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_licenses(text, text, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+CREATE FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone, limits jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
-                        l.external_id, l.created_at
+                        l.external_id, l.created_at, l.limits
                    FROM obol.license_overview l
                   WHERE (p_after_at IS NULL OR (l.created_at, l.license_id) > (p_after_at, p_after_id))
                     AND (p_status IS NULL OR l.status = p_status)
@@ -1398,6 +1636,26 @@ BEGIN
                          OR starts_with(lower(l.external_id), lower(p_query)))
                   ORDER BY l.created_at, l.license_id
                   LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_limits(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_limits(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(subject_id uuid, limit_of text, limits jsonb, is_counted boolean)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT k.key_id, 'key', k.limits, k.limits - 'models' <> '{}'
+          FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.limits IS NOT NULL;
+    RETURN QUERY
+        SELECT l.license_id, 'license', l.limits, l.limits - 'models' <> '{}'
+          FROM obol.licenses l
+         WHERE l.license_id = p_license_id AND l.limits IS NOT NULL;
 END
 $$;
 
@@ -1477,6 +1735,43 @@ END
 $$;
 
 --
+-- Name: merge_limits(uuid, jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.merge_limits(p_license_id uuid, p_limits jsonb, p_change jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_name text;
+    v_value jsonb;
+    v_most numeric;
+    v_is_good boolean;
+BEGIN
+    FOR v_name, v_value IN SELECT c.key, c.value FROM jsonb_each(COALESCE(p_change, '{}')) c LOOP
+        v_most := CASE v_name WHEN 'requests_per_minute' THEN 1000000
+                              WHEN 'concurrent_holds' THEN 1000000
+                              WHEN 'credits_per_day' THEN 9223372036854775807
+                              WHEN 'credits_per_month' THEN 9223372036854775807 END;
+        v_is_good := CASE
+            WHEN jsonb_typeof(v_value) = 'null' THEN v_most IS NOT NULL OR v_name = 'models'
+            WHEN v_name = 'models' THEN
+                jsonb_typeof(v_value) = 'array' AND jsonb_array_length(v_value) BETWEEN 1 AND 100
+                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "")')
+            WHEN jsonb_typeof(v_value) = 'number' THEN
+                (v_value #>> '{}')::numeric BETWEEN 1 AND v_most AND (v_value #>> '{}') ~ '^[0-9]+$'
+            END;
+        IF v_is_good IS NOT TRUE THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the limit % cannot be %', v_name, v_value
+                USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'limits.' || v_name),
+                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings with a *.';
+        END IF;
+    END LOOP;
+    RETURN NULLIF(jsonb_strip_nulls(COALESCE(p_limits, '{}') || COALESCE(p_change, '{}')), '{}');
+END
+$_$;
+
+--
 -- Name: note_act(uuid, text, text, text, jsonb, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1528,6 +1823,9 @@ DECLARE
     v_expires_at timestamptz;
     v_next_change_at timestamptz;
     v_is_current boolean := false;
+    v_limits jsonb;
+    v_limited_by uuid[];
+    v_limited_amount bigint;
 BEGIN
     -- A free model makes a process's hold of nothing; a client has no use for one.
     IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
@@ -1552,11 +1850,11 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance - l.held, l.expires_at, l.next_change_at
-          INTO v_available, v_license_expires_at, v_next_change_at;
+        RETURNING l.balance - l.held, l.expires_at, l.next_change_at, l.limits
+          INTO v_available, v_license_expires_at, v_next_change_at, v_limits;
         IF FOUND THEN
             EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
-            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            -- A grant started or ended while this waited for the lock, which it has now: once more.
             UPDATE obol.licenses l SET held = l.held - v_amount WHERE l.license_id = p_license_id;
         END IF;
 
@@ -1567,6 +1865,7 @@ BEGIN
             RETURN;
         END IF;
         IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            v_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
             v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
                                                p_max_unpaid_tokens);
         ELSE
@@ -1574,18 +1873,22 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
-    v_now := clock_timestamp();
-    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    -- The lock is ours, and v_now may be from before a wait for it: key or license may have ended.
+    SELECT u.amount, u.limited_by, u.used_at INTO v_limited_amount, v_limited_by, v_now
+      FROM obol.use_key(p_license_id, p_key_digest, true, v_limits, p_model, v_amount, p_min_amount, 1) u;
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
     END IF;
+    IF v_limited_amount < v_amount THEN
+        UPDATE obol.licenses l SET held = l.held - v_amount + v_limited_amount
+         WHERE l.license_id = p_license_id
+        RETURNING l.balance - l.held, v_limited_amount INTO v_available, v_amount;
+    END IF;
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
-                            idempotency_key, reference, available_after, opened_at)
+                            idempotency_key, reference, available_after, opened_at, limited_by)
     VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
-            p_idempotency_key, p_reference, v_available, v_now)
+            p_idempotency_key, p_reference, v_available, v_now, v_limited_by)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold was opened');
@@ -1898,6 +2201,19 @@ END
 $$;
 
 --
+-- Name: refuse_key(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_key(p_license_id uuid, p_key_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'KEY_NOT_FOUND: this license has no key % that is not revoked', p_key_id USING ERRCODE = 'OB444';
+END
+$$;
+
+--
 -- Name: refuse_license(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1991,6 +2307,9 @@ BEGIN
         IF NOT FOUND THEN
             PERFORM obol.ask_again('the hold ended');
         END IF;
+        IF v_hold.limited_by IS NOT NULL THEN
+            PERFORM obol.count_end(v_hold, -v_hold.amount, -1);
+        END IF;
         PERFORM obol.free_idempotency_key(v_hold);
     ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
         UPDATE obol.licenses l
@@ -2068,6 +2387,36 @@ END
 $$;
 
 --
+-- Name: revoke_key(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.revoke_key(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    UPDATE obol.license_keys k
+       SET revoked_at = v_now
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.revoked_at IS NULL;
+    IF FOUND THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'revoke_key', p_key_id::text, NULL, p_request_id);
+    END IF;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_key(p_license_id, p_key_id);
+    END IF;
+END
+$$;
+
+--
 -- Name: revoke_token(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2132,26 +2481,93 @@ END
 $$;
 
 --
--- Name: rotate_license_key_v2(uuid, bytea, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: rotate_license_key_v2(uuid, bytea, integer, uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) RETURNS timestamp with time zone
+CREATE FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text) RETURNS timestamp with time zone
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
 DECLARE
     v_actor text := obol.check_token(p_token_digest, 'manage');
-    v_ends_at timestamptz := obol.rotate_license_key(p_license_id, p_key_digest, p_overlap_s);
+    v_now timestamptz;
+    v_ends_at timestamptz;
+    v_old obol.license_keys;
+    v_new obol.license_keys;
 BEGIN
-    -- The same digest again finds the key of the first call, which another transaction has written.
-    PERFORM FROM obol.license_keys k
-      WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.xmin = pg_current_xact_id()::xid;
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    v_ends_at := v_now + make_interval(secs => p_overlap_s);
+
+    SELECT k.* INTO v_new FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
     IF FOUND THEN
-        PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', NULL, jsonb_build_object(
-            'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at), p_request_id);
+        RETURN v_new.created_at + make_interval(secs => p_overlap_s);
     END IF;
+    IF p_only_key_id IS NOT NULL THEN
+        SELECT k.* INTO v_old FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.key_id = p_only_key_id
+           AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > v_now);
+        IF NOT FOUND THEN
+            PERFORM obol.refuse_key(p_license_id, p_only_key_id);
+        END IF;
+    END IF;
+
+    INSERT INTO obol.license_keys (license_id, key_digest, key_id, created_at, name, limits, expires_at)
+    VALUES (p_license_id, p_key_digest, p_key_id, v_now, COALESCE(v_old.name, ''), v_old.limits, v_old.expires_at);
+    UPDATE obol.license_keys k
+       SET expires_at = v_ends_at
+     WHERE k.license_id = p_license_id AND k.key_digest <> p_key_digest
+       AND (p_only_key_id IS NULL OR k.key_id = p_only_key_id)
+       AND k.revoked_at IS NULL
+       AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', p_key_id::text, jsonb_build_object(
+        'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at, 'only_key_id', p_only_key_id), p_request_id);
     RETURN v_ends_at;
+END
+$$;
+
+--
+-- Name: set_key(uuid, uuid, text, timestamp with time zone, boolean, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_key(p_license_id uuid, p_key_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_limits jsonb, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_before record;
+    v_after record;
+    v_limits jsonb;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    SELECT k.name, k.expires_at, k.limits INTO v_before
+      FROM obol.license_keys k
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.revoked_at IS NULL;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_key(p_license_id, p_key_id);
+    END IF;
+    IF NOT p_allow_past AND p_expires_at <= clock_timestamp() AND p_expires_at IS DISTINCT FROM v_before.expires_at THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+            USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'expires_at'),
+                  HINT = 'Name a later time, or allow a past one: allow_past, or --allow-past. Or revoke the key.';
+    END IF;
+    v_limits := obol.merge_limits(p_license_id, v_before.limits, p_limits);
+    UPDATE obol.license_keys k
+       SET name = COALESCE(p_name, k.name),
+           expires_at = NULLIF(COALESCE(p_expires_at, k.expires_at), 'infinity'),
+           limits = v_limits
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id
+    RETURNING k.name, k.expires_at, k.limits INTO v_after;
+    IF v_after IS DISTINCT FROM v_before THEN
+        PERFORM obol.note_act(p_license_id, v_actor, 'set_key', p_key_id::text, jsonb_build_object(
+            'before', to_jsonb(v_before), 'after', to_jsonb(v_after)), p_request_id);
+    END IF;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
 END
 $$;
 
@@ -2201,10 +2617,10 @@ END
 $$;
 
 --
--- Name: set_license_v2(uuid, text, timestamp with time zone, boolean, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: set_license_v2(uuid, text, timestamp with time zone, boolean, text, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+CREATE FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone, limits jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -2214,8 +2630,9 @@ DECLARE
     v_actor text := obol.check_token(p_token_digest, 'manage');
     v_before record;
     v_after record;
+    v_limits jsonb;
 BEGIN
-    SELECT l.name, l.expires_at, l.status INTO v_before
+    SELECT l.name, l.expires_at, l.status, l.limits INTO v_before
       FROM obol.licenses l WHERE l.license_id = p_license_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         PERFORM obol.refuse_license(p_license_id);
@@ -2224,21 +2641,23 @@ BEGIN
         RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
             USING ERRCODE = 'OB400', HINT = 'Name a later time, or allow a past one: allow_past, or --allow-past.';
     END IF;
+    v_limits := obol.merge_limits(p_license_id, v_before.limits, p_limits);
     UPDATE obol.licenses l
        SET name = COALESCE(p_name, l.name),
            expires_at = NULLIF(COALESCE(p_expires_at, l.expires_at), 'infinity'),
-           status = COALESCE(p_status, l.status)
+           status = COALESCE(p_status, l.status),
+           limits = v_limits
      WHERE l.license_id = p_license_id
-    RETURNING l.name, l.expires_at, l.status INTO v_after;
+    RETURNING l.name, l.expires_at, l.status, l.limits INTO v_after;
     IF v_after IS DISTINCT FROM v_before THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'set_license', NULL, jsonb_build_object(
             'before', jsonb_build_object(
-                'name', v_before.name, 'expires_at', v_before.expires_at, 'status', v_before.status),
+                'name', v_before.name, 'expires_at', v_before.expires_at, 'status', v_before.status, 'limits', v_before.limits),
             'after', jsonb_build_object(
-                'name', v_after.name, 'expires_at', v_after.expires_at, 'status', v_after.status)), p_request_id);
+                'name', v_after.name, 'expires_at', v_after.expires_at, 'status', v_after.status, 'limits', v_after.limits)), p_request_id);
     END IF;
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
-                        l.external_id, l.created_at
+                        l.external_id, l.created_at, l.limits
                    FROM obol.license_overview l WHERE l.license_id = p_license_id;
 END
 $$;
@@ -2432,7 +2851,7 @@ $$;
 -- Name: show_license(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone)
+CREATE FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone, limits jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -2441,10 +2860,45 @@ BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
-                        l.external_id, l.created_at
+                        l.external_id, l.created_at, l.limits
                    FROM obol.license_overview l WHERE l.license_id = p_license_id;
     IF NOT FOUND THEN
         PERFORM obol.refuse_license(p_license_id);
+    END IF;
+END
+$$;
+
+--
+-- Name: use_key(uuid, bytea, boolean, jsonb, text, bigint, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer) RETURNS TABLE(amount bigint, limited_by uuid[], used_at timestamp with time zone)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_is_limited boolean;
+    v_last_used_at timestamptz;
+BEGIN
+    SELECT k.is_limited, k.last_used_at INTO v_is_limited, v_last_used_at
+      FROM obol.license_key_validity k
+     WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.valid_until > v_now;
+    IF NOT FOUND THEN
+        PERFORM obol.check_license_key(p_license_id, p_key_digest);
+        PERFORM obol.ask_again('the key changed');
+    END IF;
+    IF p_is_of_key AND (v_last_used_at > v_now - interval '1 hour') IS NOT TRUE THEN
+        UPDATE obol.license_keys k
+           SET last_used_at = v_now
+         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
+    END IF;
+    IF p_limits IS NOT NULL OR (v_is_limited AND p_is_of_key) THEN
+        RETURN QUERY SELECT c.amount, c.limited_by, v_now
+                       FROM obol.count_use(p_license_id, CASE WHEN p_is_of_key THEN p_key_digest END, p_model, p_amount,
+                                           p_min_amount, p_holds, v_now) c;
+    ELSE
+        RETURN QUERY SELECT p_amount, NULL::uuid[], v_now;
     END IF;
 END
 $$;
@@ -2466,6 +2920,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
     UNION ALL
     SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
+    UNION ALL
+    SELECT c.license_id, c.rule, c.detail FROM obol.verify_limits() c
 $$;
 
 --
@@ -2734,6 +3190,43 @@ CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text,
 $$;
 
 --
+-- Name: verify_limits(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT s.license_id, 'the open holds of a limit are those that count in it',
+           format('%s of %s, and %s holds are open', s.open_holds, s.subject_id, h.holds)
+      FROM obol.limit_states s
+     CROSS JOIN LATERAL (SELECT count(*) AS holds FROM obol.holds h
+                          WHERE h.license_id = s.license_id AND h.state = 'held'
+                            AND h.limited_by @> ARRAY[s.subject_id]) h
+     WHERE s.open_holds <> h.holds
+    UNION ALL
+    SELECT s.license_id, 'the credits of a limit are what its holds and deductions took',
+           format('%s credits of %s from %s on; its holds took %s, deductions %s', w.credits, s.subject_id, w.starts,
+                  h.credits, d.credits)
+      FROM obol.limit_states s
+     CROSS JOIN LATERAL (VALUES (s.day, s.day + 1, s.day_credits),
+                                (s.month, (s.month + interval '1 month')::date, s.month_credits)) AS w (starts, ends, credits)
+     CROSS JOIN LATERAL (SELECT COALESCE(sum(CASE h.state WHEN 'held' THEN h.amount WHEN 'settled' THEN -e.amount END), 0) AS credits
+                           FROM obol.holds h
+                           LEFT JOIN obol.ledger_entries e
+                                  ON e.license_id = h.license_id AND e.kind = 'charge' AND e.cause_id = h.hold_id
+                          WHERE h.license_id = s.license_id AND h.limited_by @> ARRAY[s.subject_id]
+                            AND h.opened_at >= w.starts::timestamp AT TIME ZONE 'UTC'
+                            AND h.opened_at < w.ends::timestamp AT TIME ZONE 'UTC') h
+     CROSS JOIN LATERAL (SELECT COALESCE(-sum(e.amount), 0) AS credits
+                           FROM obol.ledger_entries e
+                          WHERE e.license_id = s.license_id AND e.kind = 'deduction'
+                            AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
+                            AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
+     WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits
+$$;
+
+--
 -- Name: verify_v2(integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2978,6 +3471,11 @@ CREATE TABLE obol.license_keys (
     key_digest bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
+    key_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    limits jsonb,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
     CONSTRAINT license_keys_key_digest_check CHECK ((length(key_digest) = 32))
 );
 
@@ -2985,7 +3483,7 @@ CREATE TABLE obol.license_keys (
 -- Name: TABLE license_keys; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several while one is rotated. The keys themselves are stored nowhere.';
+COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several. The keys themselves are stored nowhere. last_used_at is right to the hour. limits is {"requests_per_minute", "concurrent_holds", "credits_per_day", "credits_per_month", "models"}, as in licenses, with those that are set; null: none.';
 
 --
 -- Name: license_key_validity; Type: VIEW; Schema: obol; Owner: -
@@ -2995,7 +3493,10 @@ CREATE VIEW obol.license_key_validity AS
  SELECT license_id,
     key_digest,
     created_at AS valid_from,
-    COALESCE(expires_at, 'infinity'::timestamp with time zone) AS valid_until
+    COALESCE(LEAST(expires_at, revoked_at), 'infinity'::timestamp with time zone) AS valid_until,
+    key_id,
+    (limits IS NOT NULL) AS is_limited,
+    last_used_at
    FROM obol.license_keys k;
 
 --
@@ -3016,6 +3517,7 @@ CREATE TABLE obol.licenses (
     created_at timestamp with time zone NOT NULL,
     next_change_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     allotted_entry_no bigint DEFAULT 0 NOT NULL,
+    limits jsonb,
     CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
     CONSTRAINT licenses_check CHECK ((held <= balance)),
     CONSTRAINT licenses_held_check CHECK ((held >= 0)),
@@ -3046,9 +3548,35 @@ CREATE VIEW obol.license_overview AS
     l.held,
     (l.balance - l.held) AS available,
     l.created_at,
-    x.external_id
+    x.external_id,
+    l.limits
    FROM (obol.licenses l
      LEFT JOIN obol.external_ids x ON ((x.license_id = l.license_id)));
+
+--
+-- Name: limit_states; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.limit_states (
+    license_id uuid NOT NULL,
+    subject_id uuid NOT NULL,
+    next_call_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    open_holds integer DEFAULT 0 NOT NULL,
+    day date NOT NULL,
+    day_credits numeric DEFAULT 0 NOT NULL,
+    month date NOT NULL,
+    month_credits numeric DEFAULT 0 NOT NULL,
+    CONSTRAINT limit_states_day_credits_check CHECK ((day_credits >= (0)::numeric)),
+    CONSTRAINT limit_states_month_credits_check CHECK ((month_credits >= (0)::numeric)),
+    CONSTRAINT limit_states_open_holds_check CHECK ((open_holds >= 0))
+)
+WITH (fillfactor='50');
+
+--
+-- Name: TABLE limit_states; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.limit_states IS 'What has been used of limits: a row for each key (subject_id is its key_id) and each license (its license_id) that has or had one, written under the lock of the license. next_call_at is when the calls of requests_per_minute would have come if they had been evenly spread (GCRA''s theoretical arrival time). Credits are charges, deductions and what open holds set aside.';
 
 --
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
@@ -3269,6 +3797,13 @@ ALTER TABLE ONLY obol.ledger_entries
     ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (license_id, entry_no);
 
 --
+-- Name: license_keys license_keys_license_id_key_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.license_keys
+    ADD CONSTRAINT license_keys_license_id_key_id_key UNIQUE (license_id, key_id);
+
+--
 -- Name: license_keys license_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -3281,6 +3816,13 @@ ALTER TABLE ONLY obol.license_keys
 
 ALTER TABLE ONLY obol.licenses
     ADD CONSTRAINT licenses_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: limit_states limit_states_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.limit_states
+    ADD CONSTRAINT limit_states_pkey PRIMARY KEY (license_id, subject_id);
 
 --
 -- Name: price_tiers price_tiers_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -3388,6 +3930,13 @@ ALTER TABLE ONLY obol.license_keys
     ADD CONSTRAINT license_keys_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
+-- Name: limit_states limit_states_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.limit_states
+    ADD CONSTRAINT limit_states_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
 -- Name: price_tiers price_tiers_model_pattern_effective_from_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -3430,6 +3979,12 @@ REVOKE ALL ON FUNCTION obol.ask_again(p_what text) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge bigint, p_shortfall bigint, p_entry_no bigint, p_balance_after bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_deduction(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_is_of_key boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_deduction(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_is_of_key boolean) FROM PUBLIC;
 
 --
 -- Name: FUNCTION book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint); Type: ACL; Schema: obol; Owner: -
@@ -3483,6 +4038,12 @@ GRANT ALL ON FUNCTION obol.check_license(p_license_id uuid, p_key_digest bytea) 
 REVOKE ALL ON FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest bytea, p_or_at timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION check_limits(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_limits(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_room(p_license_id uuid, p_amount bigint); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -3502,17 +4063,36 @@ GRANT ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) TO ob
 REVOKE ALL ON FUNCTION obol.claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION count_end(p_hold obol.holds, p_credits bigint, p_holds integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.count_end(p_hold obol.holds, p_credits bigint, p_holds integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea) FROM PUBLIC;
 
 --
--- Name: FUNCTION create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -3553,6 +4133,12 @@ GRANT ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_a
 --
 
 REVOKE ALL ON FUNCTION obol.describe_grants(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION describe_limits(p_license_id uuid, p_key_digest bytea, p_now timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.describe_limits(p_license_id uuid, p_key_digest bytea, p_now timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION due_changes(p_most integer); Type: ACL; Schema: obol; Owner: -
@@ -3674,11 +4260,24 @@ REVOKE ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids byte
 GRANT ALL ON FUNCTION obol.list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION list_keys(p_license_id uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_keys(p_license_id uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_keys(p_license_id uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_limits(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_limits(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_open_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -3705,6 +4304,12 @@ GRANT ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_af
 --
 
 REVOKE ALL ON FUNCTION obol.lock_license(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION merge_limits(p_license_id uuid, p_limits jsonb, p_change jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.merge_limits(p_license_id uuid, p_limits jsonb, p_change jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -3779,6 +4384,12 @@ REVOKE ALL ON FUNCTION obol.refuse_amount(p_name text, p_least integer) FROM PUB
 REVOKE ALL ON FUNCTION obol.refuse_hold(p_hold obol.holds, p_amount bigint) FROM PUBLIC;
 
 --
+-- Name: FUNCTION refuse_key(p_license_id uuid, p_key_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_key(p_license_id uuid, p_key_id uuid) FROM PUBLIC;
+
+--
 -- Name: FUNCTION refuse_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -3804,6 +4415,13 @@ GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p
 REVOKE ALL ON FUNCTION obol.replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
 
 --
+-- Name: FUNCTION revoke_key(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.revoke_key(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.revoke_key(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -3817,11 +4435,18 @@ GRANT ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p
 REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer) FROM PUBLIC;
 
 --
--- Name: FUNCTION rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION set_key(p_license_id uuid, p_key_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_key(p_license_id uuid, p_key_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_limits jsonb, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_key(p_license_id uuid, p_key_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_license(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean); Type: ACL; Schema: obol; Owner: -
@@ -3836,11 +4461,11 @@ REVOKE ALL ON FUNCTION obol.set_license(p_license_id uuid, p_name text, p_expire
 REVOKE ALL ON FUNCTION obol.set_license_status(p_license_id uuid, p_status text) FROM PUBLIC;
 
 --
--- Name: FUNCTION set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
@@ -3868,6 +4493,12 @@ GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_
 
 REVOKE ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
@@ -3904,6 +4535,12 @@ REVOKE ALL ON FUNCTION obol.verify_ledger() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_limits(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_limits() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_v2(p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

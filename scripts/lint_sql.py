@@ -29,6 +29,7 @@ NOT_OF_ONE_LICENSE = {
     "charge_for": "computes, and reads nothing",
     "check_token": "of a token",
     "create_token": "of a token",
+    "count_end": "inner: its first argument is a hold",
     "current_revision": "of the database",
     "deduct_credits": "takes a license key and finds the license in it",
     "due_changes": "one read over all licenses",
@@ -54,6 +55,7 @@ NOT_OF_ONE_LICENSE = {
     "verify_idempotency": "one read over all licenses",
     "verify_ledger": "one read over all licenses",
     "verify_licenses": "one read over all licenses",
+    "verify_limits": "one read over all licenses",
     "verify_v2": "one read over all licenses",
 }
 

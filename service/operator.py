@@ -1,6 +1,7 @@
 """Acts of an operator, each safe to repeat with an idempotency key, whatever face asks for them."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -10,11 +11,13 @@ from . import keys, strict_json
 from .db import Database
 from .problems import Problem
 from .repository import admin, grants, ledger, licenses
+from .repository import limits as key_room
 from .repository.admin import OWNER as OWNER
 from .repository.admin import Actor as Actor
 from .repository.admin import Day
 from .repository.grants import LASTING, ChangedGrant, Terms
 from .repository.ledger import Adjustment, Deduction, Refund
+from .repository.limits import LicenseKey, Limits
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
@@ -32,6 +35,7 @@ class NewLicense(NamedTuple):
     license_id: UUID
     license_key: str | None
     balance: int
+    key_id: UUID
 
 
 class NewToken(NamedTuple):
@@ -64,6 +68,14 @@ class RotatedKey(NamedTuple):
 
     license_key: str
     older_keys_end_at: datetime
+    key_id: UUID
+
+
+class NewKey(NamedTuple):
+    """A key that was added to a license. This is the only copy of it."""
+
+    license_key: str
+    key: LicenseKey
 
 
 def create_license(
@@ -73,6 +85,7 @@ def create_license(
     name: str = "",
     expires_at: datetime | None = None,
     external_id: str | None = None,
+    limits: Limits | None = None,
     idempotency_key: str | None = None,
     actor: Actor = OWNER,
 ) -> NewLicense:
@@ -86,6 +99,8 @@ def create_license(
     if external_id is not None:
         # Not where there is none: keys that were used before there were any stand for what they stood for.
         said.append(external_id)
+    if limits:
+        said.append(json.dumps(dict(limits), sort_keys=True))
     made = licenses.create(
         db,
         new.digest,
@@ -93,19 +108,42 @@ def create_license(
         expires_at=expires_at,
         credits=credits,
         external_id=external_id,
+        limits=limits,
         fingerprint=_fingerprint(*said),
         actor=actor,
     )
-    return NewLicense(license_id, new.license_key if made.created else None, made.balance)
+    return NewLicense(license_id, new.license_key if made.created else None, made.balance, made.key_id)
 
 
-def rotate_key(db: Database, license_id: UUID, overlap_s: int, *, actor: Actor = OWNER) -> RotatedKey:
-    """Add a key to a license, and let the ones before it end after `overlap_s`.
+def rotate_key(
+    db: Database, license_id: UUID, overlap_s: int, *, only_key_id: UUID | None = None, actor: Actor = OWNER
+) -> RotatedKey:
+    """Add a key to a license, and let the ones before it end after `overlap_s`; with `only_key_id` that one alone,
+    whose name, limits and expiry the new one has.
 
-    Raises: Problem admin_forbidden, license_invalid.
+    Raises: Problem admin_forbidden, license_invalid, key_not_found.
+    """
+    new, key_id = keys.make(license_id), uuid4()
+    ends_at = licenses.rotate_key(db, new.digest, overlap_s, key_id=key_id, only_key_id=only_key_id, actor=actor)
+    return RotatedKey(new.license_key, ends_at, key_id)
+
+
+def create_key(
+    db: Database,
+    license_id: UUID,
+    *,
+    name: str = "",
+    expires_at: datetime | None = None,
+    limits: Limits | None = None,
+    actor: Actor = OWNER,
+) -> NewKey:
+    """Add a key to a license, beside those that it has.
+
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
     """
     new = keys.make(license_id)
-    return RotatedKey(new.license_key, licenses.rotate_key(db, new.digest, overlap_s, actor=actor))
+    made = key_room.create_key(db, new.digest, uuid4(), name=name, expires_at=expires_at, limits=limits, actor=actor)
+    return NewKey(new.license_key, made)
 
 
 def create_token(

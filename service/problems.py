@@ -35,8 +35,10 @@ _TABLE = (
     ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
     ProblemType("credentials_missing", 401, "Credentials are needed"),
     ProblemType("admin_forbidden", 403, "The admin token does not allow this", "OB433", "ADMIN_FORBIDDEN"),
+    ProblemType("model_not_allowed", 403, "The key may not use this model", "OB443", "MODEL_NOT_ALLOWED"),
     # What an operator asks for by its id; who holds a key is told license_invalid.
     ProblemType("license_not_found", 404, "There is no such license"),
+    ProblemType("key_not_found", 404, "There is no such key", "OB444", "KEY_NOT_FOUND"),
     ProblemType("already_exists", 409, "There is one already", "OB449", "ALREADY_EXISTS"),
     ProblemType("hold_not_found", 404, "There is no such hold", "OB404", "HOLD_NOT_FOUND"),
     ProblemType("hold_not_open", 409, "The hold is not open", "OB409", "HOLD_NOT_OPEN"),

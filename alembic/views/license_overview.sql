@@ -5,6 +5,6 @@ CREATE OR REPLACE VIEW obol.license_overview AS
                 ELSE l.status END AS status,
            l.expires_at, l.balance, l.held,
            l.balance - l.held AS available, l.created_at,
-           x.external_id
+           x.external_id, l.limits
       FROM obol.licenses l
       LEFT JOIN obol.external_ids x ON x.license_id = l.license_id;

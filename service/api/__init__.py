@@ -5,13 +5,13 @@ from flask import Flask
 from ..http import errors, openapi, request_log
 from ..http.services import Services, provide
 from . import deductions, generate, health, holds, license, messages, metrics, prices
-from .admin import audit, batch, grants, licenses, overview, tokens, verify
+from .admin import audit, batch, grants, keys, licenses, overview, tokens, verify
 from .admin import holds as admin_holds
 from .admin import prices as admin_prices
 
 _MODULES = (
     *(generate, messages, deductions, holds, license, prices, health, metrics),
-    *(licenses, grants, admin_holds, admin_prices, batch, tokens, audit, overview, verify),
+    *(licenses, keys, grants, admin_holds, admin_prices, batch, tokens, audit, overview, verify),
 )
 
 

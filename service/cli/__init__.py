@@ -14,7 +14,7 @@ from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import admin, grants, ledger, licenses, prices, serving
+from . import admin, grants, keys, ledger, licenses, prices, serving
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -27,6 +27,7 @@ def cli() -> None:
 for command in (
     *serving.COMMANDS,
     *licenses.COMMANDS,
+    *keys.COMMANDS,
     *grants.COMMANDS,
     *ledger.COMMANDS,
     *prices.COMMANDS,

@@ -15,6 +15,7 @@ import click
 from .. import dev
 from ..config import Config, load
 from ..db import Database
+from ..repository.limits import MOST, MOST_MODELS, NO_LIMITS
 
 REFUSED, WRONG_USAGE, NO_DATABASE = 1, 2, 3
 
@@ -174,6 +175,34 @@ class Words(click.ParamType[str]):
             self.fail(f"it must have {self._least} to {self._most} printable characters, in UTF-8.", param, ctx)
         return str(value)
 
+
+class Limit(click.ParamType[tuple[str, Any]]):
+    """A limit as NAME=VALUE: a whole number, models with commas between them, or none."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        limit, _, said = value.partition("=")
+        if limit not in NO_LIMITS:
+            self.fail(f"it must begin with one of {', '.join(NO_LIMITS)}, and a =.", param, ctx)
+        if said == "none":
+            return limit, None
+        if limit == "models":
+            patterns = said.split(",")
+            if len(patterns) > MOST_MODELS:
+                self.fail(f"there may be {MOST_MODELS} models at most.", param, ctx)
+            return limit, [Words(1, 200).convert(pattern, param, ctx) for pattern in patterns]
+        return limit, Whole(1, MOST[limit]).convert(said, param, ctx)
+
+
+limit_option = click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    type=Limit(),
+    help="E.g. requests_per_minute=60, concurrent_holds=5, credits_per_day=1000, credits_per_month=20000, "
+    "models=claude-haiku-*,a-model; or NAME=none. Several times.",
+)
 
 CREDITS = Whole(0, 2**63 - 1)
 IDEMPOTENCY_KEY = Words(1, 255)

@@ -20,6 +20,7 @@ from .common import (
     Id,
     Whole,
     as_json,
+    limit_option,
     moment,
     owner,
     say,
@@ -40,6 +41,7 @@ def license() -> None:
 @click.option("--name", default="", type=NAME, help="For you to know it by.")
 @click.option("--expires", type=Expiry(), help="When it ends, e.g. 2027-01-31T00:00:00Z. Default: never.")
 @click.option("--external-id", type=EXTERNAL_ID, help="What you call it elsewhere; no two licenses have the same.")
+@limit_option
 @click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
 def create(
@@ -48,6 +50,7 @@ def create(
     name: str,
     expires: datetime | None,
     external_id: str | None,
+    limits: tuple[tuple[str, Any], ...],
     idempotency_key: str | None,
     as_json: bool,
 ) -> None:
@@ -59,6 +62,7 @@ def create(
             name=name,
             expires_at=expires,
             external_id=external_id,
+            limits=dict(limits) or None,
             idempotency_key=idempotency_key,
             actor=OWNER,
         )
@@ -68,7 +72,12 @@ def create(
         if new.license_key is None
         else f"License {new.license_id} with {new.balance} credits. Its key, shown only now:\n\n    {new.license_key}\n"
     )
-    document = {"license_id": str(new.license_id), "license_key": new.license_key, "balance": new.balance}
+    document = {
+        "license_id": str(new.license_id),
+        "license_key": new.license_key,
+        "key_id": str(new.key_id),
+        "balance": new.balance,
+    }
     say(document, text, as_json)
 
 
@@ -83,6 +92,7 @@ def _license_document(row: ListedLicense) -> dict[str, Any]:
         "available": row.available,
         "external_id": row.external_id,
         "created_at": moment(row.created_at),
+        "limits": row.limits,
     }
 
 
@@ -130,17 +140,30 @@ def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
 @click.argument("license_id", type=Id())
 @click.option("--name", type=NAME, help="A new name.")
 @click.option("--expires", type=ExpiryOrNever(), help="A new end, e.g. 2027-01-31T00:00:00Z, or never.")
+@limit_option
 @click.option("--allow-past", is_flag=True, help="Take an end that is past: the license is refused from now on.")
 @as_json
 def set_license(
-    *, license_id: UUID, name: str | None, expires: datetime | Literal["never"] | None, allow_past: bool, as_json: bool
+    *,
+    license_id: UUID,
+    name: str | None,
+    expires: datetime | Literal["never"] | None,
+    limits: tuple[tuple[str, Any], ...],
+    allow_past: bool,
+    as_json: bool,
 ) -> None:
-    """Rename a license, renew it, or let it end. What is not named stays as it is."""
-    if name is None and expires is None:
-        raise click.UsageError("say what to set: --name, --expires, or both.")
+    """Rename a license, renew it, let it end, or change its limits. What is not named stays as it is."""
+    if name is None and expires is None and not limits:
+        raise click.UsageError("say what to set: --name, --expires, --limit, or several of them.")
     with owner() as database:
         row = licenses.set_license(
-            database, license_id, name=name, expires_at=expires, allow_past=allow_past, actor=OWNER
+            database,
+            license_id,
+            name=name,
+            expires_at=expires,
+            allow_past=allow_past,
+            limits=dict(limits) or None,
+            actor=OWNER,
         )
     say(_license_document(row), _license_table([row]), as_json)
 
@@ -171,17 +194,23 @@ def resume(license_id: UUID, as_json: bool) -> None:
     help="How many seconds older keys stay good.",
 )
 @click.option("--now", is_flag=True, help="Let them end now: whoever still uses one is refused.")
+@click.option("--key", "only_key_id", type=Id(), help="End this one alone; the new one has its name and limits.")
 @as_json
-def rotate(*, license_id: UUID, overlap_s: int, now: bool, as_json: bool) -> None:
+def rotate(*, license_id: UUID, overlap_s: int, now: bool, only_key_id: UUID | None, as_json: bool) -> None:
     """Make a new key and let the older ones end, a day later."""
     if now and overlap_s != OVERLAP_S:
         raise click.UsageError("--now and --overlap-s exclude each other.")
     overlap_s = 0 if now else overlap_s
     with owner() as database:
-        new = operator.rotate_key(database, license_id, overlap_s, actor=OWNER)
+        new = operator.rotate_key(database, license_id, overlap_s, only_key_id=only_key_id, actor=OWNER)
     ends_at = moment(new.older_keys_end_at)
     text = f"The new key, shown only now:\n\n    {new.license_key}\n\nKeys before it end at {ends_at}."
-    document = {"license_id": str(license_id), "license_key": new.license_key, "older_keys_end_at": ends_at}
+    document = {
+        "license_id": str(license_id),
+        "license_key": new.license_key,
+        "key_id": str(new.key_id),
+        "older_keys_end_at": ends_at,
+    }
     say(document, text, as_json)
 
 

@@ -2,26 +2,30 @@
 
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
 from .admin import OWNER, PAGE, Actor, Place, after_place, pages
+from .limits import Limits, as_jsonb
 
 _FIND = text("SELECT * FROM obol.find_license(:license_id, :digest)")
 _CHECK = text("SELECT * FROM obol.check_license(:license_id, :digest)")
 _LIST_ENTRIES = text("SELECT * FROM obol.list_entries(:license_id, :digest, :before, :limit)")
 _CREATE = text(
     "SELECT * FROM obol.create_license_v2(:license_id, :digest, :name, CAST(:expires_at AS timestamptz), "
-    ":credits, :external_id, :fingerprint, :token_digest, :request_id)"
+    ":credits, :external_id, CAST(:limits AS jsonb), :fingerprint, :token_digest, :request_id)"
 )
 _SET = text(
     "SELECT * FROM obol.set_license_v2(:license_id, :name, CAST(:expires_at AS timestamptz), "
-    "CAST(:allow_past AS boolean), :status, :token_digest, :request_id)"
+    "CAST(:allow_past AS boolean), :status, CAST(:limits AS jsonb), :token_digest, :request_id)"
 )
-_ROTATE = text("SELECT * FROM obol.rotate_license_key_v2(:license_id, :digest, :overlap_s, :token_digest, :request_id)")
+_ROTATE = text(
+    "SELECT * FROM obol.rotate_license_key_v2(:license_id, :digest, :overlap_s, :key_id, CAST(:only_key_id AS uuid), "
+    ":token_digest, :request_id)"
+)
 _LIST = text(
     "SELECT * FROM obol.list_licenses(:query, :status, CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), "
     ":limit, :token_digest, :request_id)"
@@ -53,6 +57,7 @@ class ListedLicense(NamedTuple):
     available: int
     external_id: str | None
     created_at: datetime
+    limits: dict[str, Any] | None
 
     @property
     def place(self) -> Place:
@@ -60,11 +65,12 @@ class ListedLicense(NamedTuple):
 
 
 class CreatedLicense(NamedTuple):
-    """`created` is false when an earlier call made the license, with another key."""
+    """`created` is false when an earlier call made the license, with another key. `key_id`: of its first key."""
 
     license_id: UUID
     balance: int
     created: bool
+    key_id: UUID
 
 
 class Entry(NamedTuple):
@@ -111,6 +117,7 @@ def create(
     expires_at: datetime | None = None,
     credits: int = 0,
     external_id: str | None = None,
+    limits: Limits | None = None,
     fingerprint: bytes = b"",
     actor: Actor = OWNER,
 ) -> CreatedLicense:
@@ -126,6 +133,7 @@ def create(
         expires_at=expires_at,
         credits=credits,
         external_id=external_id,
+        limits=as_jsonb(limits),
         fingerprint=fingerprint,
         **actor._asdict(),
     )
@@ -140,12 +148,13 @@ def set_license(
     expires_at: datetime | Literal["never"] | None = None,
     allow_past: bool = False,
     status: str | None = None,
+    limits: Limits | None = None,
     actor: Actor = OWNER,
 ) -> ListedLicense:
     """Rename or renew a license, suspend (`status` "suspended") or resume ("active") it; None leaves things as they
-    are. `allow_past`: it may end at once.
+    are. `allow_past`: it may end at once. `limits`: those that change, None takes one away.
 
-    Raises: Problem admin_forbidden, license_invalid, amount_invalid, for a time that is past.
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
     """
     row = db.row(
         _SET,
@@ -154,6 +163,7 @@ def set_license(
         expires_at="infinity" if expires_at == "never" else expires_at,
         allow_past=allow_past,
         status=status,
+        limits=as_jsonb(limits),
         **actor._asdict(),
     )
     return ListedLicense._make(row)
@@ -164,9 +174,30 @@ def set_status(db: Database, license_id: UUID, status: str, *, actor: Actor = OW
     return set_license(db, license_id, status=status, actor=actor)
 
 
-def rotate_key(db: Database, key: KeyDigest, overlap_s: int, *, actor: Actor = OWNER) -> datetime:
-    """Add a key; returns when the keys before it end. Raises: Problem admin_forbidden, license_invalid."""
-    (ends_at,) = db.row(_ROTATE, license_id=key.license_id, digest=key.digest, overlap_s=overlap_s, **actor._asdict())
+def rotate_key(
+    db: Database,
+    key: KeyDigest,
+    overlap_s: int,
+    *,
+    key_id: UUID | None = None,
+    only_key_id: UUID | None = None,
+    actor: Actor = OWNER,
+) -> datetime:
+    """Add a key, by default in place of all that the license has; returns when those end.
+
+    `only_key_id`: in place of that one, with its name, limits and expiry.
+
+    Raises: Problem admin_forbidden, license_invalid, key_not_found.
+    """
+    (ends_at,) = db.row(
+        _ROTATE,
+        license_id=key.license_id,
+        digest=key.digest,
+        overlap_s=overlap_s,
+        key_id=key_id or uuid4(),
+        only_key_id=only_key_id,
+        **actor._asdict(),
+    )
     assert isinstance(ends_at, datetime)
     return ends_at
 

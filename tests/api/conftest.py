@@ -36,6 +36,8 @@ STATUS = {
     "credentials_missing": 401,
     "admin_forbidden": 403,
     "license_not_found": 404,
+    "key_not_found": 404,
+    "model_not_allowed": 403,
     "already_exists": 409,
     "hold_not_found": 404,
     "hold_not_open": 409,

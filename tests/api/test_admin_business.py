@@ -167,7 +167,7 @@ def test_the_trail_says_who_did_what_on_what_from_which_request(admin, client, n
         "act": "create_license",
         "license_id": made["license_id"],
         "target": None,
-        "detail": {"name": "Ada", "credits": 5, "expires_at": None, "external_id": None},
+        "detail": {"name": "Ada", "credits": 5, "expires_at": None, "external_id": None, "limits": None},
         "request_id": "order-7",
     }
     assert (given["act"], given["detail"]["amount"], given["request_id"]) == ("grant_credits", 5, "order-7")

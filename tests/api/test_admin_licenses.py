@@ -22,7 +22,7 @@ def test_a_license_is_made_with_a_key_that_works(admin, db, owner):
 
     assert made.status_code == 201
     document = made.get_json()
-    assert set(document) == {"license_id", "license_key", "balance"}
+    assert set(document) == {"license_id", "license_key", "key_id", "balance"}
     license = licenses.find(db, keys.parse(document["license_key"]))
     assert (str(license.license_id), license.name, license.balance) == (document["license_id"], "Ada", 500)
     shown = admin("GET", f"licenses/{document['license_id']}", "read").get_json()
@@ -36,6 +36,7 @@ def test_a_license_is_made_with_a_key_that_works(admin, db, owner):
         "available": 500,
         "external_id": "customer 7",
         "created_at": shown["created_at"],
+        "limits": None,
     }
 
 
@@ -85,7 +86,7 @@ def test_an_external_id_is_one_license_s(admin, problem, sql):
         ({"expires_at": 5}, "expires_at"),
         ({"external_id": ""}, "external_id"),
         ({"external_id": "x" * 201}, "external_id"),
-        ({"limits": {}}, "limits"),
+        ({"quota": 7}, "quota"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_made(admin, problem, sql, body, field):

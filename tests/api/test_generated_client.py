@@ -126,6 +126,11 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     assert act("list_licenses", cursor=first.next_cursor, limit=1).licenses
     changed = act("change_license", license_id, body=models.LicenseChange(expires_at=datetime(2999, 1, 1, tzinfo=UTC)))
     assert changed.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
+    key = act("create_key", license_id, body=models.KeyRequest(name="CI"))
+    assert key.license_key
+    assert act("change_key", license_id, key.key_id, body=models.KeyChange(name="build")).name == "build"
+    assert act("revoke_key", license_id, key.key_id).revoked_at
+    assert len(act("list_keys", license_id).keys) == 2
     rotated = act("rotate_license_key", license_id, body=models.RotationRequest(overlap_s=60))
     hold = ask("open_hold", raw_key=rotated.license_key, body=models.HoldRequest(amount=7))
     (listed,) = act("list_holds", state=models.ListHoldsState("held")).holds

@@ -24,7 +24,7 @@ def test_create_prints_the_key_once_and_the_key_works(obol, db):
 def test_create_as_json(obol, db):
     made = obol("license", "create", "--credits", 500, "--json")
 
-    assert set(made.json) == {"license_id", "license_key", "balance"}
+    assert set(made.json) == {"license_id", "license_key", "key_id", "balance"}
     assert made.json["balance"] == 500
     assert licenses.find(db, keys.parse(made.json["license_key"])).license_id == UUID(made.json["license_id"])
 
@@ -121,6 +121,7 @@ def test_list_and_show(obol, new_license):
         "available": 20,
         "external_id": None,
         "created_at": listed[1]["created_at"],
+        "limits": None,
     }
     assert listed[0]["expires_at"] is None
     heading, *rows = obol("license", "list").out.splitlines()
@@ -219,7 +220,7 @@ def test_rotate_with_an_overlap_leaves_the_older_keys_for_a_while(obol, new_lice
     license = new_license()
     rotated = obol("license", "rotate", license.id, "--overlap-s", 60, "--json").json
 
-    assert set(rotated) == {"license_id", "license_key", "older_keys_end_at"}
+    assert set(rotated) == {"license_id", "license_key", "key_id", "older_keys_end_at"}
     assert datetime.fromisoformat(rotated["older_keys_end_at"]) > datetime.now(UTC)
     for key in (license.key, keys.parse(rotated["license_key"])):
         assert licenses.find(db, key).license_id == license.id

@@ -101,11 +101,12 @@ def test_the_committed_sql_is_well(copy):
 
 
 def test_a_present_function_must_be_as_in_its_newest_snapshot(copy):
-    file = copy / "functions" / "ledger" / "deduct.sql"
+    file = copy / "functions" / "ledger" / "book_deduction.sql"
     file.write_text(file.read_text().replace("p_amount <= 0", "p_amount < 0"))
 
     assert list(lint(copy)) == [
-        f"functions/ledger/deduct.sql: it is not as in its newest snapshot; run: make snapshot REVISION={NEWEST}"
+        "functions/ledger/book_deduction.sql: it is not as in its newest snapshot; "
+        f"run: make snapshot REVISION={NEWEST}"
     ]
 
 
@@ -121,9 +122,9 @@ def test_the_newest_snapshot_is_that_of_the_newest_revision_that_has_one(copy):
     (copy / "versions" / "9001_more.py").write_text("")
     (copy / "versions" / "9002_even_more.py").write_text("")
     (copy / "versions" / "9001").mkdir()
-    file = copy / "functions" / "ledger" / "deduct.sql"
+    file = copy / "functions" / "ledger" / "book_deduction.sql"
     changed = file.read_text().replace("p_amount <= 0", "p_amount < 0")
-    (copy / "versions" / "9001" / "deduct.sql").write_text(changed)
+    (copy / "versions" / "9001" / "book_deduction.sql").write_text(changed)
     assert len(list(lint(copy))) == 1
 
     file.write_text(changed)

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, grants, holds, ledger, licenses, prices
+from service.repository import admin, grants, holds, ledger, licenses, limits, prices
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
     "adjust_credits_v2": ledger.Adjustment,
     "check_admission": holds.Admission,
+    "create_key": limits.LicenseKey,
     "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
     "deduct_v2": ledger.Deduction,
@@ -27,6 +28,7 @@ RESULTS = {
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
     "list_holds": holds.ListedHold,
+    "list_keys": limits.LicenseKey,
     "list_licenses": licenses.ListedLicense,
     "list_prices": prices.PriceRow,
     "list_tokens": admin.Token,
@@ -35,6 +37,8 @@ RESULTS = {
     "refund_v2": ledger.Refund,
     "refund_withheld": ledger.WithheldRefund,
     "release_hold": holds.ReleasedHold,
+    "revoke_key": limits.LicenseKey,
+    "set_key": limits.LicenseKey,
     "set_license_v2": licenses.ListedLicense,
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,

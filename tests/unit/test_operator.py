@@ -30,7 +30,7 @@ def test_the_same_idempotency_key_makes_one_license_and_shows_its_key_once(owner
     first = operator.create_license(owner, credits=100, name="Ada", idempotency_key="k")
     again = operator.create_license(owner, credits=100, name="Ada", idempotency_key="k")
 
-    assert again == (first.license_id, None, 100)
+    assert again == (first.license_id, None, 100, first.key_id)
     # The key that was shown is the one that opens it.
     assert licenses.find(owner, keys.parse(first.license_key)).balance == 100
     assert len(licenses.overview(owner)) == 1

@@ -25,6 +25,11 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold ended');
     END IF;
+    IF p_hold.limited_by IS NOT NULL THEN
+        -- One that has expired counts for nothing by then, and again from here on.
+        PERFORM obol.count_end(p_hold, p_charge - CASE p_from WHEN 'held' THEN p_hold.amount ELSE 0 END,
+                               CASE p_from WHEN 'held' THEN -1 ELSE 0 END);
+    END IF;
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
                             p_usage, p_shortfall);

@@ -25,6 +25,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM obol.bring_up_to_date(p_license_id);
+    PERFORM obol.check_limits(p_license_id, p_key_digest, p_model, 0, 0, 1, clock_timestamp());
     RETURN QUERY SELECT 'checked', NULL::uuid, NULL::bigint, NULL::text, NULL::timestamptz,
                         obol.admissible_amount(p_license_id, 0, NULL, p_model, p_price IS NOT NULL,
                                                p_max_unpaid_tokens),

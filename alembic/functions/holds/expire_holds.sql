@@ -37,6 +37,9 @@ BEGIN
         RETURNING h.*
     LOOP
         PERFORM obol.free_idempotency_key(v_hold);
+        IF v_hold.limited_by IS NOT NULL THEN
+            PERFORM obol.count_end(v_hold, -v_hold.amount, -1);
+        END IF;
         v_ended := v_ended + v_hold.amount;
         v_count := v_count + 1;
     END LOOP;

@@ -1,12 +1,12 @@
 -- Admission: sets p_amount credits aside, or what is available if that is at least
--- p_min_amount. A process's hold (p_process_id) lives as long as its process's lease; a
+-- p_min_amount; nor more than a limit of credits has left. A process's hold (p_process_id) lives as long as its process's lease; a
 -- client's hold (no process) until p_expires_in_s have passed.
 -- outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
 -- a settled hold whose answer is stored; state is then the hold's as it is by now. Asked again with
 -- the same hold id, it gives the hold. p_max_unpaid_tokens: see admissible_amount.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
--- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, and those of admissible_amount;
--- 40001: ask again with the same id.
+-- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, those of check_limits, and those of
+-- admissible_amount; 40001: ask again with the same id.
 CREATE OR REPLACE FUNCTION obol.open_hold(
     p_license_id uuid,
     p_key_digest bytea,
@@ -38,6 +38,9 @@ DECLARE
     v_expires_at timestamptz;
     v_next_change_at timestamptz;
     v_is_current boolean := false;
+    v_limits jsonb;
+    v_limited_by uuid[];
+    v_limited_amount bigint;
 BEGIN
     -- A free model makes a process's hold of nothing; a client has no use for one.
     IF p_amount IS NULL OR p_amount < 0 OR (p_amount = 0 AND p_process_id IS NULL) THEN
@@ -62,11 +65,11 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance - l.held, l.expires_at, l.next_change_at
-          INTO v_available, v_license_expires_at, v_next_change_at;
+        RETURNING l.balance - l.held, l.expires_at, l.next_change_at, l.limits
+          INTO v_available, v_license_expires_at, v_next_change_at, v_limits;
         IF FOUND THEN
             EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
-            -- A grant has started or ended while this waited for the lock, which it has now: once more.
+            -- A grant started or ended while this waited for the lock, which it has now: once more.
             UPDATE obol.licenses l SET held = l.held - v_amount WHERE l.license_id = p_license_id;
         END IF;
 
@@ -77,6 +80,7 @@ BEGIN
             RETURN;
         END IF;
         IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
+            v_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
             v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
                                                p_max_unpaid_tokens);
         ELSE
@@ -84,18 +88,22 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
-    -- have ended since.
-    v_now := clock_timestamp();
-    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    -- The lock is ours, and v_now may be from before a wait for it: key or license may have ended.
+    SELECT u.amount, u.limited_by, u.used_at INTO v_limited_amount, v_limited_by, v_now
+      FROM obol.use_key(p_license_id, p_key_digest, true, v_limits, p_model, v_amount, p_min_amount, 1) u;
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
     END IF;
+    IF v_limited_amount < v_amount THEN
+        UPDATE obol.licenses l SET held = l.held - v_amount + v_limited_amount
+         WHERE l.license_id = p_license_id
+        RETURNING l.balance - l.held, v_limited_amount INTO v_available, v_amount;
+    END IF;
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
-                            idempotency_key, reference, available_after, opened_at)
+                            idempotency_key, reference, available_after, opened_at, limited_by)
     VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
-            p_idempotency_key, p_reference, v_available, v_now)
+            p_idempotency_key, p_reference, v_available, v_now, v_limited_by)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold was opened');

@@ -50,6 +50,9 @@ BEGIN
         IF NOT FOUND THEN
             PERFORM obol.ask_again('the hold ended');
         END IF;
+        IF v_hold.limited_by IS NOT NULL THEN
+            PERFORM obol.count_end(v_hold, -v_hold.amount, -1);
+        END IF;
         PERFORM obol.free_idempotency_key(v_hold);
     ELSIF v_hold.state = 'expired' AND p_process_id IS NOT NULL THEN
         UPDATE obol.licenses l

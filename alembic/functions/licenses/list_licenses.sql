@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION obol.list_licenses(
     p_token_digest bytea,
     p_request_id text
 ) RETURNS TABLE (license_id uuid, name text, status text, expires_at timestamptz, balance bigint, held bigint,
-                 available bigint, external_id text, created_at timestamptz)
+                 available bigint, external_id text, created_at timestamptz, limits jsonb)
 LANGUAGE plpgsql
 STABLE
 SECURITY DEFINER
@@ -19,7 +19,7 @@ AS $$
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
-                        l.external_id, l.created_at
+                        l.external_id, l.created_at, l.limits
                    FROM obol.license_overview l
                   WHERE (p_after_at IS NULL OR (l.created_at, l.license_id) > (p_after_at, p_after_id))
                     AND (p_status IS NULL OR l.status = p_status)

@@ -30,6 +30,7 @@ from ...http.services import services
 from ...problems import Problem
 from ...repository import licenses
 from ..license import LicenseAnswer
+from .limits import LimitsAnswer, LimitsChange, changed_limits
 
 MAX_NAME = 200
 MAX_EXTERNAL_ID = 200
@@ -51,10 +52,12 @@ class NewLicenseRequest(Request):
         validate=length(1, MAX_EXTERNAL_ID),
         metadata={"description": "what you call it; no two licenses have the same"},
     )
+    limits = LimitsChange(load_default=None)
 
 
 class NewLicenseAnswer(Answer):
     license_id = fields.UUID()
+    key_id = fields.UUID(metadata={"description": "of its first key"})
     license_key = fields.String(
         allow_none=True, metadata={"description": "shown only now; null when this call had made the license before"}
     )
@@ -66,6 +69,7 @@ class LicenseChange(Request):
     status = Text(validate=validate.OneOf(["active", "suspended"], error="must be one of {choices}"))
     expires_at = Instant(allow_none=True, metadata={"description": "null: never"})
     allow_past = Flag(load_default=False, metadata={"description": "take an expires_at that is past"})
+    limits = LimitsChange()
 
 
 class LicensesQuery(PageQuery):
@@ -83,6 +87,7 @@ class LicensesQuery(PageQuery):
 class AdminLicenseAnswer(LicenseAnswer):
     external_id = fields.String(allow_none=True)
     created_at = Moment()
+    limits = LimitsAnswer()
 
 
 class LicensesAnswer(Answer):
@@ -97,10 +102,17 @@ class RotationRequest(Request):
         validate=bounds(0, MAX_OVERLAP_S),
         metadata={"description": "how long older keys stay good; 0 ends them now"},
     )
+    key_id = fields.UUID(
+        load_default=None,
+        allow_none=True,
+        error_messages={"invalid_uuid": "must be the id of a key"},
+        metadata={"description": "only this one ends, and the new one has its name, limits and expiry; null: all end"},
+    )
 
 
 class RotationAnswer(Answer):
     license_id = fields.UUID()
+    key_id = fields.UUID()
     license_key = fields.String(metadata={"description": "shown only now"})
     older_keys_end_at = Moment()
 
@@ -173,9 +185,10 @@ def change_license(body: dict[str, Any], license_id: UUID) -> Any:
     """Rename a license, renew it or let it end, suspend or resume it. What is not named stays as it is."""
     note(license_id=str(license_id))
     if not body.keys() - {"allow_past"}:
-        raise Problem("validation_failed", "Say what to change: name, status, expires_at, or several of them.")
+        raise Problem("validation_failed", "Say what to change: name, status, expires_at, limits, or several of them.")
     if body.get("expires_at", "") is None:
         body["expires_at"] = "never"
+    changed_limits(body)
     return licenses.set_license(services().database, license_id, **body, actor=actor())
 
 
@@ -194,5 +207,7 @@ def change_license(body: dict[str, Any], license_id: UUID) -> Any:
 def rotate_license_key(body: dict[str, Any], license_id: UUID) -> Any:
     """Make a new key, which is shown only now, and let the older ones end."""
     note(license_id=str(license_id))
-    new = operator.rotate_key(services().database, license_id, body["overlap_s"], actor=actor())
+    new = operator.rotate_key(
+        services().database, license_id, body["overlap_s"], only_key_id=body["key_id"], actor=actor()
+    )
     return {"license_id": license_id, **new._asdict()}
