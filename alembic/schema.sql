@@ -3561,7 +3561,7 @@ CREATE TABLE obol.limit_states (
     license_id uuid NOT NULL,
     subject_id uuid NOT NULL,
     next_call_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    open_holds integer DEFAULT 0 NOT NULL,
+    open_holds bigint DEFAULT 0 NOT NULL,
     day date NOT NULL,
     day_credits numeric DEFAULT 0 NOT NULL,
     month date NOT NULL,

@@ -66,6 +66,7 @@ PROBLEMS = (
     "idempotency_in_progress",
     "idempotency_key_reused",
     "answer_gone",
+    "model_not_allowed",
     "model_not_priced",
     "max_credits_exceeded",
     "upstream_error",

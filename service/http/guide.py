@@ -72,10 +72,22 @@ ADVICE = {
         "The admin token lacks the scope grant. Use a token that has it.",
         {"scope": "grant"},
     ),
+    "model_not_allowed": Advice(
+        "The key, or its license, is limited to the models that `allowed` lists: names, or the beginning of names and "
+        "a `*`. `limit_of` says which of the two. The model was not asked, and nothing was charged.",
+        "Use a model that is allowed, or another key.",
+        "The key may not use the model claude-opus-4-1. Use a model that is allowed, or another key.",
+        {"limit": "models", "limit_of": "key", "allowed": ["claude-haiku-*"]},
+    ),
     "license_not_found": Advice(
         "There is no license of this id. Only the admin API says so: who holds a key is told `license_invalid`.",
         "Look the id up with `GET /api/v1/admin/licenses`.",
         "There is no license 549168a8-a341-43c8-83d9-e4789f508cf7.",
+    ),
+    "key_not_found": Advice(
+        "The license has no key of this id, or that key was revoked and stays so. Nothing was changed.",
+        "Look the id up with `GET /api/v1/admin/licenses/{license_id}/keys`, or make another key.",
+        "This license has no key f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c that is not revoked.",
     ),
     "already_exists": Advice(
         "Another license has this `external_id`, or another token that is in force this `name`; `field` says which of "
@@ -137,10 +149,13 @@ ADVICE = {
         "answer.",
     ),
     "limit_exceeded": Advice(
-        "`limit` names what is used up, `limit_value` what it allows and `used` what was used. `threads`: the license "
-        "has as many calls in hand as it may. `unpaid_tokens_per_hour`: too many answers broke off that were not "
-        "charged. Nothing was charged.",
-        "Send the same request again after Retry-After seconds.",
+        "`limit` names what is used up, `limit_value` what it allows and `used` what was used. "
+        "`requests_per_minute`, `concurrent_holds`, `credits_per_day` and `credits_per_month` are limits that the "
+        "operator has set, and `limit_of` says whether for the `key` or for its whole `license`. `threads`: the "
+        "license has as many calls in hand as it may. `unpaid_tokens_per_hour`: too many answers broke off that were "
+        "not charged. Nothing was charged.",
+        "Send the same request again after Retry-After seconds, which is when the limit may let it pass. Days and "
+        "months are those of UTC. Only the operator can raise a limit.",
         "This license has 32 calls in hand here, and may have no more. Ask again when one has ended.",
         {"limit": "threads", "limit_value": 32, "used": 32, "retry_after_s": 1},
     ),

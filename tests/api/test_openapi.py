@@ -95,7 +95,7 @@ OF_ALL |= {"limit_exceeded"}
 OF_BODIES = {"malformed_request", "validation_failed", "unsupported_media_type", "payload_too_large"}
 OF_STATES = {"license_inactive", "license_expired"}
 OF_ANSWERS = {"upstream_error", "upstream_timeout", "idempotency_in_progress", "idempotency_key_reused", "answer_gone"}
-OF_ANSWERS |= {"model_not_priced", "max_credits_exceeded", "insufficient_credits"}
+OF_ANSWERS |= {"model_not_allowed", "model_not_priced", "max_credits_exceeded", "insufficient_credits"}
 
 
 @pytest.mark.parametrize(

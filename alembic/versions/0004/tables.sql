@@ -1,12 +1,15 @@
 ALTER TABLE obol.licenses ADD COLUMN limits jsonb;
 
 -- A default that is made anew for each key rewrites the table, once: a few keys a license, no money in it.
+-- The same lock is held for the index, which is as short.
 ALTER TABLE obol.license_keys
+    -- squawk-ignore adding-field-with-default
     ADD COLUMN key_id uuid NOT NULL DEFAULT gen_random_uuid(),
     ADD COLUMN name text NOT NULL DEFAULT '',
     ADD COLUMN limits jsonb,
     ADD COLUMN last_used_at timestamptz,
     ADD COLUMN revoked_at timestamptz,
+    -- squawk-ignore disallowed-unique-constraint, constraint-missing-not-valid
     ADD UNIQUE (license_id, key_id);
 COMMENT ON TABLE obol.license_keys IS
     'SHA-256 digests of the license keys; a license can have several. The keys themselves are stored nowhere. last_used_at is right to the hour. limits is {"requests_per_minute", "concurrent_holds", "credits_per_day", "credits_per_month", "models"}, as in licenses, with those that are set; null: none.';
@@ -19,7 +22,7 @@ CREATE TABLE obol.limit_states (
     license_id uuid NOT NULL REFERENCES obol.licenses,
     subject_id uuid NOT NULL,
     next_call_at timestamptz NOT NULL DEFAULT '-infinity',
-    open_holds integer NOT NULL DEFAULT 0 CHECK (open_holds >= 0),
+    open_holds bigint NOT NULL DEFAULT 0 CHECK (open_holds >= 0),
     day date NOT NULL,
     day_credits numeric NOT NULL DEFAULT 0 CHECK (day_credits >= 0),
     month date NOT NULL,
@@ -30,5 +33,6 @@ COMMENT ON TABLE obol.limit_states IS
     'What has been used of limits: a row for each key (subject_id is its key_id) and each license (its license_id) that has or had one, written under the lock of the license. next_call_at is when the calls of requests_per_minute would have come if they had been evenly spread (GCRA''s theoretical arrival time). Credits are charges, deductions and what open holds set aside.';
 
 -- Functions that no release had, with more arguments or columns from here on.
+-- squawk-ignore ban-drop-function
 DROP FUNCTION obol.create_license_v2, obol.set_license_v2, obol.list_licenses, obol.show_license,
     obol.rotate_license_key_v2;

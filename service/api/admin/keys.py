@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import Flag, Instant, Moment, PageQuery, Request, Text, length, next_page, page
+from ...http.fields import Answer, Flag, Instant, Moment, PageQuery, Request, Text, length, next_page, page
 from ...http.request_log import note
 from ...http.services import services
 from ...problems import Problem
@@ -31,7 +31,7 @@ class KeyChange(Request):
     limits = LimitsChange()
 
 
-class KeyAnswer(Schema):
+class KeyAnswer(Answer):
     key_id = fields.UUID()
     name = fields.String()
     created_at = Moment()
@@ -45,17 +45,28 @@ class NewKeyAnswer(KeyAnswer):
     license_key = fields.String(metadata={"description": "shown only now"})
 
 
-class KeysAnswer(Schema):
+class KeysAnswer(Answer):
     keys = fields.List(fields.Nested(KeyAnswer))
     next_cursor = next_page()
 
 
-blueprint = AdminBlueprint("keys")
+blueprint = AdminBlueprint("keys", description="The keys of a license, and what each of them may use.")
+
+_KEY = {
+    "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
+    "name": "CI",
+    "created_at": "2026-11-22T16:08:41.270518Z",
+    "expires_at": None,
+    "last_used_at": "2026-11-22T17:00:00Z",
+    "revoked_at": None,
+    "limits": {"requests_per_minute": 60, "models": ["claude-haiku-*"]},
+}
 
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/keys", scope="manage")
-@blueprint.arguments(KeyRequest)
-@blueprint.response(201, NewKeyAnswer)
+@blueprint.problems("license_not_found", "amount_invalid")
+@blueprint.arguments(KeyRequest, example={"name": "CI", "limits": _KEY["limits"]})
+@blueprint.response(201, NewKeyAnswer, example=_KEY | {"last_used_at": None, "license_key": "obol_…"})
 def create_key(body: dict[str, Any], license_id: UUID) -> Any:
     """Make another key of a license, which is shown only now."""
     note(license_id=str(license_id))
@@ -64,8 +75,9 @@ def create_key(body: dict[str, Any], license_id: UUID) -> Any:
 
 
 @blueprint.get("/api/v1/admin/licenses/<uuid:license_id>/keys", scope="read")
+@blueprint.problems("license_not_found")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, KeysAnswer)
+@blueprint.response(200, KeysAnswer, example={"keys": [_KEY], "next_cursor": None})
 def list_keys(query: dict[str, Any], license_id: UUID) -> Any:
     """The keys of a license, oldest first, with those that have ended. None of them can be used: they are stored
     nowhere."""
@@ -77,8 +89,9 @@ def list_keys(query: dict[str, Any], license_id: UUID) -> Any:
 
 
 @blueprint.patch("/api/v1/admin/licenses/<uuid:license_id>/keys/<uuid:key_id>", scope="manage")
-@blueprint.arguments(KeyChange)
-@blueprint.response(200, KeyAnswer)
+@blueprint.problems("license_not_found", "key_not_found", "amount_invalid")
+@blueprint.arguments(KeyChange, example={"limits": {"requests_per_minute": 120, "models": None}})
+@blueprint.response(200, KeyAnswer, example=_KEY | {"limits": {"requests_per_minute": 120}})
 def change_key(body: dict[str, Any], license_id: UUID, key_id: UUID) -> Any:
     """Rename a key, let it end at another time, or change its limits. What is not named stays as it is."""
     note(license_id=str(license_id))
@@ -91,7 +104,8 @@ def change_key(body: dict[str, Any], license_id: UUID, key_id: UUID) -> Any:
 
 
 @blueprint.delete("/api/v1/admin/licenses/<uuid:license_id>/keys/<uuid:key_id>", scope="manage")
-@blueprint.response(200, KeyAnswer)
+@blueprint.problems("license_not_found", "key_not_found")
+@blueprint.response(200, KeyAnswer, example=_KEY | {"revoked_at": "2026-11-23T16:08:41.270518Z"})
 def revoke_key(license_id: UUID, key_id: UUID) -> Any:
     """End a key for good: from now on it is refused as an unknown one is. Calls that run are finished and paid for."""
     note(license_id=str(license_id))

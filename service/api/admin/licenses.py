@@ -129,6 +129,7 @@ _LICENSE = {
     "available": 98517,
     "external_id": "customer-12",
     "created_at": "2026-11-22T16:08:41.270518Z",
+    "limits": {"credits_per_month": 100000},
 }
 
 
@@ -139,7 +140,12 @@ _LICENSE = {
 @blueprint.response(
     201,
     NewLicenseAnswer,
-    example={"license_id": "549168a8-a341-43c8-83d9-e4789f508cf7", "license_key": "obol_…", "balance": 100000},
+    example={
+        "license_id": "549168a8-a341-43c8-83d9-e4789f508cf7",
+        "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
+        "license_key": "obol_…",
+        "balance": 100000,
+    },
 )
 def create_license(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Make a license with a key, which is shown only now."""
@@ -193,13 +199,14 @@ def change_license(body: dict[str, Any], license_id: UUID) -> Any:
 
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/rotate", scope="manage")
-@blueprint.problems("license_not_found")
+@blueprint.problems("license_not_found", "key_not_found")
 @blueprint.arguments(RotationRequest, example={"overlap_s": 86400})
 @blueprint.response(
     201,
     RotationAnswer,
     example={
         "license_id": "549168a8-a341-43c8-83d9-e4789f508cf7",
+        "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
         "license_key": "obol_…",
         "older_keys_end_at": "2026-11-23T16:08:41.270518Z",
     },

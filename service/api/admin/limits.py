@@ -9,7 +9,7 @@ from ...http.fields import MAX_MODEL, Request, Text, WholeNumber, bounds, length
 from ...repository.limits import MOST, MOST_MODELS, NO_LIMITS
 
 
-class _LimitsRequest(Request):
+class LimitsRequest(Request):
     requests_per_minute = WholeNumber(
         allow_none=True,
         validate=bounds(1, MOST["requests_per_minute"]),
@@ -34,7 +34,7 @@ class _LimitsRequest(Request):
     )
 
 
-class _LimitsAnswer(Schema):
+class SetLimits(Schema):
     requests_per_minute = fields.Integer()
     concurrent_holds = fields.Integer()
     credits_per_day = fields.Integer()
@@ -47,7 +47,7 @@ class LimitsChange(fields.Nested):
 
     def __init__(self, **values: Any) -> None:
         description = "those that change; null in it takes one away, and null takes all"
-        super().__init__(_LimitsRequest, allow_none=True, metadata={"description": description}, **values)
+        super().__init__(LimitsRequest, allow_none=True, metadata={"description": description}, **values)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -59,7 +59,7 @@ class LimitsAnswer(fields.Nested):
     """The limits that are set; null: none is."""
 
     def __init__(self) -> None:
-        super().__init__(_LimitsAnswer, allow_none=True, metadata={"description": "those that are set; null: none is"})
+        super().__init__(SetLimits, allow_none=True, metadata={"description": "those that are set; null: none is"})
 
 
 def changed_limits(body: dict[str, Any]) -> None:
