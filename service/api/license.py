@@ -1,4 +1,4 @@
-"""/api/v1/license: balance and statement."""
+"""/api/v1/license: the balance, and the grants that make it up."""
 
 from typing import Any
 
@@ -6,11 +6,9 @@ from marshmallow import Schema, fields, validate
 
 from ..http.auth import SECURITY, license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import LimitQuery, Moment, bounds
+from ..http.fields import Moment
 from ..http.services import services
 from ..repository import grants, licenses
-
-KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 
 class LicenseAnswer(Schema):
@@ -39,31 +37,6 @@ class LicenseWithGrantsAnswer(LicenseAnswer):
     )
 
 
-class EntriesQuery(LimitQuery):
-    cursor = fields.Integer(
-        load_default=None,
-        validate=bounds(1, 2**63 - 1),
-        error_messages={"invalid": "must be a next_cursor of an earlier page"},
-    )
-
-
-class EntryAnswer(Schema):
-    entry_no = fields.Integer()
-    kind = fields.String(validate=validate.OneOf(KINDS))
-    amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
-    balance_after = fields.Integer()
-    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, adjustment, deduction or hold"})
-    reference = fields.String(allow_none=True)
-    model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
-    usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
-    created_at = Moment()
-
-
-class EntriesAnswer(Schema):
-    entries = fields.List(fields.Nested(EntryAnswer))
-    next_cursor = fields.Integer(allow_none=True, metadata={"description": "null on the last page"})
-
-
 blueprint = Blueprint("license", license_auth)
 
 
@@ -75,16 +48,3 @@ def show_license() -> Any:
     database, key = services().database, license_key()
     license = licenses.find(database, key)
     return license._asdict() | {"grants": grants.list_usable(database, key)}
-
-
-@blueprint.get("/api/v1/license/entries")
-@blueprint.doc(security=SECURITY[license_auth])
-@blueprint.arguments(EntriesQuery, location="query")
-@blueprint.response(200, EntriesAnswer)
-def list_entries(query: dict[str, Any]) -> Any:
-    """The statement, newest first. `cursor` is the `next_cursor` of the page before."""
-    limit = query["limit"]
-    # One more than asked for tells whether there is another page.
-    entries = licenses.list_entries(services().database, license_key(), before=query["cursor"], limit=limit + 1)
-    page = entries[:limit]
-    return {"entries": page, "next_cursor": page[-1].entry_no if len(entries) > limit else None}

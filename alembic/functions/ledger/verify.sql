@@ -16,6 +16,8 @@ AS $$
     SELECT i.license_id, i.rule, i.detail FROM obol.verify_idempotency() i
     UNION ALL
     SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
+    UNION ALL
+    SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

@@ -9,7 +9,7 @@ from ...http.blueprint import AdminBlueprint
 from ...http.fields import Moment
 from ...http.services import services
 from ...repository import admin
-from ..license import EntriesQuery
+from ..entries import NumberedQuery
 
 
 class ActAnswer(Schema):
@@ -32,7 +32,7 @@ blueprint = AdminBlueprint("audit")
 
 
 @blueprint.get("/api/v1/admin/audit", scope="read")
-@blueprint.arguments(EntriesQuery, location="query")
+@blueprint.arguments(NumberedQuery, location="query")
 @blueprint.response(200, ActsAnswer)
 def list_acts(query: dict[str, Any]) -> Any:
     """Every act of an operator, newest first: when, which token, what, on what, from which request."""
