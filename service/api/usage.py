@@ -33,6 +33,7 @@ class UsageQuery(Schema):
         load_default=DIMENSIONS,
         metadata={
             "type": "string",
+            "default": ",".join(DIMENSIONS),
             "description": "what rows are for: day, model, key, or several with commas between. Default: all three",
         },
     )
