@@ -21,14 +21,16 @@ STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    c_beyond constant bigint := 9223372036854775807;
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
                         e.reference, e.model, e.usage, e.created_at
                    FROM obol.ledger_entries e
                   WHERE e.license_id = p_license_id
-                    AND e.entry_no > p_after
-                    AND (p_before IS NULL OR e.entry_no < p_before)
+                    -- Both are bounds of the index, whatever plan is kept: an OR would read from the newest entry on.
+                    AND e.entry_no > p_after AND e.entry_no < COALESCE(p_before, c_beyond)
                     AND (p_kind IS NULL OR e.kind = p_kind)
                     AND (p_model IS NULL OR e.model = p_model)
                     AND (p_from IS NULL OR e.created_at >= p_from)
