@@ -636,6 +636,27 @@ END
 $$;
 
 --
+-- Name: check_reader(uuid, bytea, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_reader(p_license_id uuid, p_digest bytea, p_token_digest bytea) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_digest IS NOT NULL THEN
+        PERFORM obol.check_license_key(p_license_id, p_digest);
+        RETURN;
+    END IF;
+    PERFORM obol.check_token(p_token_digest, 'read');
+    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+END
+$$;
+
+--
 -- Name: check_room(uuid, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1144,6 +1165,63 @@ END
 $$;
 
 --
+-- Name: due_rollups(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_rollups(p_least integer, p_most integer) RETURNS TABLE(license_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY SELECT l.license_id
+                   FROM obol.licenses l
+                   LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
+                  WHERE l.entry_count - COALESCE(w.entry_no, 0) >= p_least
+                  LIMIT p_most;
+END
+$$;
+
+--
+-- Name: entry_span(uuid, timestamp with time zone, timestamp with time zone, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.entry_span(p_license_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(after_no bigint, through_no bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_bounds bigint[];
+    v_count bigint;
+    v_low bigint;
+    v_high bigint;
+    v_middle bigint;
+    v_at timestamptz;
+    v_is_before boolean;
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    SELECT l.entry_count INTO v_count FROM obol.licenses l WHERE l.license_id = p_license_id;
+    FOREACH v_at IN ARRAY ARRAY[COALESCE(p_from, '-infinity') - interval '1 hour',
+                                COALESCE(p_to, 'infinity') + interval '1 hour'] LOOP
+        -- The last entry before v_at is in [v_low, v_high]; 0: there is none.
+        v_low := 0;
+        v_high := v_count;
+        WHILE v_low < v_high LOOP
+            v_middle := v_low + (v_high - v_low + 1) / 2;
+            SELECT e.created_at < v_at INTO v_is_before FROM obol.ledger_entries e
+             WHERE e.license_id = p_license_id AND e.entry_no = v_middle;
+            IF v_is_before THEN
+                v_low := v_middle;
+            ELSE
+                v_high := v_middle - 1;
+            END IF;
+        END LOOP;
+        v_bounds := v_bounds || v_low;
+    END LOOP;
+    RETURN QUERY SELECT v_bounds[1], GREATEST(v_bounds[1], v_bounds[2]);
+END
+$$;
+
+--
 -- Name: expire_holds(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1481,14 +1559,26 @@ CREATE FUNCTION obol.list_draws(p_license_id uuid, p_cause_id uuid) RETURNS TABL
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column
+DECLARE
+    c_last constant bigint := 9223372036854775807;
+    v_allotted bigint;
+    v_left bigint;
 BEGIN
+    SELECT l.allotted_entry_no INTO v_allotted FROM obol.licenses l WHERE l.license_id = p_license_id;
+    -- Where the balance was at the last change of the set: so far down it is all of an open grant.
+    SELECT sum(g.credits_left) INTO v_left FROM obol.grants g
+     WHERE g.license_id = p_license_id AND g.has_started AND g.credits_left > 0;
     RETURN QUERY
         SELECT d.grant_id, d.amount, (sum(d.amount) OVER (ORDER BY d.balance_to))::bigint - d.amount
           FROM (SELECT a.grant_id, a.balance_to,
                        LEAST(a.balance_from, e.balance_after - e.amount) - GREATEST(a.balance_to, e.balance_after) AS amount
                   FROM obol.ledger_entries e
-                  JOIN obol.allotments a
-                    ON a.license_id = p_license_id AND a.last_entry_no >= e.entry_no AND a.first_entry_no <= e.entry_no
+                  JOIN (SELECT a.grant_id, a.first_entry_no, a.last_entry_no, a.balance_from, a.balance_to
+                          FROM obol.allotments a WHERE a.license_id = p_license_id
+                        UNION ALL
+                        SELECT o.grant_id, v_allotted + 1, c_last, v_left - o.before, v_left - o.before - o.credits_left
+                          FROM obol.list_open_grants(p_license_id) o) a
+                    ON a.last_entry_no >= e.entry_no AND a.first_entry_no <= e.entry_no
                  WHERE e.license_id = p_license_id AND e.cause_id = p_cause_id
                    AND e.kind IN ('charge', 'deduction', 'adjustment') AND e.amount < 0
                    AND a.first_entry_no > 0 AND a.balance_from > a.balance_to
@@ -1512,6 +1602,33 @@ BEGIN
                    FROM obol.ledger_entries e
                   WHERE e.license_id = p_license_id
                     AND (p_before IS NULL OR e.entry_no < p_before)
+                  ORDER BY e.entry_no DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_entries_v2(uuid, text, text, timestamp with time zone, timestamp with time zone, bigint, bigint, integer, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(entry_no bigint, kind text, amount bigint, balance_after bigint, cause_id uuid, reference text, model text, usage jsonb, created_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_beyond constant bigint := 9223372036854775807;
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
+                        e.reference, e.model, e.usage, e.created_at
+                   FROM obol.ledger_entries e
+                  WHERE e.license_id = p_license_id
+                    -- Both are bounds of the index, whatever plan is kept: an OR would read from the newest entry on.
+                    AND e.entry_no > p_after AND e.entry_no < COALESCE(p_before, c_beyond)
+                    AND (p_kind IS NULL OR e.kind = p_kind)
+                    AND (p_model IS NULL OR e.model = p_model)
+                    AND (p_from IS NULL OR e.created_at >= p_from)
+                    AND (p_to IS NULL OR e.created_at < p_to)
                   ORDER BY e.entry_no DESC
                   LIMIT p_limit;
 END
@@ -2443,6 +2560,53 @@ END
 $$;
 
 --
+-- Name: roll_up_usage(uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.roll_up_usage(p_license_id uuid, p_most integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_after bigint;
+    v_through bigint;
+BEGIN
+    INSERT INTO obol.usage_watermarks (license_id, entry_no)
+    SELECT l.license_id, 0 FROM obol.licenses l WHERE l.license_id = p_license_id
+    ON CONFLICT DO NOTHING;
+    SELECT w.entry_no INTO v_after FROM obol.usage_watermarks w
+     WHERE w.license_id = p_license_id FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    -- The number of an entry is taken under the lock of its license: whoever sees one sees all below it.
+    SELECT LEAST(l.entry_count, v_after + p_most) INTO v_through
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    INSERT INTO obol.usage_rollups AS r
+           (license_id, day, model, key_id, calls, credits, input_tokens, output_tokens, cache_write_5m_tokens,
+            cache_write_1h_tokens, cache_read_tokens, refunded)
+    SELECT p_license_id, u.day, u.model, u.key_id, sum(u.calls), sum(u.credits), sum(u.input_tokens), sum(u.output_tokens),
+           sum(u.cache_write_5m_tokens), sum(u.cache_write_1h_tokens), sum(u.cache_read_tokens), sum(u.refunded)
+      FROM obol.entry_usage u
+     WHERE u.license_id = p_license_id AND u.entry_no > v_after AND u.entry_no <= v_through
+     GROUP BY u.day, u.model, u.key_id
+    ON CONFLICT (license_id, day, model, key_id) DO UPDATE
+       SET calls = r.calls + excluded.calls,
+           credits = r.credits + excluded.credits,
+           input_tokens = r.input_tokens + excluded.input_tokens,
+           output_tokens = r.output_tokens + excluded.output_tokens,
+           cache_write_5m_tokens = r.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+           cache_write_1h_tokens = r.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+           cache_read_tokens = r.cache_read_tokens + excluded.cache_read_tokens,
+           refunded = r.refunded + excluded.refunded;
+    UPDATE obol.usage_watermarks w SET entry_no = v_through
+     WHERE w.license_id = p_license_id AND w.entry_no < v_through;
+    RETURN v_through - v_after;
+END
+$$;
+
+--
 -- Name: rotate_license_key(uuid, bytea, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2869,6 +3033,72 @@ END
 $$;
 
 --
+-- Name: show_receipt(uuid, uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(cause_id uuid, kind text, entry_no bigint, charged bigint, shortfall bigint, balance_after bigint, reference text, model text, price jsonb, usage jsonb, created_at timestamp with time zone, hold_amount bigint, opened_at timestamp with time zone, delivered_at timestamp with time zone, draws jsonb, refunds jsonb, refunded numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    RETURN QUERY
+        SELECT e.cause_id, e.kind, e.entry_no, -e.amount, e.shortfall, e.balance_after, e.reference, e.model, e.price,
+               e.usage, e.created_at, h.amount, h.opened_at, h.delivered_at,
+               CASE WHEN e.amount = 0 THEN '[]' ELSE d.draws END, COALESCE(r.refunds, '[]'), COALESCE(r.refunded, 0)
+          FROM obol.ledger_entries e
+          LEFT JOIN obol.holds h ON h.license_id = p_license_id AND h.hold_id = e.cause_id
+         CROSS JOIN (SELECT jsonb_agg(jsonb_build_object('grant_id', l.grant_id, 'amount', l.amount)
+                                      ORDER BY l.before DESC) AS draws
+                       FROM obol.list_draws(p_license_id, p_cause_id) l) d
+         CROSS JOIN (SELECT jsonb_agg(jsonb_build_object(
+                                'refund_id', b.part_id, 'entry_no', b.entry_no, 'amount', b.amount,
+                                'reference', b.reference, 'created_at', b.created_at) ORDER BY b.entry_no) AS refunds,
+                            sum(b.amount) AS refunded
+                       FROM obol.ledger_entries b
+                      WHERE b.license_id = p_license_id AND b.kind = 'refund' AND b.cause_id = p_cause_id) r
+         WHERE e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no charge or deduction %', p_cause_id USING ERRCODE = 'OB404';
+    END IF;
+END
+$$;
+
+--
+-- Name: show_usage(uuid, date, date, boolean, boolean, boolean, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(day date, model text, key_id uuid, calls bigint, credits numeric, input_tokens numeric, output_tokens numeric, cache_write_5m_tokens numeric, cache_write_1h_tokens numeric, cache_read_tokens numeric, refunded numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_after bigint;
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    SELECT COALESCE(max(w.entry_no), 0) INTO v_after FROM obol.usage_watermarks w WHERE w.license_id = p_license_id;
+    RETURN QUERY
+        SELECT s.day, s.model, s.key_id, sum(s.calls)::bigint, sum(s.credits), sum(s.input_tokens), sum(s.output_tokens),
+               sum(s.cache_write_5m_tokens), sum(s.cache_write_1h_tokens), sum(s.cache_read_tokens), sum(s.refunded)
+          FROM (SELECT CASE WHEN p_by_day THEN r.day END AS day, CASE WHEN p_by_model THEN r.model END AS model,
+                       CASE WHEN p_by_key THEN r.key_id END AS key_id, r.calls, r.credits, r.input_tokens, r.output_tokens,
+                       r.cache_write_5m_tokens, r.cache_write_1h_tokens, r.cache_read_tokens, r.refunded
+                  FROM obol.usage_rollups r
+                 WHERE r.license_id = p_license_id AND r.day BETWEEN p_from AND p_to
+                UNION ALL
+                SELECT CASE WHEN p_by_day THEN u.day END, CASE WHEN p_by_model THEN u.model END,
+                       CASE WHEN p_by_key THEN u.key_id END, u.calls, u.credits, u.input_tokens, u.output_tokens,
+                       u.cache_write_5m_tokens, u.cache_write_1h_tokens, u.cache_read_tokens, u.refunded
+                  FROM obol.entry_usage u
+                 WHERE u.license_id = p_license_id AND u.entry_no > v_after AND u.day BETWEEN p_from AND p_to) s
+         GROUP BY s.day, s.model, s.key_id
+         ORDER BY s.day, s.model NULLS FIRST, s.key_id NULLS FIRST;
+END
+$$;
+
+--
 -- Name: use_key(uuid, bytea, boolean, jsonb, text, bigint, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2922,6 +3152,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
     UNION ALL
     SELECT c.license_id, c.rule, c.detail FROM obol.verify_limits() c
+    UNION ALL
+    SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
 $$;
 
 --
@@ -3227,6 +3459,36 @@ CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, d
 $$;
 
 --
+-- Name: verify_usage(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_usage() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT d.license_id, 'usage is what the entries up to its watermark say',
+           format('%s, model %s: %s calls and %s credits too many, or others of its figures differ', d.day,
+                  COALESCE(d.model, 'none'), sum(d.calls), sum(d.credits))
+      FROM (SELECT r.license_id, r.day, r.model, r.key_id, r.calls, r.credits, r.input_tokens, r.output_tokens,
+                   r.cache_write_5m_tokens, r.cache_write_1h_tokens, r.cache_read_tokens, r.refunded
+              FROM obol.usage_rollups r
+            UNION ALL
+            SELECT u.license_id, u.day, u.model, u.key_id, -u.calls, -u.credits, -u.input_tokens, -u.output_tokens,
+                   -u.cache_write_5m_tokens, -u.cache_write_1h_tokens, -u.cache_read_tokens, -u.refunded
+              FROM obol.entry_usage u
+              JOIN obol.usage_watermarks w ON w.license_id = u.license_id AND u.entry_no <= w.entry_no) d
+     GROUP BY d.license_id, d.day, d.model, d.key_id
+    HAVING sum(d.calls) <> 0 OR sum(d.credits) <> 0 OR sum(d.input_tokens) <> 0 OR sum(d.output_tokens) <> 0
+        OR sum(d.cache_write_5m_tokens) <> 0 OR sum(d.cache_write_1h_tokens) <> 0 OR sum(d.cache_read_tokens) <> 0
+        OR sum(d.refunded) <> 0
+    UNION ALL
+    SELECT w.license_id, 'no usage is rolled up that is not in the ledger',
+           format('rolled up to entry %s of %s', w.entry_no, l.entry_count)
+      FROM obol.usage_watermarks w JOIN obol.licenses l USING (license_id)
+     WHERE w.entry_no > l.entry_count
+$$;
+
+--
 -- Name: verify_v2(integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3377,6 +3639,111 @@ CREATE TABLE obol.allotments (
 COMMENT ON TABLE obol.allotments IS 'What entries drew on. From first_entry_no to last_entry_no the set of grants was the same, and the credits that took the balance from balance_from down to balance_to were of this grant; a refund, by itself, goes up. From entry 0: of before grants had lifetimes, where only the sum is known.';
 
 --
+-- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.ledger_entries (
+    license_id uuid NOT NULL,
+    entry_no bigint NOT NULL,
+    kind text NOT NULL,
+    amount bigint NOT NULL,
+    balance_after bigint NOT NULL,
+    cause_id uuid NOT NULL,
+    reference text,
+    model text,
+    price jsonb,
+    usage jsonb,
+    shortfall bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    part_id uuid,
+    CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
+    CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
+    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
+    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'expiry'::text, 'void'::text, 'adjustment'::text]))),
+    CONSTRAINT ledger_entries_part_check CHECK (((part_id IS NULL) OR (kind = ANY (ARRAY['refund'::text, 'expiry'::text, 'void'::text])))),
+    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0)),
+    CONSTRAINT ledger_entries_sign_check CHECK (
+CASE
+    WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
+    WHEN (kind = 'adjustment'::text) THEN (amount <> 0)
+    ELSE (amount <= 0)
+END)
+);
+
+--
+-- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back, and expiry and void the grant that they took from, each possibly in several parts. One charge a hold is the unique constraint.';
+
+--
+-- Name: entry_usage; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.entry_usage AS
+ SELECT e.license_id,
+    e.entry_no,
+    ((e.created_at AT TIME ZONE 'UTC'::text))::date AS day,
+        CASE
+            WHEN (e.kind = 'refund'::text) THEN ( SELECT c.model
+               FROM obol.ledger_entries c
+              WHERE ((c.license_id = e.license_id) AND (c.kind = 'charge'::text) AND (c.cause_id = e.cause_id)))
+            ELSE e.model
+        END AS model,
+    NULL::uuid AS key_id,
+        CASE
+            WHEN (e.kind = 'refund'::text) THEN 0
+            ELSE 1
+        END AS calls,
+        CASE
+            WHEN (e.kind = 'refund'::text) THEN (0)::bigint
+            ELSE (- e.amount)
+        END AS credits,
+    t.input_tokens,
+    t.output_tokens,
+    t.cache_write_5m_tokens,
+    t.cache_write_1h_tokens,
+    t.cache_read_tokens,
+        CASE
+            WHEN (e.kind = 'refund'::text) THEN e.amount
+            ELSE (0)::bigint
+        END AS refunded
+   FROM (obol.ledger_entries e
+     CROSS JOIN LATERAL ( SELECT COALESCE(sum(a.input), (0)::numeric) AS input_tokens,
+            COALESCE(sum(a.output), (0)::numeric) AS output_tokens,
+            COALESCE(sum(a.cache_write_5m), (0)::numeric) AS cache_write_5m_tokens,
+            COALESCE(sum(a.cache_write_1h), (0)::numeric) AS cache_write_1h_tokens,
+            COALESCE(sum(a.cache_read), (0)::numeric) AS cache_read_tokens
+           FROM ( SELECT
+                        CASE jsonb_typeof((u.tokens -> 'input'::text))
+                            WHEN 'number'::text THEN ((u.tokens -> 'input'::text))::numeric
+                            ELSE NULL::numeric
+                        END AS input,
+                        CASE jsonb_typeof((u.tokens -> 'output'::text))
+                            WHEN 'number'::text THEN ((u.tokens -> 'output'::text))::numeric
+                            ELSE NULL::numeric
+                        END AS output,
+                        CASE jsonb_typeof((u.tokens -> 'cache_write_5m'::text))
+                            WHEN 'number'::text THEN ((u.tokens -> 'cache_write_5m'::text))::numeric
+                            ELSE NULL::numeric
+                        END AS cache_write_5m,
+                        CASE jsonb_typeof((u.tokens -> 'cache_write_1h'::text))
+                            WHEN 'number'::text THEN ((u.tokens -> 'cache_write_1h'::text))::numeric
+                            ELSE NULL::numeric
+                        END AS cache_write_1h,
+                        CASE jsonb_typeof((u.tokens -> 'cache_read'::text))
+                            WHEN 'number'::text THEN ((u.tokens -> 'cache_read'::text))::numeric
+                            ELSE NULL::numeric
+                        END AS cache_read
+                   FROM jsonb_array_elements(
+                        CASE
+                            WHEN (e.usage IS NULL) THEN '[]'::jsonb
+                            WHEN (jsonb_typeof((e.usage -> 'attempts'::text)) = 'array'::text) THEN (e.usage -> 'attempts'::text)
+                            ELSE jsonb_build_array(e.usage)
+                        END) u(tokens)) a) t)
+  WHERE (e.kind = ANY (ARRAY['charge'::text, 'deduction'::text, 'refund'::text]));
+
+--
 -- Name: external_ids; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -3423,44 +3790,6 @@ CREATE TABLE obol.grants (
 --
 
 COMMENT ON TABLE obol.grants IS 'Credits with a lifetime. credits_left is as of the last change of the license''s set of grants: what was used since is in the balance and not yet allotted. lapsed is what expiry and void took.';
-
---
--- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
---
-
-CREATE TABLE obol.ledger_entries (
-    license_id uuid NOT NULL,
-    entry_no bigint NOT NULL,
-    kind text NOT NULL,
-    amount bigint NOT NULL,
-    balance_after bigint NOT NULL,
-    cause_id uuid NOT NULL,
-    reference text,
-    model text,
-    price jsonb,
-    usage jsonb,
-    shortfall bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    part_id uuid,
-    CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
-    CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
-    CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
-    CONSTRAINT ledger_entries_kind_check CHECK ((kind = ANY (ARRAY['grant'::text, 'deduction'::text, 'charge'::text, 'refund'::text, 'expiry'::text, 'void'::text, 'adjustment'::text]))),
-    CONSTRAINT ledger_entries_part_check CHECK (((part_id IS NULL) OR (kind = ANY (ARRAY['refund'::text, 'expiry'::text, 'void'::text])))),
-    CONSTRAINT ledger_entries_shortfall_check CHECK ((shortfall >= 0)),
-    CONSTRAINT ledger_entries_sign_check CHECK (
-CASE
-    WHEN (kind = ANY (ARRAY['grant'::text, 'refund'::text])) THEN (amount >= 0)
-    WHEN (kind = 'adjustment'::text) THEN (amount <> 0)
-    ELSE (amount <= 0)
-END)
-);
-
---
--- Name: TABLE ledger_entries; Type: COMMENT; Schema: obol; Owner: -
---
-
-COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back, and expiry and void the grant that they took from, each possibly in several parts. One charge a hold is the unique constraint.';
 
 --
 -- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
@@ -3713,6 +4042,48 @@ CREATE VIEW obol.unpaid_holds AS
   WHERE (unpaid IS NOT NULL);
 
 --
+-- Name: usage_rollups; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.usage_rollups (
+    license_id uuid NOT NULL,
+    day date NOT NULL,
+    model text,
+    key_id uuid,
+    calls bigint NOT NULL,
+    credits numeric NOT NULL,
+    input_tokens numeric NOT NULL,
+    output_tokens numeric NOT NULL,
+    cache_write_5m_tokens numeric NOT NULL,
+    cache_write_1h_tokens numeric NOT NULL,
+    cache_read_tokens numeric NOT NULL,
+    refunded numeric NOT NULL
+);
+
+--
+-- Name: TABLE usage_rollups; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.usage_rollups IS 'What the entries of a license up to its watermark say of its usage, by day (UTC), model and key. Only a copy that can be read quickly: roll_up_usage makes it out of entry_usage, and verify compares.';
+
+--
+-- Name: usage_watermarks; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.usage_watermarks (
+    license_id uuid NOT NULL,
+    entry_no bigint NOT NULL,
+    CONSTRAINT usage_watermarks_entry_no_check CHECK ((entry_no >= 0))
+)
+WITH (fillfactor='50');
+
+--
+-- Name: TABLE usage_watermarks; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.usage_watermarks IS 'How far the entries of a license are rolled up. A row of its own, so that the background never waits for a charge, nor a charge for it; none: nothing is.';
+
+--
 -- Name: admin_acts admin_acts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -3846,6 +4217,20 @@ ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
 
 --
+-- Name: usage_rollups usage_rollups_license_id_day_model_key_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.usage_rollups
+    ADD CONSTRAINT usage_rollups_license_id_day_model_key_id_key UNIQUE NULLS NOT DISTINCT (license_id, day, model, key_id);
+
+--
+-- Name: usage_watermarks usage_watermarks_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.usage_watermarks
+    ADD CONSTRAINT usage_watermarks_pkey PRIMARY KEY (license_id);
+
+--
 -- Name: admin_tokens_name; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -3942,6 +4327,20 @@ ALTER TABLE ONLY obol.limit_states
 
 ALTER TABLE ONLY obol.price_tiers
     ADD CONSTRAINT price_tiers_model_pattern_effective_from_fkey FOREIGN KEY (model_pattern, effective_from) REFERENCES obol.prices(model_pattern, effective_from) ON DELETE CASCADE;
+
+--
+-- Name: usage_rollups usage_rollups_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.usage_rollups
+    ADD CONSTRAINT usage_rollups_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: usage_watermarks usage_watermarks_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.usage_watermarks
+    ADD CONSTRAINT usage_watermarks_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
 -- Name: SCHEMA obol; Type: ACL; Schema: -; Owner: -
@@ -4042,6 +4441,12 @@ REVOKE ALL ON FUNCTION obol.check_license_key(p_license_id uuid, p_key_digest by
 --
 
 REVOKE ALL ON FUNCTION obol.check_limits(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION check_reader(p_license_id uuid, p_digest bytea, p_token_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_reader(p_license_id uuid, p_digest bytea, p_token_digest bytea) FROM PUBLIC;
 
 --
 -- Name: FUNCTION check_room(p_license_id uuid, p_amount bigint); Type: ACL; Schema: obol; Owner: -
@@ -4155,6 +4560,20 @@ REVOKE ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_
 GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) TO obol_service;
 
 --
+-- Name: FUNCTION due_rollups(p_least integer, p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION entry_span(p_license_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.entry_span(p_license_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.entry_span(p_license_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION expire_holds(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4237,6 +4656,13 @@ REVOKE ALL ON FUNCTION obol.list_draws(p_license_id uuid, p_cause_id uuid) FROM 
 
 REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
+
+--
+-- Name: FUNCTION list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_grants(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
@@ -4429,6 +4855,13 @@ REVOKE ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, 
 GRANT ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION roll_up_usage(p_license_id uuid, p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.roll_up_usage(p_license_id uuid, p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.roll_up_usage(p_license_id uuid, p_most integer) TO obol_service;
+
+--
 -- Name: FUNCTION rotate_license_key(p_license_id uuid, p_key_digest bytea, p_overlap_s integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4495,6 +4928,20 @@ REVOKE ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea
 GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4541,6 +4988,12 @@ REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_limits() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_usage(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_usage() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_v2(p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

@@ -34,6 +34,7 @@ NOT_OF_ONE_LICENSE = {
     "deduct_credits": "takes a license key and finds the license in it",
     "due_changes": "one read over all licenses",
     "due_holds": "one read over all licenses",
+    "due_rollups": "one read over all licenses",
     "free_idempotency_key": "inner: its first argument is a hold",
     "heartbeat": "of a process",
     "list_acts": "the audit trail",
@@ -56,6 +57,7 @@ NOT_OF_ONE_LICENSE = {
     "verify_ledger": "one read over all licenses",
     "verify_licenses": "one read over all licenses",
     "verify_limits": "one read over all licenses",
+    "verify_usage": "one read over all licenses",
     "verify_v2": "one read over all licenses",
 }
 

@@ -30,7 +30,7 @@ from .clock import elapsed
 from .db import Database
 from .keys import KeyDigest
 from .problems import Problem
-from .repository import grants, holds, ledger, processes
+from .repository import grants, holds, ledger, processes, usage
 
 log = structlog.get_logger()
 
@@ -40,6 +40,9 @@ BEATS_PER_LEASE = 3
 
 # Old answers and keys are looked for this often; they live for hours and days.
 PURGE_EVERY_S = 600
+
+# Usage is right at any moment; how often what is new of it is looked for only says how much is read to know it.
+ROLL_UP_EVERY_S = 60
 
 # How long a beat may wait for another one that hangs in the database.
 TURN_WAIT_S = 3
@@ -91,6 +94,7 @@ class Lease:
         self._renewed_at = float("-inf")
         self._revision: str | None = None
         self._purged_at = float("-inf")
+        self._rolled_up_at = float("-inf")
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -193,6 +197,7 @@ class Lease:
                 self._undo_withheld,
                 self._change_grants,
                 self._purge,
+                self._roll_up,
             )
             # One step that fails (a row that somebody has locked) must not keep the others from going on.
             self._try_each(lambda step: step(), steps)
@@ -327,6 +332,24 @@ class Lease:
         give_up_at = self._give_up_at()
         while processes.purge(self._db) and self._clock() < give_up_at:
             pass
+
+    def _roll_up(self) -> None:
+        """Bring the usage of the licenses forward that have many new entries. What is left is for the next beat."""
+        if self._clock() < self._rolled_up_at + ROLL_UP_EVERY_S:
+            return
+        give_up_at = self._give_up_at()
+        while found := usage.due_rollups(self._db):
+            counts: list[int] = []
+            self._for_licenses(partial(self._roll_up_next, counts), found, give_up_at)
+            if self._clock() >= give_up_at:
+                return
+            if not any(counts):
+                # Another process is at all of them.
+                break
+        self._rolled_up_at = self._clock()
+
+    def _roll_up_next(self, counts: list[int], license_id: UUID) -> None:
+        counts.append(usage.roll_up(self._db, license_id))
 
     def _run(self) -> None:
         while True:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4, uuid5
 
-from . import keys, strict_json
+from . import keys, statements, strict_json
 from .db import Database
 from .problems import Problem
 from .repository import admin, grants, ledger, licenses
@@ -21,11 +21,6 @@ from .repository.limits import LicenseKey, Limits
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
-
-
-# What an overview can be of; there is nothing before, and each day is a row.
-FIRST_DAY = date(2020, 1, 1)
-MAX_DAYS = 366
 
 
 class NewLicense(NamedTuple):
@@ -170,12 +165,7 @@ def overview(db: Database, first: date | None = None, last: date | None = None, 
 
     Raises: Problem admin_forbidden, validation_failed.
     """
-    last = last or datetime.now(UTC).date()
-    first = first or last - timedelta(days=29)
-    if not first <= last < first + timedelta(days=MAX_DAYS):
-        raise Problem(
-            "validation_failed", f"From {first} to {last}: it must be 1 to {MAX_DAYS} days, and begin before it ends."
-        )
+    first, last = statements.days(first, last)
     catch_up(db)
     days = admin.overview(db, first, last, actor=actor)
     sums = {name: sum(getattr(day, name) for day in days) for name in Day._fields if name != "day"}

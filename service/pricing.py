@@ -12,7 +12,7 @@ dearer; a usage is measured tokens of each class. `obol.charge_for` in SQL compu
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 # What a prompt is charged as; a tier goes by their sum.
 INPUT_CLASSES = ("input", "cache_write_5m", "cache_write_1h", "cache_read")
@@ -31,16 +31,41 @@ def tier_of(price: Price, input_tokens: int) -> Price:
     return max(tiers, key=lambda tier: tier["above_input_tokens"], default=price)
 
 
-def charge(price: Price, usage: Usage) -> int:
-    """Credits for a usage: the sum of tokens x price over the classes, rounded up once.
+class Item(NamedTuple):
+    """An attempt of a call, and what it is charged as: `figures` are credits per million tokens of each class, of the
+    tier above `above_input_tokens` (None: the price without tiers), and `tokens` those of each class."""
 
-    Under fallback each attempt is charged at the price of its own model and its own tier."""
-    millionths = 0
+    model: str | None
+    above_input_tokens: int | None
+    tokens: dict[str, int]
+    figures: dict[str, int]
+
+    @property
+    def millionths(self) -> int:
+        return sum(self.figures[name] * self.tokens[name] for name in CLASSES)
+
+
+def itemise(price: Price, usage: Usage) -> list[Item]:
+    """How a charge is made up. Under fallback each attempt is charged at the price of its own model and its own
+    tier."""
+    items = []
     for attempt in usage.get("attempts", (usage,)):
-        own = price.get("models", {}).get(attempt.get("model"), price)
-        figures = tier_of(own, sum(attempt.get(name, 0) for name in INPUT_CLASSES))
-        millionths += sum(figures[name] * attempt.get(name, 0) for name in CLASSES)
-    return round_up(millionths)
+        model = attempt.get("model")
+        tokens = {name: attempt.get(name, 0) for name in CLASSES}
+        own = tier_of(price.get("models", {}).get(model, price), sum(tokens[name] for name in INPUT_CLASSES))
+        items.append(Item(model, own.get("above_input_tokens"), tokens, {name: own[name] for name in CLASSES}))
+    return items
+
+
+def tokens_of(usage: Usage) -> dict[str, int]:
+    """The tokens of each class, of all attempts together."""
+    attempts = usage.get("attempts", (usage,))
+    return {name: sum(attempt.get(name, 0) for attempt in attempts) for name in CLASSES}
+
+
+def charge(price: Price, usage: Usage) -> int:
+    """Credits for a usage: the sum of tokens x price over the classes and attempts, rounded up once."""
+    return round_up(sum(item.millionths for item in itemise(price, usage)))
 
 
 def round_up(millionths: int) -> int:

@@ -1,4 +1,4 @@
-"""/api/v1/license: balance and statement."""
+"""/api/v1/license: the balance, and the grants that make it up."""
 
 from typing import Any
 
@@ -6,11 +6,9 @@ from marshmallow import fields, validate
 
 from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
-from ..http.fields import Answer, LimitQuery, Moment, bounds
+from ..http.fields import Answer, Moment
 from ..http.services import services
 from ..repository import grants, licenses
-
-KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 
 class LicenseAnswer(Answer):
@@ -39,32 +37,9 @@ class LicenseWithGrantsAnswer(LicenseAnswer):
     )
 
 
-class EntriesQuery(LimitQuery):
-    cursor = fields.Integer(
-        load_default=None,
-        validate=bounds(1, 2**63 - 1),
-        error_messages={"invalid": "must be a next_cursor of an earlier page"},
-    )
-
-
-class EntryAnswer(Answer):
-    entry_no = fields.Integer()
-    kind = fields.String(validate=validate.OneOf(KINDS))
-    amount = fields.Integer(metadata={"description": "what the entry added to the balance; negative for charges"})
-    balance_after = fields.Integer()
-    id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, adjustment, deduction or hold"})
-    reference = fields.String(allow_none=True)
-    model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
-    usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
-    created_at = Moment()
-
-
-class EntriesAnswer(Answer):
-    entries = fields.List(fields.Nested(EntryAnswer))
-    next_cursor = fields.Integer(allow_none=True, metadata={"description": "null on the last page"})
-
-
-blueprint = Blueprint("license", license_auth, description="What is there, and where the credits went.")
+blueprint = Blueprint(
+    "license", license_auth, description="What is there of the credits, and which grants they are from."
+)
 
 
 @blueprint.get("/api/v1/license")
@@ -97,34 +72,3 @@ def show_license() -> Any:
     database, key = services().database, license_key()
     license = licenses.find(database, key)
     return license._asdict() | {"grants": grants.list_usable(database, key)}
-
-
-@blueprint.get("/api/v1/license/entries")
-@blueprint.arguments(EntriesQuery, location="query")
-@blueprint.response(
-    200,
-    EntriesAnswer,
-    example={
-        "entries": [
-            {
-                "entry_no": 4,
-                "kind": "charge",
-                "amount": -1200,
-                "balance_after": 98517,
-                "id": "661fd0b6-db64-4522-bd48-222e4259ca01",
-                "reference": None,
-                "model": None,
-                "usage": None,
-                "created_at": "2026-11-22T16:09:29.079534Z",
-            }
-        ],
-        "next_cursor": 4,
-    },
-)
-def list_entries(query: dict[str, Any]) -> Any:
-    """The statement, newest first. `cursor` is the `next_cursor` of the page before."""
-    limit = query["limit"]
-    # One more than asked for tells whether there is another page.
-    entries = licenses.list_entries(services().database, license_key(), before=query["cursor"], limit=limit + 1)
-    page = entries[:limit]
-    return {"entries": page, "next_cursor": page[-1].entry_no if len(entries) > limit else None}

@@ -14,7 +14,7 @@ from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import admin, grants, keys, ledger, licenses, prices, serving
+from . import admin, grants, keys, ledger, licenses, prices, serving, usage
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -30,6 +30,7 @@ for command in (
     *keys.COMMANDS,
     *grants.COMMANDS,
     *ledger.COMMANDS,
+    *usage.COMMANDS,
     *prices.COMMANDS,
     *admin.COMMANDS,
 ):

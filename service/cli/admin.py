@@ -11,7 +11,7 @@ from .. import operator
 from ..operator import OWNER
 from ..repository import admin
 from ..repository.admin import SCOPES, Act, Day
-from .common import Expiry, Id, Whole, Words, as_json, moment, owner, say, table
+from .common import DayOf, Expiry, Id, Whole, Words, as_json, moment, owner, say, table
 
 # Of an overview: what is worth a column.
 _COLUMNS = (
@@ -37,21 +37,6 @@ class Scopes(click.ParamType[tuple[str, ...]]):
         if not named <= set(SCOPES):
             self.fail(f"it must be some of {', '.join(SCOPES)}, separated by commas.", param, ctx)
         return tuple(scope for scope in SCOPES if scope in named)
-
-
-class DayOf(click.ParamType[date]):
-    """A day in UTC."""
-
-    name = "DAY"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a day such as 2027-01-31.", param, ctx)
-        if not operator.FIRST_DAY <= day <= date(2999, 12, 31):
-            self.fail(f"it must be from {operator.FIRST_DAY} to 2999-12-31.", param, ctx)
-        return day
 
 
 @click.group()

@@ -6,13 +6,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal, NoReturn, TextIO
 from uuid import UUID
 
 import click
 
-from .. import dev
+from .. import dev, statements
 from ..config import Config, load
 from ..db import Database
 from ..repository.limits import MOST, MOST_MODELS, NO_LIMITS
@@ -127,6 +127,21 @@ class ExpiryOrNever(click.ParamType[datetime | Literal["never"]]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime | Literal["never"]:
         return "never" if value == "never" else Expiry().convert(value, param, ctx)
+
+
+class DayOf(click.ParamType[date]):
+    """A day in UTC."""
+
+    name = "DAY"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            day = date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a day such as 2027-01-31.", param, ctx)
+        if not statements.FIRST_DAY <= day <= statements.LAST_DAY:
+            self.fail(f"it must be from {statements.FIRST_DAY} to {statements.LAST_DAY}.", param, ctx)
+        return day
 
 
 class Id(click.ParamType[UUID]):

@@ -80,6 +80,20 @@ class Cursor(fields.Field[Any]):
         return f"{(value.at - _EPOCH) // timedelta(microseconds=1)}-{value.id.hex}"
 
 
+class Names(fields.Field[Any]):
+    """Some of several names, each once, with commas between."""
+
+    def __init__(self, names: Sequence[str], **options: Any) -> None:
+        super().__init__(**options)
+        self._names = names
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        given = str(value).split(",")
+        if not set(given) <= set(self._names) or len(set(given)) < len(given):
+            raise ValidationError(f"must be one or more of {', '.join(self._names)}, with commas between")
+        return tuple(given)
+
+
 class HeaderNumber(fields.Integer):
     """A whole number as a header has it: digits and nothing else."""
 

@@ -13,7 +13,6 @@ from .limits import Limits, as_jsonb
 
 _FIND = text("SELECT * FROM obol.find_license(:license_id, :digest)")
 _CHECK = text("SELECT * FROM obol.check_license(:license_id, :digest)")
-_LIST_ENTRIES = text("SELECT * FROM obol.list_entries(:license_id, :digest, :before, :limit)")
 _CREATE = text(
     "SELECT * FROM obol.create_license_v2(:license_id, :digest, :name, CAST(:expires_at AS timestamptz), "
     ":credits, :external_id, CAST(:limits AS jsonb), :fingerprint, :token_digest, :request_id)"
@@ -73,20 +72,6 @@ class CreatedLicense(NamedTuple):
     key_id: UUID
 
 
-class Entry(NamedTuple):
-    """A ledger entry, as the statement has it."""
-
-    entry_no: int
-    kind: str
-    amount: int
-    balance_after: int
-    cause_id: UUID
-    reference: str | None
-    model: str | None
-    usage: dict[str, Any] | None
-    created_at: datetime
-
-
 def find(db: Database, key: KeyDigest) -> License:
     """The license that a key opens.
 
@@ -98,15 +83,6 @@ def find(db: Database, key: KeyDigest) -> License:
 def check(db: Database, key: KeyDigest) -> None:
     """That a key opens a license that may be used now. Raises: Problem license_*."""
     db.row(_CHECK, license_id=key.license_id, digest=key.digest)
-
-
-def list_entries(db: Database, key: KeyDigest, *, before: int | None, limit: int) -> list[Entry]:
-    """Entries numbered below `before`, newest first.
-
-    Raises: Problem license_invalid.
-    """
-    rows = db.rows(_LIST_ENTRIES, license_id=key.license_id, digest=key.digest, before=before, limit=limit)
-    return [Entry._make(row) for row in rows]
 
 
 def create(

@@ -96,6 +96,9 @@ def test_every_call(made, ask, client, owner, new_license):
         ("charge", None, False),
     ]
     assert ask("list_entries", limit=1).next_cursor == statement.entries[0].entry_no
+    assert ask("show_usage").total.calls == 4
+    receipt = ask("show_receipt", hold.id)
+    assert (receipt.charged, receipt.hold.amount, receipt.calculation) == (60, 100, None)
     assert ask("show_metrics").startswith("# HELP obol_")
     assert ask.called == operation_ids(client, of_operators=False)
 
@@ -155,6 +158,10 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     part = act("refund", license_id, body=models.RefundRequest(cause_id=spent.id, amount=4, reason="sorry"))
     assert (part.amount, part.balance, part.lapsed) == (4, 494, 0)
     assert act("adjust_credits", license_id, body=models.AdjustmentRequest(amount=6, reason="r")).balance == 500
+
+    assert act("list_license_entries", license_id).entries[0].kind.value == "adjustment"
+    assert act("show_license_usage", license_id).total.refunded == 34
+    assert act("show_license_receipt", license_id, spent.id).refunds[0].amount == 4
 
     figures = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), 2)
     book = models.AnyObject.from_dict({"price": [{"model": "m", **figures}], "not_sold": ["n"]})

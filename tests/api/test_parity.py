@@ -35,6 +35,9 @@ SAME = {
     "token revoke": "DELETE /api/v1/admin/tokens/{token_id}",
     "audit list": "GET /api/v1/admin/audit",
     "overview": "GET /api/v1/admin/overview",
+    "entries": "GET /api/v1/admin/licenses/{license_id}/entries",
+    "usage": "GET /api/v1/admin/licenses/{license_id}/usage",
+    "receipt": "GET /api/v1/admin/licenses/{license_id}/receipts/{cause_id}",
     "verify": "POST /api/v1/admin/verify",
 }
 

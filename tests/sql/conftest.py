@@ -201,7 +201,7 @@ def rules_of(sql):
     def read(function):
         ((source,),) = sql("SELECT prosrc FROM pg_proc WHERE oid = %s::regproc", (f"obol.{function}",))
         rules = re.findall(r"SELECT \w+\.license_id, '([^']+)'", source)
-        assert len(rules) == source.count("UNION ALL") + 1
+        assert len(rules) == source.count("\n    UNION ALL") + 1
         return set(rules)
 
     return read

@@ -30,6 +30,10 @@ OF_A_GRANT = "an entry that gives or takes credits of a grant names one"
 SPAN = "what was used in a span of entries is allotted, and no more"
 NEXT_CHANGE = "the next change of the grants is not missed"
 
+# Usage
+USAGE = "usage is what the entries up to its watermark say"
+WATERMARK = "no usage is rolled up that is not in the ledger"
+
 # Idempotency
 KEY_NAMES = "an idempotency key in force names what it did"
 KEY_FREED = "a freed idempotency key names nothing that was charged"

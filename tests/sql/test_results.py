@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, grants, holds, ledger, licenses, limits, prices
+from service.repository import admin, grants, holds, ledger, licenses, limits, prices, usage
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -24,7 +24,8 @@ RESULTS = {
     "find_license": licenses.License,
     "grant_credits_v2": grants.ChangedGrant,
     "list_acts": admin.Act,
-    "list_entries": licenses.Entry,
+    "entry_span": usage.Span,
+    "list_entries_v2": usage.Entry,
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
     "list_holds": holds.ListedHold,
@@ -43,16 +44,21 @@ RESULTS = {
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_license": licenses.ListedLicense,
+    "show_receipt": usage.Receipt,
+    "show_usage": usage.UsageRow,
     "verify": ledger.Finding,
     "verify_v2": ledger.Verification,
     "void_grant": grants.ChangedGrant,
 }
 
 # What is asked with, and no result.
-ARGUMENTS = {admin.Actor, admin.Place, grants.Terms, holds.HoldAmounts, holds.Unpaid}
+ARGUMENTS = {admin.Actor, admin.Place, grants.Terms, holds.HoldAmounts, holds.Unpaid, usage.Reader, usage.Filters}
+
+# Put together of several results.
+COMPOSED = {usage.EntriesPage}
 
 # One column and nothing to name.
-BARE = {"due_changes"}
+BARE = {"due_changes", "due_rollups"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}
@@ -120,4 +126,4 @@ def test_every_named_tuple_is_the_result_of_something():
     }
 
     assert len(named) > 10
-    assert named == set(RESULTS.values()) | ARGUMENTS
+    assert named == set(RESULTS.values()) | ARGUMENTS | COMPOSED

@@ -21,6 +21,7 @@ BY_HAND = {"deduct_credits"}
 
 # Of an earlier release, and another has taken their place: they go a release later. Some are what that other calls.
 REPLACED = {
+    "list_entries",
     "adjust_credits",
     "create_license",
     "grant_credits",

@@ -18,6 +18,8 @@ AS $$
     SELECT g.license_id, g.rule, g.detail FROM obol.verify_grants() g
     UNION ALL
     SELECT c.license_id, c.rule, c.detail FROM obol.verify_limits() c
+    UNION ALL
+    SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

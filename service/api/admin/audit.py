@@ -9,7 +9,7 @@ from ...http.blueprint import AdminBlueprint
 from ...http.fields import Answer, Moment
 from ...http.services import services
 from ...repository import admin
-from ..license import EntriesQuery
+from ..entries import NumberedQuery
 
 
 class ActAnswer(Answer):
@@ -32,7 +32,7 @@ blueprint = AdminBlueprint("audit", description="Who did what.")
 
 
 @blueprint.get("/api/v1/admin/audit", scope="read")
-@blueprint.arguments(EntriesQuery, location="query")
+@blueprint.arguments(NumberedQuery, location="query")
 @blueprint.response(
     200,
     ActsAnswer,

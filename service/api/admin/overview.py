@@ -1,11 +1,10 @@
 """GET /api/v1/admin/overview: the business by day."""
 
-from datetime import date
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from ... import operator
+from ... import operator, statements
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.fields import Answer
@@ -17,7 +16,7 @@ def _day(name: str, description: str) -> fields.Date:
         data_key=name,
         load_default=None,
         error_messages={"invalid": "must be a day such as 2027-01-31"},
-        validate=validate.Range(operator.FIRST_DAY, date(2999, 12, 31), error="must be from {min} to {max}"),
+        validate=validate.Range(statements.FIRST_DAY, statements.LAST_DAY, error="must be from {min} to {max}"),
         metadata={"description": description},
     )
 
