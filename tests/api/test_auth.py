@@ -66,6 +66,8 @@ PARAMETERS = {
     "hold_id": NO_ID,
     "license_id": NO_ID,
     "grant_id": NO_ID,
+    "key_id": NO_ID,
+    "cause_id": NO_ID,
     "token_id": NO_ID,
     "model_id": "claude-haiku-5-5",
 }

@@ -230,6 +230,12 @@ def test_an_answer_may_be_a_stream(document, path):
     assert set(content) == {"application/json", "text/event-stream"}
 
 
+@pytest.mark.parametrize("path", ["/api/v1/license/entries", "/api/v1/admin/licenses/{license_id}/entries"])
+def test_a_statement_may_be_a_file(document, path):
+    content = document["paths"][path]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "text/csv", "application/x-ndjson"}
+
+
 def test_every_operation_has_a_name_of_its_own(document):
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(set(names)) == len(names)
