@@ -341,13 +341,3 @@ def every(
             lambda after, limit: list_holds(db, state, license_id=license_id, key_ids=key_ids, after=after, limit=limit)
         )
     )
-
-
-def undelivered(db: Database) -> list[ListedHold]:
-    """Charges that were never noted as delivered and whose answers are not stored, oldest first."""
-    return every(db, "undelivered")
-
-
-def unpaid(db: Database) -> list[ListedHold]:
-    """What clients got of answers that broke off, oldest first."""
-    return every(db, "unpaid")

@@ -31,7 +31,7 @@ def test_broken_streams_cannot_be_farmed(breaking_client, send, new_license, wir
     details = wire_error(answers[-1], "limit_exceeded", answers[-1].headers["Retry-After"])
     assert details["limit"] == "unpaid_tokens_per_hour"
     assert 0 < int(answers[-1].headers["Retry-After"]) == details["retry_after_s"] <= 3600
-    listed = holds.unpaid(owner)
+    listed = holds.every(owner, "unpaid")
     assert [row.license_id for row in listed] == [license.id] * 2
     got = [holds.Unpaid(**row.unpaid) for row in listed]
     assert [(one.reason, one.events) for one in got] == [("upstream_error", 101)] * 2
@@ -62,7 +62,7 @@ def test_what_nobody_was_there_to_get_does_not_count(make_client, upstream_sayin
     response = send(new_license(credits=10_000), client=client, stream=True, buffered=False)
     response.close()
 
-    (listed,) = holds.unpaid(owner)
+    (listed,) = holds.every(owner, "unpaid")
     assert listed.unpaid["events"] <= 2
     (line,) = requests_in(logged)
     assert line["delivered"] is False
@@ -71,9 +71,9 @@ def test_what_nobody_was_there_to_get_does_not_count(make_client, upstream_sayin
 def test_an_answer_in_one_piece_lets_nothing_through(make_client, send, new_license, upstream_saying, owner):
     client = make_client(ANTHROPIC_BASE_URL=upstream_saying(200, json.dumps({"content": []}).encode()))
     assert send(new_license(), client=client).status_code == 502
-    assert holds.unpaid(owner) == []
+    assert holds.every(owner, "unpaid") == []
 
 
 def test_an_empty_refusal_is_free_and_not_unpaid(make_client, send, new_license, owner):
     send(new_license(), "[sandbox refusal]", stream=True)
-    assert holds.unpaid(owner) == []
+    assert holds.every(owner, "unpaid") == []

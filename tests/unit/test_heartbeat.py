@@ -100,7 +100,7 @@ def test_stopping_gives_everything_back_and_tells_what_is_left(flaky, owner, ope
     lease.stop()
 
     assert state_of(left_open) == "expired"
-    assert holds.undelivered(owner) == []
+    assert holds.every(owner, "undelivered") == []
 
 
 def test_stopping_without_a_database_only_says_so(flaky):

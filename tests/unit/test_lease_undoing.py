@@ -67,7 +67,7 @@ def test_what_the_client_got_of_a_withheld_answer_is_kept(lease, owner, open_hol
     lease.withhold(license.key, hold_id, unpaid)
 
     lease.beat()
-    (listed,) = holds.unpaid(owner)
+    (listed,) = holds.every(owner, "unpaid")
     assert (listed.hold_id, holds.Unpaid(**listed.unpaid)) == (hold_id, unpaid)
 
 
@@ -141,9 +141,9 @@ def test_deliveries_are_noted_once_and_kept_until_they_are(lease, owner, flaky, 
 
     with pytest.raises(Problem):
         lease.beat()
-    assert len(holds.undelivered(owner)) == 2
+    assert len(holds.every(owner, "undelivered")) == 2
     lease.beat()
-    assert [row.hold_id for row in holds.undelivered(owner)] == [untold]
+    assert [row.hold_id for row in holds.every(owner, "undelivered")] == [untold]
     (noted,) = sql("SELECT delivered_at FROM obol.holds WHERE delivered_at IS NOT NULL")
     lease.note_delivered(license.id, told)
     lease.beat()
@@ -169,7 +169,7 @@ def test_the_deliveries_of_each_license_are_noted_for_it_alone(
     monkeypatch.setattr(holds, "note_deliveries", note_and_tell)
     lease.beat()
     assert sorted(told) == sorted(delivered.items())
-    assert holds.undelivered(owner) == []
+    assert holds.every(owner, "undelivered") == []
 
 
 def test_old_answers_are_purged_now_and_then(lease, clock, open_hold, settle, new_license, sql):
@@ -217,9 +217,9 @@ def test_deliveries_that_there_was_no_time_to_note_are_noted_with_the_next_beat(
 
     monkeypatch.setattr(holds, "note_deliveries", note_slowly)
     lease.beat()
-    assert len(holds.undelivered(owner)) == 3
+    assert len(holds.every(owner, "undelivered")) == 3
     lease.beat()
-    assert holds.undelivered(owner) == []
+    assert holds.every(owner, "undelivered") == []
     assert lease._delivered == {}
 
 
@@ -240,7 +240,7 @@ def test_a_delivery_that_comes_while_others_are_noted_is_noted_too(
 
     monkeypatch.setattr(holds, "note_deliveries", note_and_deliver)
     lease.beat()
-    assert [row.hold_id for row in holds.undelivered(owner)] == [second]
+    assert [row.hold_id for row in holds.every(owner, "undelivered")] == [second]
     monkeypatch.setattr(holds, "note_deliveries", note)
     lease.beat()
-    assert holds.undelivered(owner) == []
+    assert holds.every(owner, "undelivered") == []

@@ -8,6 +8,7 @@ import pytest
 from service import keys, operator
 from service.problems import Problem
 from service.repository import ledger, licenses
+from service.repository.grants import Terms
 
 FAR_OFF = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -101,3 +102,14 @@ def test_a_license_that_is_not_there_gets_neither(owner):
         operator.rotate_key(owner, uuid4(), overlap_s=0)
     with pytest.raises(Problem, match="license_invalid"):
         operator.grant_credits(owner, uuid4(), 5)
+
+
+def test_an_overview_has_what_ended_by_itself(owner, new_license, sql):
+    license = new_license(credits=10)
+    ends_at = datetime.now(UTC) + timedelta(hours=1)
+    operator.grant_credits(owner, license.id, 7, terms=Terms(expires_at=ends_at))
+    sql("UPDATE obol.grants SET starts_at = starts_at - interval '1 day', expires_at = now() WHERE amount = 7")
+    sql("UPDATE obol.licenses SET next_change_at = now() - interval '1 second'")
+
+    total = operator.overview(owner).total
+    assert (total["granted"], total["expired"], total["outstanding"]) == (17, 7, 10)

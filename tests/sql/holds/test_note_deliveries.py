@@ -11,7 +11,7 @@ from service.repository import holds
 @pytest.fixture
 def undelivered(owner):
     """`undelivered()`: the list, for the operator."""
-    return lambda: holds.undelivered(owner)
+    return lambda: holds.every(owner, "undelivered")
 
 
 def test_settled_keyless_and_not_noted_is_listed(new_license, process_hold, settle, undelivered):

@@ -54,7 +54,7 @@ def test_what_was_let_through_is_kept_and_listed(owner, new_license, break_off, 
     other = process_hold(license)
     holds.release(db, license.key, other.hold_id, process_id=process_id)
 
-    (listed,) = holds.unpaid(owner)
+    (listed,) = holds.every(owner, "unpaid")
     assert (listed.license_id, listed.hold_id, listed.model) == (license.id, hold.hold_id, "a-model")
     assert Unpaid(**listed.unpaid) == unpaid()
 
@@ -66,7 +66,7 @@ def test_the_same_release_again_counts_once(owner, db, new_license, break_off, p
         holds.release(db, license.key, hold.hold_id, process_id=process_id, unpaid=unpaid())
 
     assert sql("SELECT unpaid_tokens FROM obol.licenses") == [(60,)]
-    assert len(holds.unpaid(owner)) == 1
+    assert len(holds.every(owner, "unpaid")) == 1
 
 
 def test_of_a_hold_that_had_expired_it_counts_too(owner, db, new_license, process_hold, process_id, lapse, sql):
@@ -77,7 +77,7 @@ def test_of_a_hold_that_had_expired_it_counts_too(owner, db, new_license, proces
         holds.release(db, license.key, hold.hold_id, process_id=process_id, unpaid=unpaid())
 
     assert sql("SELECT unpaid_tokens FROM obol.licenses") == [(60,)]
-    assert [row.hold_id for row in holds.unpaid(owner)] == [hold.hold_id]
+    assert [row.hold_id for row in holds.every(owner, "unpaid")] == [hold.hold_id]
 
 
 def test_a_license_that_had_too_much_is_refused_until_the_hour_is_over(new_license, break_off, ask, sql):
