@@ -183,6 +183,7 @@ CREATE TABLE obol.holds (
     ended_at timestamp with time zone,
     delivered_at timestamp with time zone,
     unpaid jsonb,
+    key_id uuid,
     limited_by uuid[],
     CONSTRAINT holds_amount_check CHECK ((amount >= 0)),
     CONSTRAINT holds_check CHECK (((process_id IS NULL) = (expires_at IS NOT NULL))),
@@ -197,6 +198,12 @@ WITH (fillfactor='80');
 --
 
 COMMENT ON TABLE obol.holds IS 'Credits set aside for a call in flight: of a process (it ends with the lease of the process) or of a client (it ends at expires_at). Settled ones stay, as their charges do; those that ended without a charge are forgotten by purge_expired. unpaid is what the client got of an answer that broke off: {"reason", "events", "bytes", "tokens" (estimated)}.';
+
+--
+-- Name: COLUMN holds.key_id; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.holds.key_id IS 'The key that it was opened with; null: opened before keys had ids.';
 
 --
 -- Name: COLUMN holds.limited_by; Type: COMMENT; Schema: obol; Owner: -
@@ -229,7 +236,7 @@ BEGIN
     END IF;
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
-                            p_usage, p_shortfall);
+                            p_usage, p_shortfall, p_hold.key_id);
     IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
         UPDATE obol.idempotency_keys i
            SET in_force = true, answer = p_answer,
@@ -262,6 +269,7 @@ DECLARE
     v_next_change_at timestamptz;
     v_is_current boolean := false;
     v_limits jsonb;
+    v_key_id uuid;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
@@ -319,7 +327,8 @@ BEGIN
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
     -- have ended since.
-    PERFORM FROM obol.use_key(p_license_id, p_key_digest, p_is_of_key, v_limits, NULL, p_amount, p_amount, 0);
+    SELECT u.key_id INTO v_key_id
+      FROM obol.use_key(p_license_id, p_key_digest, p_is_of_key, v_limits, NULL, p_amount, p_amount, 0) u;
     IF v_expires_at <= clock_timestamp() THEN
         PERFORM obol.check_active(p_license_id);
     END IF;
@@ -327,25 +336,25 @@ BEGIN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
-                            p_deduction_id, p_reference);
+                            p_deduction_id, p_reference, p_key_id => v_key_id);
     RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
 END
 $$;
 
 --
--- Name: book_entry(uuid, bigint, text, bigint, bigint, uuid, text, text, jsonb, jsonb, bigint); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: book_entry(uuid, bigint, text, bigint, bigint, uuid, text, text, jsonb, jsonb, bigint, uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text DEFAULT NULL::text, p_price jsonb DEFAULT NULL::jsonb, p_usage jsonb DEFAULT NULL::jsonb, p_shortfall bigint DEFAULT 0) RETURNS void
+CREATE FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text DEFAULT NULL::text, p_price jsonb DEFAULT NULL::jsonb, p_usage jsonb DEFAULT NULL::jsonb, p_shortfall bigint DEFAULT 0, p_key_id uuid DEFAULT NULL::uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
     INSERT INTO obol.ledger_entries
            (license_id, entry_no, kind, amount, balance_after, cause_id, reference,
-            model, price, usage, shortfall, created_at)
+            model, price, usage, shortfall, key_id, created_at)
     VALUES (p_license_id, p_entry_no, p_kind, p_amount, p_balance_after, p_cause_id, p_reference,
-            p_model, p_price, p_usage, p_shortfall, clock_timestamp())
+            p_model, p_price, p_usage, p_shortfall, p_key_id, clock_timestamp())
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the entry was booked');
@@ -1608,10 +1617,10 @@ END
 $$;
 
 --
--- Name: list_entries_v2(uuid, text, text, timestamp with time zone, timestamp with time zone, bigint, bigint, integer, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: list_entries_v2(uuid, text, text, uuid, timestamp with time zone, timestamp with time zone, bigint, bigint, integer, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(entry_no bigint, kind text, amount bigint, balance_after bigint, cause_id uuid, reference text, model text, usage jsonb, created_at timestamp with time zone)
+CREATE FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_key_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(entry_no bigint, kind text, amount bigint, balance_after bigint, cause_id uuid, reference text, model text, key_id uuid, usage jsonb, created_at timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -1620,13 +1629,14 @@ DECLARE
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     RETURN QUERY SELECT e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id,
-                        e.reference, e.model, e.usage, e.created_at
+                        e.reference, e.model, e.key_id, e.usage, e.created_at
                    FROM obol.ledger_entries e
                   WHERE e.license_id = p_license_id
                     -- Both are bounds of the index, whatever plan is kept: an OR would read from the newest entry on.
                     AND e.entry_no > p_after AND e.entry_no < COALESCE(p_before, c_beyond)
                     AND (p_kind IS NULL OR e.kind = p_kind)
                     AND (p_model IS NULL OR e.model = p_model)
+                    AND (p_key_id IS NULL OR e.key_id = p_key_id)
                     AND (p_from IS NULL OR e.created_at >= p_from)
                     AND (p_to IS NULL OR e.created_at < p_to)
                   ORDER BY e.entry_no DESC
@@ -1941,6 +1951,7 @@ DECLARE
     v_next_change_at timestamptz;
     v_is_current boolean := false;
     v_limits jsonb;
+    v_key_id uuid;
     v_limited_by uuid[];
     v_limited_amount bigint;
 BEGIN
@@ -1991,7 +2002,7 @@ BEGIN
     END LOOP;
 
     -- The lock is ours, and v_now may be from before a wait for it: key or license may have ended.
-    SELECT u.amount, u.limited_by, u.used_at INTO v_limited_amount, v_limited_by, v_now
+    SELECT u.key_id, u.amount, u.limited_by, u.used_at INTO v_key_id, v_limited_amount, v_limited_by, v_now
       FROM obol.use_key(p_license_id, p_key_digest, true, v_limits, p_model, v_amount, p_min_amount, 1) u;
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
@@ -2003,9 +2014,9 @@ BEGIN
     END IF;
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
-                            idempotency_key, reference, available_after, opened_at, limited_by)
+                            idempotency_key, reference, available_after, opened_at, key_id, limited_by)
     VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
-            p_idempotency_key, p_reference, v_available, v_now, v_limited_by)
+            p_idempotency_key, p_reference, v_available, v_now, v_key_id, v_limited_by)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold was opened');
@@ -3036,7 +3047,7 @@ $$;
 -- Name: show_receipt(uuid, uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(cause_id uuid, kind text, entry_no bigint, charged bigint, shortfall bigint, balance_after bigint, reference text, model text, price jsonb, usage jsonb, created_at timestamp with time zone, hold_amount bigint, opened_at timestamp with time zone, delivered_at timestamp with time zone, draws jsonb, refunds jsonb, refunded numeric)
+CREATE FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(cause_id uuid, kind text, entry_no bigint, charged bigint, shortfall bigint, balance_after bigint, reference text, model text, key_id uuid, price jsonb, usage jsonb, created_at timestamp with time zone, hold_amount bigint, opened_at timestamp with time zone, delivered_at timestamp with time zone, draws jsonb, refunds jsonb, refunded numeric)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -3044,7 +3055,7 @@ CREATE FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest b
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     RETURN QUERY
-        SELECT e.cause_id, e.kind, e.entry_no, -e.amount, e.shortfall, e.balance_after, e.reference, e.model, e.price,
+        SELECT e.cause_id, e.kind, e.entry_no, -e.amount, e.shortfall, e.balance_after, e.reference, e.model, e.key_id, e.price,
                e.usage, e.created_at, h.amount, h.opened_at, h.delivered_at,
                CASE WHEN e.amount = 0 THEN '[]' ELSE d.draws END, COALESCE(r.refunds, '[]'), COALESCE(r.refunded, 0)
           FROM obol.ledger_entries e
@@ -3102,16 +3113,18 @@ $$;
 -- Name: use_key(uuid, bytea, boolean, jsonb, text, bigint, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer) RETURNS TABLE(amount bigint, limited_by uuid[], used_at timestamp with time zone)
+CREATE FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer) RETURNS TABLE(key_id uuid, amount bigint, limited_by uuid[], used_at timestamp with time zone)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_key_id uuid;
     v_is_limited boolean;
     v_last_used_at timestamptz;
 BEGIN
-    SELECT k.is_limited, k.last_used_at INTO v_is_limited, v_last_used_at
+    SELECT CASE WHEN p_is_of_key THEN k.key_id END, k.is_limited, k.last_used_at
+      INTO v_key_id, v_is_limited, v_last_used_at
       FROM obol.license_key_validity k
      WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest AND k.valid_until > v_now;
     IF NOT FOUND THEN
@@ -3124,11 +3137,11 @@ BEGIN
          WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
     END IF;
     IF p_limits IS NOT NULL OR (v_is_limited AND p_is_of_key) THEN
-        RETURN QUERY SELECT c.amount, c.limited_by, v_now
+        RETURN QUERY SELECT v_key_id, c.amount, c.limited_by, v_now
                        FROM obol.count_use(p_license_id, CASE WHEN p_is_of_key THEN p_key_digest END, p_model, p_amount,
                                            p_min_amount, p_holds, v_now) c;
     ELSE
-        RETURN QUERY SELECT p_amount, NULL::uuid[], v_now;
+        RETURN QUERY SELECT v_key_id, p_amount, NULL::uuid[], v_now;
     END IF;
 END
 $$;
@@ -3349,12 +3362,13 @@ CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, d
                   c.balance_before + c.amount, c.balance_after)
       FROM chain c WHERE c.balance_after <> c.balance_before + c.amount
     UNION ALL
-    SELECT e.license_id, 'a charge names its hold and carries its price',
+    SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.kind = 'charge'
        AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR h.key_id IS DISTINCT FROM e.key_id
             OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',
@@ -3453,6 +3467,7 @@ CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, d
      CROSS JOIN LATERAL (SELECT COALESCE(-sum(e.amount), 0) AS credits
                            FROM obol.ledger_entries e
                           WHERE e.license_id = s.license_id AND e.kind = 'deduction'
+                            AND s.subject_id IN (e.key_id, e.license_id)
                             AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
                             AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
      WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits
@@ -3656,6 +3671,7 @@ CREATE TABLE obol.ledger_entries (
     shortfall bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     part_id uuid,
+    key_id uuid,
     CONSTRAINT ledger_entries_balance_after_check CHECK ((balance_after >= 0)),
     CONSTRAINT ledger_entries_check CHECK (((shortfall = 0) OR (kind = 'charge'::text))),
     CONSTRAINT ledger_entries_entry_no_check CHECK ((entry_no > 0)),
@@ -3677,6 +3693,12 @@ END)
 COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever added. cause_id is the id of the grant, adjustment, deduction or hold; a refund names what it gives back, and expiry and void the grant that they took from, each possibly in several parts. One charge a hold is the unique constraint.';
 
 --
+-- Name: COLUMN ledger_entries.key_id; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.ledger_entries.key_id IS 'Of a charge or a deduction, the key that made it; null: an operator did, or it is from before keys had ids.';
+
+--
 -- Name: entry_usage; Type: VIEW; Schema: obol; Owner: -
 --
 
@@ -3684,13 +3706,8 @@ CREATE VIEW obol.entry_usage AS
  SELECT e.license_id,
     e.entry_no,
     ((e.created_at AT TIME ZONE 'UTC'::text))::date AS day,
-        CASE
-            WHEN (e.kind = 'refund'::text) THEN ( SELECT c.model
-               FROM obol.ledger_entries c
-              WHERE ((c.license_id = e.license_id) AND (c.kind = 'charge'::text) AND (c.cause_id = e.cause_id)))
-            ELSE e.model
-        END AS model,
-    NULL::uuid AS key_id,
+    COALESCE(c.model, e.model) AS model,
+    COALESCE(c.key_id, e.key_id) AS key_id,
         CASE
             WHEN (e.kind = 'refund'::text) THEN 0
             ELSE 1
@@ -3708,7 +3725,8 @@ CREATE VIEW obol.entry_usage AS
             WHEN (e.kind = 'refund'::text) THEN e.amount
             ELSE (0)::bigint
         END AS refunded
-   FROM (obol.ledger_entries e
+   FROM ((obol.ledger_entries e
+     LEFT JOIN obol.ledger_entries c ON (((e.kind = 'refund'::text) AND (c.license_id = e.license_id) AND (c.cause_id = e.cause_id) AND (c.kind = ANY (ARRAY['charge'::text, 'deduction'::text])))))
      CROSS JOIN LATERAL ( SELECT COALESCE(sum(a.input), (0)::numeric) AS input_tokens,
             COALESCE(sum(a.output), (0)::numeric) AS output_tokens,
             COALESCE(sum(a.cache_write_5m), (0)::numeric) AS cache_write_5m_tokens,
@@ -4386,10 +4404,10 @@ REVOKE ALL ON FUNCTION obol.book_charge(p_hold obol.holds, p_from text, p_charge
 REVOKE ALL ON FUNCTION obol.book_deduction(p_license_id uuid, p_key_digest bytea, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_is_of_key boolean) FROM PUBLIC;
 
 --
--- Name: FUNCTION book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint, p_key_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_reference text, p_model text, p_price jsonb, p_usage jsonb, p_shortfall bigint, p_key_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION book_part(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_part_id uuid, p_reference text); Type: ACL; Schema: obol; Owner: -
@@ -4658,11 +4676,11 @@ REVOKE ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, 
 GRANT ALL ON FUNCTION obol.list_entries(p_license_id uuid, p_key_digest bytea, p_before bigint, p_limit integer) TO obol_service;
 
 --
--- Name: FUNCTION list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_key_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_key_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_key_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_grants(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -

@@ -19,7 +19,7 @@ LAST_DAY = date(2999, 12, 31)
 MAX_DAYS = 366
 
 COLUMNS = (
-    *("entry_no", "created_at", "kind", "amount", "balance_after", "id", "reference", "model"),
+    *("entry_no", "created_at", "kind", "amount", "balance_after", "id", "reference", "model", "key_id"),
     *(f"{name}_tokens" for name in pricing.CLASSES),
 )
 
@@ -96,6 +96,7 @@ def entry_document(entry: Entry) -> dict[str, Any]:
         "id": str(entry.cause_id),
         "reference": entry.reference,
         "model": entry.model,
+        "key_id": None if entry.key_id is None else str(entry.key_id),
         "usage": entry.usage,
         "created_at": _moment(entry.created_at),
     }
@@ -127,6 +128,7 @@ def receipt(db: Database, reader: Reader, cause_id: UUID) -> dict[str, Any]:
         "balance_after": found.balance_after,
         "reference": found.reference,
         "model": found.model,
+        "key_id": None if found.key_id is None else str(found.key_id),
         "tokens": None if found.usage is None else pricing.tokens_of(found.usage),
         "price": found.price,
         "calculation": _calculation(found),
@@ -176,6 +178,7 @@ def _cells(entry: Entry) -> list[object]:
         entry.cause_id,
         _defused(entry.reference),
         _defused(entry.model),
+        entry.key_id,
         *tokens.values(),
     ]
 

@@ -27,11 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class License:
-    """A license of a test: its id, the raw key, and what the database is asked with."""
+    """A license of a test: its id, a raw key, what the database is asked with, and the id of that key."""
 
     id: UUID
     raw_key: str
     key: KeyDigest
+    key_id: UUID
 
     @property
     def headers(self) -> dict[str, str]:
@@ -53,8 +54,8 @@ def run(url: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...
 def make_license(owner: Database, credits: int = 1000, name: str = "", expires_at: datetime | None = None) -> License:
     license_id = uuid4()
     new = keys.make(license_id)
-    licenses.create(owner, new.digest, name=name, expires_at=expires_at, credits=credits, fingerprint=b"test")
-    return License(license_id, new.license_key, new.digest)
+    made = licenses.create(owner, new.digest, name=name, expires_at=expires_at, credits=credits, fingerprint=b"test")
+    return License(license_id, new.license_key, new.digest, made.key_id)
 
 
 def free_port() -> int:

@@ -14,6 +14,8 @@ UPGRADE = (
     # What says which keys are good, and what they may do
     "license_key_validity",
     "license_overview",
+    # Entries with their key
+    "book_entry",
     # Limits
     "list_limits",
     "describe_limits",
@@ -44,6 +46,7 @@ UPGRADE = (
     "set_license_v2",
     "show_license",
     "verify",
+    "verify_ledger",
     "revoke",
 )
 DOWNGRADE = ("restore", "drop")

@@ -1,14 +1,11 @@
 -- What each charge, deduction and refund says of the usage of its license. A refund counts on its own day, under the
--- model of what it gives back. A count that is no number is 0; verify finds it by the charge.
+-- model and the key of what it gives back. A count that is no number is 0; verify finds it by the charge.
 CREATE OR REPLACE VIEW obol.entry_usage AS
 SELECT e.license_id,
        e.entry_no,
        (e.created_at AT TIME ZONE 'UTC')::date AS day,
-       CASE WHEN e.kind = 'refund'
-            THEN (SELECT c.model FROM obol.ledger_entries c
-                   WHERE c.license_id = e.license_id AND c.kind = 'charge' AND c.cause_id = e.cause_id)
-            ELSE e.model END AS model,
-       NULL::uuid AS key_id,
+       COALESCE(c.model, e.model) AS model,
+       COALESCE(c.key_id, e.key_id) AS key_id,
        CASE WHEN e.kind = 'refund' THEN 0 ELSE 1 END AS calls,
        CASE WHEN e.kind = 'refund' THEN 0 ELSE -e.amount END AS credits,
        t.input_tokens,
@@ -18,6 +15,9 @@ SELECT e.license_id,
        t.cache_read_tokens,
        CASE WHEN e.kind = 'refund' THEN e.amount ELSE 0 END AS refunded
   FROM obol.ledger_entries e
+  LEFT JOIN obol.ledger_entries c
+         ON e.kind = 'refund' AND c.license_id = e.license_id AND c.cause_id = e.cause_id
+        AND c.kind IN ('charge', 'deduction')
  CROSS JOIN LATERAL (
     SELECT COALESCE(sum(a.input), 0) AS input_tokens,
            COALESCE(sum(a.output), 0) AS output_tokens,

@@ -36,6 +36,11 @@ class NumberedQuery(LimitQuery):
 class EntriesQuery(NumberedQuery):
     kind = Text(load_default=None, validate=validate.OneOf(KINDS, error="must be one of {choices}"))
     model = Text(load_default=None, validate=length(1, MAX_MODEL), metadata={"description": "only charges have one"})
+    key_id = fields.UUID(
+        load_default=None,
+        error_messages={"invalid_uuid": "must be the key_id of a license key"},
+        metadata={"description": "only what that key was used for"},
+    )
     from_at = Instant(data_key="from", load_default=None, metadata={"description": "of that time and later"})
     to_at = Instant(data_key="to", load_default=None, metadata={"description": "of before that time"})
 
@@ -48,6 +53,10 @@ class EntryAnswer(Answer):
     id = fields.UUID(attribute="cause_id", metadata={"description": "of the grant, adjustment, deduction or hold"})
     reference = fields.String(allow_none=True)
     model = fields.String(allow_none=True, metadata={"description": "of a charge for an answer"})
+    key_id = fields.UUID(
+        allow_none=True,
+        metadata={"description": "of the key that a charge or a deduction was made with; null: an operator made it"},
+    )
     usage = fields.Dict(allow_none=True, metadata={"description": "the tokens of that answer, by class"})
     created_at = Moment()
 
@@ -72,6 +81,7 @@ EXAMPLE = {
             "id": "661fd0b6-db64-4522-bd48-222e4259ca01",
             "reference": None,
             "model": None,
+            "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
             "usage": None,
             "created_at": "2026-11-22T16:09:29.079534Z",
         }
@@ -93,7 +103,7 @@ def list_entries(query: dict[str, Any]) -> Any:
 def entries_of(reader: Reader, query: dict[str, Any]) -> Response | dict[str, Any]:
     """A page of a statement, or all of it where the request accepts a file."""
     database = services().database
-    filters = Filters(query["kind"], query["model"], query["from_at"], query["to_at"])
+    filters = Filters(query["kind"], query["model"], query["key_id"], query["from_at"], query["to_at"])
     if None not in (filters.from_at, filters.to_at) and query["from_at"] >= query["to_at"]:
         raise Problem("validation_failed", "from: it must be before `to`.")
     wanted = request.accept_mimetypes.best_match([JSON, CSV, NDJSON], default=JSON)

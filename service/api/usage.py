@@ -53,7 +53,9 @@ class FiguresOfUsageAnswer(Answer):
 class UsageRowAnswer(FiguresOfUsageAnswer):
     day = fields.Date(allow_none=True, metadata={"description": "in UTC; null: rows are not by day"})
     model = fields.String(allow_none=True, metadata={"description": "null: none, or rows are not by model"})
-    key_id = fields.UUID(allow_none=True, metadata={"description": "null: not known, or rows are not by key"})
+    key_id = fields.UUID(
+        allow_none=True, metadata={"description": "null: an operator's deductions, or rows are not by key"}
+    )
 
 
 class UsageAnswer(Answer):
@@ -116,6 +118,7 @@ class ReceiptAnswer(Answer):
     balance_after = fields.Integer()
     reference = fields.String(allow_none=True)
     model = fields.String(allow_none=True)
+    key_id = fields.UUID(allow_none=True, metadata={"description": "of the key it was made with; null: by an operator"})
     tokens = fields.Nested(UsedTokensAnswer, allow_none=True, metadata={"description": "of all attempts together"})
     price = fields.Dict(allow_none=True, metadata={"description": "as it was frozen when the hold was opened"})
     calculation = fields.Nested(CalculationAnswer, allow_none=True, metadata={"description": "null: not by tokens"})
@@ -143,7 +146,14 @@ _FIGURES = {
 USAGE = {
     "from": "2026-11-22",
     "to": "2026-11-22",
-    "rows": [{"day": "2026-11-22", "model": "claude-sonnet-5-5", "key_id": None, **_FIGURES}],
+    "rows": [
+        {
+            "day": "2026-11-22",
+            "model": "claude-sonnet-5-5",
+            "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
+            **_FIGURES,
+        }
+    ],
     "total": _FIGURES,
 }
 RECEIPT = {
@@ -157,6 +167,7 @@ RECEIPT = {
     "balance_after": 98517,
     "reference": "order 12",
     "model": None,
+    "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
     "tokens": None,
     "price": None,
     "calculation": None,

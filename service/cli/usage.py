@@ -37,6 +37,7 @@ class By(click.ParamType[tuple[str, ...]]):
 @click.argument("license_id", type=Id())
 @click.option("--kind", type=click.Choice(KINDS), help="Only those of this kind.")
 @click.option("--model", type=Words(1, 200), help="Only charges for this model.")
+@click.option("--key", "key_id", type=Id(), help="Only what this key (KEY_ID) was used for.")
 @click.option("--from", "from_at", type=Expiry(), help="Only those of this time (UTC) and later, e.g. 2027-01-01.")
 @click.option("--to", "to_at", type=Expiry(), help="Only those of before this time (UTC).")
 @as_csv
@@ -46,13 +47,14 @@ def entries(
     license_id: UUID,
     kind: str | None,
     model: str | None,
+    key_id: UUID | None,
     from_at: datetime | None,
     to_at: datetime | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
     """The statement of a license, newest first: every entry, however many; --json prints a line for each."""
-    filters = Filters(kind, model, from_at, to_at)
+    filters = Filters(kind, model, key_id, from_at, to_at)
     with owner() as database:
         reader = Reader.operator(license_id)
         span = usage.span(database, reader, filters)

@@ -16,7 +16,7 @@ _SPAN = text(
     f"SELECT * FROM obol.entry_span(:license_id, CAST(:from_at AS timestamptz), CAST(:to_at AS timestamptz), {_READER})"
 )
 _LIST_ENTRIES = text(
-    "SELECT * FROM obol.list_entries_v2(:license_id, CAST(:kind AS text), CAST(:model AS text), "
+    "SELECT * FROM obol.list_entries_v2(:license_id, CAST(:kind AS text), CAST(:model AS text), CAST(:key_id AS uuid), "
     "CAST(:from_at AS timestamptz), CAST(:to_at AS timestamptz), :after, CAST(:before AS bigint), :limit, "
     f"{_READER})"
 )
@@ -61,10 +61,12 @@ class Reader(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """Which entries are wanted: of a kind, of a model, from one time on, before another; None: any."""
+    """Which entries are wanted: of a kind, of a model, of a key, from one time on, before another;
+    None: any."""
 
     kind: str | None = None
     model: str | None = None
+    key_id: UUID | None = None
     from_at: datetime | None = None
     to_at: datetime | None = None
 
@@ -82,6 +84,7 @@ class Entry(NamedTuple):
     cause_id: UUID
     reference: str | None
     model: str | None
+    key_id: UUID | None
     usage: dict[str, Any] | None
     created_at: datetime
 
@@ -128,6 +131,7 @@ class Receipt(NamedTuple):
     balance_after: int
     reference: str | None
     model: str | None
+    key_id: UUID | None
     price: dict[str, Any] | None
     usage: dict[str, Any] | None
     created_at: datetime

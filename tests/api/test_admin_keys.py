@@ -1,6 +1,6 @@
 """Keys and limits over the admin API, and what a client is told who passes one."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from factories import License
@@ -16,7 +16,7 @@ def new_key(admin):
         made = admin("POST", f"licenses/{license.id}/keys", "manage", json=body)
         assert made.status_code == 201
         key = made.get_json()
-        return key, License(license.id, key["license_key"], keys.parse(key["license_key"]))
+        return key, License(license.id, key["license_key"], keys.parse(key["license_key"]), UUID(key["key_id"]))
 
     return make
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 
@@ -55,6 +56,23 @@ def test_a_statement_can_be_filtered(ask, accept, query, numbers):
     else:
         rows = [json.loads(line) for line in response.data.splitlines()]
     assert [row["entry_no"] for row in rows] == numbers
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson", "text/csv"])
+def test_a_statement_can_be_that_of_a_key(ask, license, accept):
+    def rows(**query):
+        response = ask(accept, **query)
+        if accept == "text/csv":
+            return list(csv.DictReader(io.StringIO(response.text)))
+        if accept == "application/json":
+            return response.get_json()["entries"]
+        return [json.loads(line) for line in response.data.splitlines()]
+
+    assert [(int(row["entry_no"]), row["key_id"]) for row in rows(key_id=license.key_id)] == [
+        (3, str(license.key_id)), (2, str(license.key_id)),
+    ]  # fmt: skip
+    assert rows()[-1]["key_id"] in (None, "")
+    assert rows(key_id=uuid4()) == []
 
 
 def test_a_page_of_what_was_filtered_has_a_next_one(ask):
@@ -116,6 +134,7 @@ def test_what_is_accepted_decides(ask, accept, content_type):
         ({"kind": "gift"}, "kind: must be one of grant, deduction"),
         ({"from": "soon"}, "from: must be a time such as"),
         ({"from": "2027-01-01", "to": "2027-01-01"}, "from: it must be before `to`"),
+        ({"key_id": "mine"}, "key_id: must be the key_id of a license key"),
         ({"model": ""}, "model: must have 1 to 200 characters"),
         ({"key": "x"}, "key: is not a parameter of this request"),
     ],

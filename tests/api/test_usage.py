@@ -50,22 +50,22 @@ def test_usage_has_a_row_for_each_day_and_model_and_their_sum(client, owner, db,
     operator.refund(owner, license.id, charged, amount=2, reason="sorry")
     usage.roll_up(db, license.id, 2)
 
-    answer = get(client, license, "usage").get_json()
+    answer, key_id = get(client, license, "usage").get_json(), str(license.key_id)
     deducted = {"calls": 1, "credits": 100, **NO_TOKENS, "refunded": 0}
     generated = {"calls": 1, "credits": 5, **NO_TOKENS, "input_tokens": 3, "output_tokens": 2, "refunded": 2}
     assert answer == {
         "from": (datetime.now(UTC).date() - timedelta(days=29)).isoformat(),
         "to": TODAY,
         "rows": [
-            {"day": TODAY, "model": None, "key_id": None, **deducted},
-            {"day": TODAY, "model": "m", "key_id": None, **generated},
+            {"day": TODAY, "model": None, "key_id": key_id, **deducted},
+            {"day": TODAY, "model": "m", "key_id": key_id, **generated},
         ],
         "total": {name: deducted[name] + generated[name] for name in deducted},
     }
     by_key = get(client, license, "usage", by="key").get_json()
-    assert by_key["rows"] == [{"day": None, "model": None, "key_id": None, **answer["total"]}]
+    assert by_key["rows"] == [{"day": None, "model": None, "key_id": key_id, **answer["total"]}]
     by_day = get(client, license, "usage", by="day,key", **{"from": TODAY, "to": TODAY}).get_json()
-    assert by_day["rows"] == [{"day": TODAY, "model": None, "key_id": None, **answer["total"]}]
+    assert by_day["rows"] == [{"day": TODAY, "model": None, "key_id": key_id, **answer["total"]}]
     assert get(client, license, "usage", to="2026-01-01").get_json()["rows"] == []
 
 
@@ -114,6 +114,7 @@ def test_a_receipt_says_how_the_charge_is_made_up(client, owner, new_license, ge
         "balance_after": 398,
         "reference": None,
         "model": "m",
+        "key_id": str(license.key_id),
         "tokens": dict.fromkeys(CLASSES, 0) | {"input": 3, "output": 2},
         "price": dict.fromkeys(CLASSES, 1_000_000),
         "calculation": {

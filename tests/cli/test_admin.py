@@ -73,7 +73,7 @@ def test_tokens_are_listed_and_revoked(obol, sql):
 def test_the_trail_has_what_was_done_and_by_whom(obol, sql):
     assert obol("audit", "list").out == "No acts.\n"
     license_id = obol("license", "create", "--credits", 5, "--json").json["license_id"]
-    obol("license", "rotate", license_id)
+    rotated = obol("license", "rotate", license_id, "--json").json
     obol("license", "suspend", license_id)
     obol("license", "suspend", license_id)
     obol("prices", "set", "m", *(f"--{name}=1" for name in PRICES))
@@ -86,7 +86,7 @@ def test_the_trail_has_what_was_done_and_by_whom(obol, sql):
         ("create_token", None, "shop"),
         ("set_prices", None, None),
         ("set_license", license_id, None),
-        ("rotate_license_key", license_id, None),
+        ("rotate_license_key", license_id, rotated["key_id"]),
         ("create_license", license_id, None),
         # The opening grant.
         ("grant_credits", license_id, license_id),

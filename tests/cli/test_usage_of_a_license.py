@@ -57,6 +57,8 @@ def test_the_statement_comes_newest_first_in_each_form(obol, license, charge):
     lines = obol("entries", license.id, "--json", "--kind", "deduction").out.splitlines()
     assert [json.loads(line)["amount"] for line in lines] == [-7]
     assert len(obol("entries", license.id, "--model", "m", "--csv").out.splitlines()) == 2
+    lines = obol("entries", license.id, "--json", "--key", license.key_id).out.splitlines()
+    assert [json.loads(line)["entry_no"] for line in lines] == [3, 2]
     assert obol("entries", license.id, "--from", "2999-01-01", "--json").out == ""
     refused = obol("entries", uuid4())
     assert refused.code == 1
@@ -82,6 +84,7 @@ def test_usage_is_told_in_each_form(obol, license, charge):
     charge(10, 5)
     found = obol("usage", license.id, "--json").json
     assert [(row["model"], row["credits"]) for row in found["rows"]] == [(None, 7), ("m", 5)]
+    assert {row["key_id"] for row in found["rows"]} == {str(license.key_id)}
     assert found["total"]["credits"] == 12
     assert obol("usage", license.id).out.splitlines()[-1].split()[:5] == ["total", "-", "-", "2", "12"]
     rows = list(csv.DictReader(io.StringIO(obol("usage", license.id, "--csv", "--by", "model").out)))

@@ -21,7 +21,7 @@ def limited(owner, new_license):
     def make(**limits):
         license = new_license(credits=100_000)
         made = operator.create_key(owner, license.id, limits=limits)
-        return License(license.id, made.license_key, keys.parse(made.license_key))
+        return License(license.id, made.license_key, keys.parse(made.license_key), made.key.key_id)
 
     return make
 

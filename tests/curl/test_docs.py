@@ -14,6 +14,8 @@ HOLD_ID = "661fd0b6-db64-4522-bd48-222e4259ca01"
 OPEN = """curl -sS "$URL/api/v1/holds" -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \
 -d '{"amount": 5000}' | cut -d'"' -f4"""
 
+DEDUCT = OPEN.replace("holds", "deductions")
+
 
 def lines_of(page):
     """(operation id, command, example of an answer) of each call of the page; None where none is shown."""
@@ -38,8 +40,9 @@ def test_every_line(serve, new_license):
     assert len(lines) > 15
     for id, command, example in lines:
         if HOLD_ID in command:
-            # The line is for a hold of one's own.
-            command = command.replace(HOLD_ID, shell(OPEN, environment).strip())
+            # The line is for a hold of one's own, or for a deduction.
+            made = shell(DEDUCT if id == "show_receipt" else OPEN, environment)
+            command = command.replace(HOLD_ID, made.strip())
         answer, status = shell(f"{command} -w '\n%{{http_code}}'", environment).rsplit("\n", 1)
         assert status in {"200", "201"}, (id, answer)
         if example is not None:

@@ -9,10 +9,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from factories import License
 
+from service import keys
 from service.keys import KeyDigest
 from service.problems import Problem
-from service.repository import grants, holds, ledger, licenses
+from service.repository import grants, holds, ledger, licenses, limits
 from service.repository.grants import Terms
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -37,6 +39,19 @@ def grant(owner):
         )
 
     return give
+
+
+@pytest.fixture
+def new_key(owner):
+    """`new_key(license, requests_per_minute=60)`: another key of a license, with limits, as a license of its own
+    to call with."""
+
+    def make(license, *, name="", expires_at=None, **limited):
+        new = keys.make(license.id)
+        made = limits.create_key(owner, new.digest, uuid4(), name=name, expires_at=expires_at, limits=limited or None)
+        return License(license.id, new.license_key, new.digest, made.key_id)
+
+    return make
 
 
 @pytest.fixture

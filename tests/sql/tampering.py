@@ -9,7 +9,7 @@ COUNTER = "the entry counter is the last entry number"
 # Ledger
 GAPS = "entry numbers have no gaps"
 CHAIN = "balances chain"
-CHARGE_NAMES_HOLD = "a charge names its hold and carries its price"
+CHARGE_NAMES_HOLD = "a charge names its hold and carries its key and price"
 PRICE_TIMES_USAGE = "a charge is its price times its usage"
 CLIENT_CHARGE = "a client is charged what it held at most"
 REFUND = "refunds give back what their entry took at most"

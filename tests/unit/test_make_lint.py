@@ -62,13 +62,13 @@ def test_a_module_of_the_gateway_without_a_place_is_found(copy):
 
 
 def test_a_volatile_guard_is_found(copy):
-    for file in (copy / "alembic/functions/ledger/deduct.sql", copy / "alembic/versions/0001/deduct.sql"):
+    for file in (copy / "alembic").glob("**/book_deduction.sql"):
         file.write_text(file.read_text().replace("l.expires_at > v_now", "l.expires_at > clock_timestamp()"))
 
     code, said = lint(copy)
 
     assert code != 0
-    assert "functions/ledger/deduct.sql: an UPDATE or DELETE calls clock_timestamp()" in said
+    assert "functions/ledger/book_deduction.sql: an UPDATE or DELETE calls clock_timestamp()" in said
 
 
 def test_a_function_that_differs_from_its_snapshot_is_found(copy):

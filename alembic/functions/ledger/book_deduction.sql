@@ -23,6 +23,7 @@ DECLARE
     v_next_change_at timestamptz;
     v_is_current boolean := false;
     v_limits jsonb;
+    v_key_id uuid;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
@@ -80,7 +81,8 @@ BEGIN
 
     -- The lock is ours, and v_now may be from before a wait for it: the key or the license may
     -- have ended since.
-    PERFORM FROM obol.use_key(p_license_id, p_key_digest, p_is_of_key, v_limits, NULL, p_amount, p_amount, 0);
+    SELECT u.key_id INTO v_key_id
+      FROM obol.use_key(p_license_id, p_key_digest, p_is_of_key, v_limits, NULL, p_amount, p_amount, 0) u;
     IF v_expires_at <= clock_timestamp() THEN
         PERFORM obol.check_active(p_license_id);
     END IF;
@@ -88,7 +90,7 @@ BEGIN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_deduction_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
-                            p_deduction_id, p_reference);
+                            p_deduction_id, p_reference, p_key_id => v_key_id);
     RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
 END
 $$;

@@ -32,7 +32,7 @@ BEGIN
     END IF;
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
-                            p_usage, p_shortfall);
+                            p_usage, p_shortfall, p_hold.key_id);
     IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
         UPDATE obol.idempotency_keys i
            SET in_force = true, answer = p_answer,

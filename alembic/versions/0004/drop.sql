@@ -1,5 +1,6 @@
 DROP TABLE obol.limit_states;
-ALTER TABLE obol.holds DROP COLUMN limited_by;
+ALTER TABLE obol.holds DROP COLUMN key_id, DROP COLUMN limited_by;
+ALTER TABLE obol.ledger_entries DROP COLUMN key_id;
 ALTER TABLE obol.license_keys
     DROP CONSTRAINT license_keys_license_id_key_id_key,
     DROP COLUMN key_id,

@@ -1,7 +1,6 @@
--- Admission: sets p_amount credits aside, or what is available if that is at least
--- p_min_amount; nor more than a limit of credits has left. A process's hold (p_process_id) lives as long as its process's lease; a
--- client's hold (no process) until p_expires_in_s have passed.
--- outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
+-- Admission: sets p_amount credits aside, or what is available and a limit of credits has left, if that is at least
+-- p_min_amount. A process's hold (p_process_id) lives as long as its process's lease; a client's (no process) until
+-- p_expires_in_s have passed. outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
 -- a settled hold whose answer is stored; state is then the hold's as it is by now. Asked again with
 -- the same hold id, it gives the hold. p_max_unpaid_tokens: see admissible_amount.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
@@ -39,6 +38,7 @@ DECLARE
     v_next_change_at timestamptz;
     v_is_current boolean := false;
     v_limits jsonb;
+    v_key_id uuid;
     v_limited_by uuid[];
     v_limited_amount bigint;
 BEGIN
@@ -89,7 +89,7 @@ BEGIN
     END LOOP;
 
     -- The lock is ours, and v_now may be from before a wait for it: key or license may have ended.
-    SELECT u.amount, u.limited_by, u.used_at INTO v_limited_amount, v_limited_by, v_now
+    SELECT u.key_id, u.amount, u.limited_by, u.used_at INTO v_key_id, v_limited_amount, v_limited_by, v_now
       FROM obol.use_key(p_license_id, p_key_digest, true, v_limits, p_model, v_amount, p_min_amount, 1) u;
     IF v_license_expires_at <= v_now THEN
         PERFORM obol.check_active(p_license_id);
@@ -101,9 +101,9 @@ BEGIN
     END IF;
     v_expires_at := CASE WHEN p_process_id IS NULL THEN v_now + make_interval(secs => p_expires_in_s) END;
     INSERT INTO obol.holds (license_id, hold_id, amount, process_id, expires_at, model, price,
-                            idempotency_key, reference, available_after, opened_at, limited_by)
+                            idempotency_key, reference, available_after, opened_at, key_id, limited_by)
     VALUES (p_license_id, p_hold_id, v_amount, p_process_id, v_expires_at, p_model, p_price,
-            p_idempotency_key, p_reference, v_available, v_now, v_limited_by)
+            p_idempotency_key, p_reference, v_available, v_now, v_key_id, v_limited_by)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the hold was opened');

@@ -21,6 +21,7 @@ BEGIN
          WHERE p.pronamespace = 'obol'::regnamespace
            AND p.proname IN (
                      'book_deduction',
+                     'book_entry',
                      'check_limits',
                      'count_end',
                      'count_use',

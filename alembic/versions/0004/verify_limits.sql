@@ -1,6 +1,7 @@
--- What is counted in limits, against the holds that counted: see verify. A deduction leaves no mark of the key that
--- made it, so the credits of a day or month are its holds' at least, and at most with all of its deductions. Those
--- are booked a moment after they were counted: the next day's first minute may be of the day before.
+-- What is counted in limits, against the holds and deductions that counted: see verify. A deduction does not say
+-- whether there was a limit yet when it was made, so the credits of a day or month are its holds' at least, and at most
+-- with all deductions of its key. Those are booked a moment after they were counted: the next day's first minute may
+-- be of the day before.
 CREATE OR REPLACE FUNCTION obol.verify_limits()
 RETURNS TABLE (license_id uuid, rule text, detail text)
 LANGUAGE sql
@@ -31,6 +32,7 @@ AS $$
      CROSS JOIN LATERAL (SELECT COALESCE(-sum(e.amount), 0) AS credits
                            FROM obol.ledger_entries e
                           WHERE e.license_id = s.license_id AND e.kind = 'deduction'
+                            AND s.subject_id IN (e.key_id, e.license_id)
                             AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
                             AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
      WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits

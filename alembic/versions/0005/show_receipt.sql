@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION obol.show_receipt(
     p_token_digest bytea,
     p_request_id text
 ) RETURNS TABLE (cause_id uuid, kind text, entry_no bigint, charged bigint, shortfall bigint, balance_after bigint,
-                 reference text, model text, price jsonb, usage jsonb, created_at timestamptz, hold_amount bigint,
+                 reference text, model text, key_id uuid, price jsonb, usage jsonb, created_at timestamptz, hold_amount bigint,
                  opened_at timestamptz, delivered_at timestamptz, draws jsonb, refunds jsonb, refunded numeric)
 LANGUAGE plpgsql
 STABLE
@@ -21,7 +21,7 @@ AS $$
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     RETURN QUERY
-        SELECT e.cause_id, e.kind, e.entry_no, -e.amount, e.shortfall, e.balance_after, e.reference, e.model, e.price,
+        SELECT e.cause_id, e.kind, e.entry_no, -e.amount, e.shortfall, e.balance_after, e.reference, e.model, e.key_id, e.price,
                e.usage, e.created_at, h.amount, h.opened_at, h.delivered_at,
                CASE WHEN e.amount = 0 THEN '[]' ELSE d.draws END, COALESCE(r.refunds, '[]'), COALESCE(r.refunded, 0)
           FROM obol.ledger_entries e

@@ -70,6 +70,10 @@ TAMPERED = {
         f"UPDATE obol.ledger_entries SET model = 'dearer' {ENTRY} 4",
         {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s"},
     ),
+    "a charge of another key": (
+        f"UPDATE obol.ledger_entries SET key_id = license_id {ENTRY} 4",
+        {CHARGE_NAMES_HOLD: "entry 4, hold %(charged)s"},
+    ),
     "a generation without price and usage": (
         f"UPDATE obol.ledger_entries SET price = NULL, usage = NULL {ENTRY} 4;"
         f"UPDATE obol.holds SET price = NULL {HOLD} %(charged)s",

@@ -3,7 +3,6 @@
 import math
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from uuid import uuid4
 
 import psycopg2
 import psycopg2.extras
@@ -80,7 +79,7 @@ CALLS = st.lists(
 
 @pytest.mark.tampers
 def test_it_refuses_what_the_model_refuses_at_any_time(urls, new_license):
-    license, hold_id = new_license(), str(uuid4())
+    license = new_license()
     connection = psycopg2.connect(urls.owner)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -88,7 +87,7 @@ def test_it_refuses_what_the_model_refuses_at_any_time(urls, new_license):
     def run(limits, calls):
         with connection.cursor() as cursor:
             try:
-                play(cursor, license, hold_id, limits, calls)
+                play(cursor, license, limits, calls)
             finally:
                 connection.rollback()
 
@@ -98,7 +97,7 @@ def test_it_refuses_what_the_model_refuses_at_any_time(urls, new_license):
         connection.close()
 
 
-def play(cursor, license, hold_id, limits, calls):
+def play(cursor, license, limits, calls):
     model, now, id = Model(limits), START, str(license.id)
     cursor.execute("SELECT obol.merge_limits(%s, NULL, %s)", (id, psycopg2.extras.Json(limits)))
     assert cursor.fetchone() == (limits,)
@@ -111,9 +110,10 @@ def play(cursor, license, hold_id, limits, calls):
                 if use[2]:
                     charge = least - 1
                     cursor.execute(
-                        "SELECT obol.count_end(ROW(%s, %s, 0, 'held', NULL, now(), NULL, NULL, NULL, NULL, 0, %s, NULL,"
-                        " NULL, NULL, ARRAY[%s]::uuid[])::obol.holds, %s, -1)",
-                        (id, hold_id, use[0], id, charge - use[1]),
+                        "SELECT obol.count_end(jsonb_populate_record(NULL::obol.holds, jsonb_build_object("
+                        "'license_id', %s::text, 'opened_at', %s::timestamptz, 'limited_by', ARRAY[%s::text])),"
+                        " %s, -1)",
+                        (id, use[0], id, charge - use[1]),
                     )
                     use[1:] = charge, False
                     break

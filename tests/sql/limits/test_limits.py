@@ -82,7 +82,7 @@ def test_no_more_credits_than_a_window_has(new_license, new_key, deduct, client_
     with exceeded(window, 90):
         client_hold(key, 11)
     deduct(key, 10)
-    assert used(key) == (1, 100, 100)
+    assert used(key.key_id) == (1, 100, 100)
 
 
 @pytest.mark.parametrize(("window", "ago"), [("credits_per_day", "1 day"), ("credits_per_month", "1 month")])
@@ -97,7 +97,7 @@ def test_a_window_begins_anew(new_license, new_key, deduct, exceeded, used, sql,
         UPDATE obol.ledger_entries SET created_at = created_at - interval '{ago}'
     """)
     deduct(key, 100)
-    assert used(key)[1] == 100
+    assert used(key.key_id)[1] == 100
 
 
 def test_a_process_s_hold_is_lowered_to_what_a_window_has_left(
@@ -114,7 +114,7 @@ def test_a_process_s_hold_is_lowered_to_what_a_window_has_left(
 
     opened = ask(90, 50)
     assert (opened.amount, opened.available) == (70, 900)
-    assert used(key) == (1, 100, 100)
+    assert used(key.key_id) == (1, 100, 100)
     assert money(license) == (970, 70)
     with pytest.raises(Problem, match="limit_exceeded"):
         ask(90, 1)
@@ -126,7 +126,7 @@ def test_what_is_available_lowers_it_further(db, new_license, new_key, process_i
         db, key.key, uuid4(), process_id=process_id, amounts=HoldAmounts(90, 10), model="m", price=PRICE
     )
     assert opened.amount == 40
-    assert used(key) == (1, 40, 40)
+    assert used(key.key_id) == (1, 40, 40)
 
 
 def test_models_that_are_not_allowed(
@@ -148,7 +148,7 @@ def test_models_that_are_not_allowed(
     deduct(key)
     client_hold(key)
     # Nothing of it is a number, so nothing is counted.
-    assert used(key) is None
+    assert used(key.key_id) is None
 
 
 def test_a_license_s_limit_is_for_all_of_its_keys(owner, new_license, new_key, deduct, used, exceeded):
@@ -157,7 +157,7 @@ def test_a_license_s_limit_is_for_all_of_its_keys(owner, new_license, new_key, d
     key = new_key(license, credits_per_day=7)
     deduct(license, 4)
     deduct(key, 6)
-    assert (used(license), used(key)) == ((0, 10, 10), (0, 6, 6))
+    assert (used(license.id), used(key.key_id)) == ((0, 10, 10), (0, 6, 6))
     with exceeded("credits_per_day", 10, of="license"):
         deduct(license)
     with exceeded("credits_per_day", 10, of="license"):
@@ -165,7 +165,7 @@ def test_a_license_s_limit_is_for_all_of_its_keys(owner, new_license, new_key, d
     with exceeded("credits_per_day", 6):
         deduct(key, 2)
     deduct(other, 11)
-    assert used(other) is None
+    assert used(other.key_id) is None
 
 
 # The order
@@ -210,7 +210,7 @@ def test_a_replay_counts_nothing(new_license, new_key, deduct, client_hold, used
     opened = client_hold(key, 20, key="h")
     assert deduct(key, 10, key="d") == first
     assert client_hold(key, 20, key="h").hold_id == opened.hold_id
-    assert used(key) == (1, 30, 30)
+    assert used(key.key_id) == (1, 30, 30)
 
 
 # Ends
@@ -219,16 +219,16 @@ def test_a_replay_counts_nothing(new_license, new_key, deduct, client_hold, used
 def test_what_is_settled_counts_with_its_charge(new_license, new_key, process_hold, settle, used):
     key = new_key(new_license(), concurrent_holds=1)
     hold = process_hold(key, 50)
-    assert used(key) == (1, 50, 50)
+    assert used(key.key_id) == (1, 50, 50)
     settle(key, hold, 20)
     settle(key, hold, 20)
-    assert used(key) == (0, 20, 20)
+    assert used(key.key_id) == (0, 20, 20)
 
 
 def test_usage_beyond_the_hold_counts(new_license, new_key, process_hold, settle, used):
     key = new_key(new_license(), credits_per_day=50)
     settle(key, process_hold(key, 50), 70)
-    assert used(key) == (0, 70, 70)
+    assert used(key.key_id) == (0, 70, 70)
 
 
 def test_what_is_released_counts_for_nothing(db, new_license, new_key, client_hold, process_hold, process_id, used):
@@ -237,7 +237,7 @@ def test_what_is_released_counts_for_nothing(db, new_license, new_key, client_ho
     for _ in range(2):
         holds.release(db, key.key, ours.hold_id)
         holds.release(db, key.key, theirs.hold_id, process_id=process_id)
-    assert used(key) == (0, 0, 0)
+    assert used(key.key_id) == (0, 0, 0)
 
 
 def test_what_expires_counts_for_nothing_and_settled_late_again(
@@ -247,11 +247,11 @@ def test_what_expires_counts_for_nothing_and_settled_late_again(
     late, theirs = process_hold(key, 50), client_hold(key, 5)
     overdue(theirs)
     reap()
-    assert used(key)[0] == 1
+    assert used(key.key_id)[0] == 1
     lapse()
-    assert used(key)[:2] == (0, 0)
+    assert used(key.key_id)[:2] == (0, 0)
     settle(key, late, 30)
-    assert used(key) == (0, 30, 30)
+    assert used(key.key_id) == (0, 30, 30)
 
 
 def test_what_is_released_after_it_expired_changes_nothing(
@@ -261,7 +261,7 @@ def test_what_is_released_after_it_expired_changes_nothing(
     hold = process_hold(key, 50)
     lapse()
     holds.release(db, key.key, hold.hold_id, process_id=process_id)
-    assert used(key) == (0, 0, 0)
+    assert used(key.key_id) == (0, 0, 0)
 
 
 def test_a_hold_of_a_day_that_is_over_changes_only_the_month(new_license, new_key, process_hold, settle, used, sql):
@@ -270,7 +270,7 @@ def test_a_hold_of_a_day_that_is_over_changes_only_the_month(new_license, new_ke
     hold = process_hold(key, 50)
     sql("UPDATE obol.limit_states SET day = day + 1, day_credits = 0")
     settle(key, hold, 20)
-    assert used(key) == (0, 0, 20)
+    assert used(key.key_id) == (0, 0, 20)
 
 
 def test_a_hold_that_did_not_count_corrects_nothing(owner, new_license, process_hold, settle, used):
@@ -279,7 +279,7 @@ def test_a_hold_that_did_not_count_corrects_nothing(owner, new_license, process_
     licenses.set_license(owner, license.id, limits={"concurrent_holds": 5})
     process_hold(license, 10)
     settle(license, before, 20)
-    assert used(license) == (1, 10, 10)
+    assert used(license.id) == (1, 10, 10)
 
 
 def test_a_hold_that_counted_is_corrected_though_there_is_no_limit_any_more(
@@ -291,14 +291,14 @@ def test_a_hold_that_counted_is_corrected_though_there_is_no_limit_any_more(
     assert licenses.set_license(owner, license.id, limits={"concurrent_holds": None}).limits is None
     process_hold(license, 10)
     settle(license, hold, 4)
-    assert used(license) == (0, 4, 4)
+    assert used(license.id) == (0, 4, 4)
 
 
 def test_a_refund_gives_no_credits_of_a_window_back(new_license, new_key, deduct, refund, used):
     license = new_license()
     key = new_key(license, credits_per_day=100)
     refund(license, deduct(key, 40).deduction_id)
-    assert used(key) == (0, 40, 40)
+    assert used(key.key_id) == (0, 40, 40)
 
 
 def test_an_operator_s_deduction_keeps_the_license_s_limits_and_no_key_s(
@@ -321,7 +321,7 @@ def test_an_operator_s_deduction_keeps_the_license_s_limits_and_no_key_s(
     with exceeded("credits_per_day", 0, of="license"):
         take(61)
     take(60)
-    assert (used(license), used(key)) == ((0, 60, 60), None)
+    assert (used(license.id), used(key.key_id)) == ((0, 60, 60), None)
     assert sql("SELECT last_used_at FROM obol.license_keys WHERE last_used_at IS NOT NULL") == []
 
 

@@ -73,6 +73,16 @@ def test_pages_and_batches_have_what_is_asked_for(db, reader, monkeypatch, filte
     assert found == expected
 
 
+def test_entries_can_be_those_of_a_key(db, license, new_key, reader, deduct, refund):
+    key = new_key(license)
+    refund(license, deduct(key, 3).deduction_id)
+    for key_id, expected in [(key.key_id, [10]), (license.key_id, [9, 8, 7, 6, 5, 4, 3, 2]), (uuid4(), [])]:
+        found = usage.page(db, reader, Filters(key_id=key_id), limit=20).entries
+        assert [entry.entry_no for entry in found] == expected
+        assert {entry.key_id for entry in found} <= {key_id}
+    assert [entry.key_id for entry in usage.page(db, reader, limit=2).entries] == [None, key.key_id]
+
+
 def test_a_page_looks_at_so_many_entries_and_no_more(db, reader, monkeypatch):
     monkeypatch.setattr(usage, "WINDOW", 2)
     monkeypatch.setattr(usage, "MOST_WINDOWS", 2)

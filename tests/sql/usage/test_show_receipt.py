@@ -76,6 +76,7 @@ def test_a_charge_has_its_hold(new_license, process_hold, settle, receipt):
 
     found = receipt(license, hold.hold_id)
     assert (found.kind, found.charged, found.hold_amount, found.model) == ("charge", 50, 60, "a-model")
+    assert found.key_id == license.key_id
     assert (found.usage, found.price["output"]) == ({"output": 50}, 1_000_000)
     assert found.opened_at < found.created_at
     assert found.delivered_at is None

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.keys import KeyDigest
 from service.pricing import CLASSES
 from service.problems import Problem
-from service.repository import holds, usage
+from service.repository import holds, ledger, usage
 from service.repository.holds import HoldAmounts
 from service.repository.usage import FIGURES, Reader, UsageRow
 
@@ -24,19 +24,21 @@ AT = "UPDATE obol.ledger_entries SET created_at = %s WHERE license_id = %s AND e
 
 # The same, from the entries alone, in other words.
 LEDGER = """
-    SELECT (e.created_at AT TIME ZONE 'UTC')::date, COALESCE(e.model, c.model), e.kind, abs(e.amount), e.usage
+    SELECT (e.created_at AT TIME ZONE 'UTC')::date, COALESCE(e.model, c.model), e.cause_id, e.kind,
+           abs(e.amount), e.usage
       FROM obol.ledger_entries e
       LEFT JOIN obol.ledger_entries c ON c.license_id = e.license_id AND c.kind = 'charge' AND c.cause_id = e.cause_id
      WHERE e.license_id = %s AND e.kind IN ('charge', 'deduction', 'refund')
 """
 
 
-def of_the_ledger(sql, license, *, first, last, by):
-    """What the ledger says, added up here."""
+def of_the_ledger(sql, license, key_ids, *, first, last, by):
+    """What the ledger says, added up here. `key_ids`: which key was used for what (by the id of its cause)."""
     rows = {}
-    for day, model, kind, amount, used in sql(LEDGER, (str(license.id),)):
+    for day, model, cause_id, kind, amount, used in sql(LEDGER, (str(license.id),)):
         if first <= day <= last:
-            place = (day if "day" in by else None, model if "model" in by else None, None)
+            key_id = key_ids[UUID(cause_id)]
+            place = (day if "day" in by else None, model if "model" in by else None, key_id if "key" in by else None)
             row = rows.setdefault(place, dict.fromkeys(FIGURES, 0))
             if kind == "refund":
                 row["refunded"] += amount
@@ -46,7 +48,7 @@ def of_the_ledger(sql, license, *, first, last, by):
             for attempt in (used or {}).get("attempts", [used or {}]):
                 for name in CLASSES:
                     row[f"{name}_tokens"] += attempt.get(name, 0)
-    ordered = sorted(rows, key=lambda place: (place[0] or FIRST, place[1] or ""))
+    ordered = sorted(rows, key=lambda place: (place[0] or FIRST, place[1] or "", str(place[2] or "")))
     return [UsageRow(*place, **rows[place]) for place in ordered]
 
 
@@ -102,8 +104,9 @@ COUNTS = st.integers(0, 9)
 TOKENS = st.fixed_dictionaries({}, optional=dict.fromkeys(CLASSES, COUNTS))
 USAGES = st.one_of(TOKENS, st.lists(TOKENS, min_size=1, max_size=3).map(lambda attempts: {"attempts": attempts}))
 STEPS = st.one_of(
-    st.tuples(st.just("deduct"), st.integers(1, 9)),
-    st.tuples(st.just("charge"), st.sampled_from(["claude-a", "claude-b", "none"]), USAGES),
+    st.tuples(st.just("deduct"), st.integers(0, 1), st.integers(1, 9)),
+    st.tuples(st.just("deduct as operator"), st.integers(1, 9)),
+    st.tuples(st.just("charge"), st.integers(0, 1), st.sampled_from(["claude-a", "claude-b", "none"]), USAGES),
     st.tuples(st.just("refund"), st.integers(1, 3)),
     st.tuples(st.just("grant"), st.integers(1, 9)),
     st.tuples(st.just("pass"), st.integers(1, 40)),
@@ -118,19 +121,30 @@ STEPS = st.one_of(
     window=st.tuples(st.integers(0, 20), st.integers(0, 200)),
 )
 def test_usage_is_what_the_ledger_says_after_each_step_of_any_history(
-    db, owner, sql, new_license, deduct, grant, refund, charge, used, verified, steps, by, window
+    db, owner, sql, new_license, new_key, deduct, grant, refund, charge, used, verified, steps, by, window
 ):
     license, now, causes, booked = new_license(credits=1000), datetime(2026, 1, 1, 23, tzinfo=UTC), [], 0
+    keys, key_ids = [license, new_key(license)], {}
     first = FIRST + timedelta(days=window[0])
     last = first + timedelta(days=window[1])
 
     for what, *how in steps:
         if what == "deduct":
-            causes.append(deduct(license, how[0]).deduction_id)
+            key = keys[how[0]]
+            causes.append(deduct(key, how[1]).deduction_id)
+            key_ids[causes[-1]] = key.key_id
+        elif what == "deduct as operator":
+            causes.append(
+                ledger.deduct_by_id(
+                    owner, license.id, uuid4(), amount=how[0], idempotency_key=str(uuid4()), fingerprint=b""
+                ).deduction_id
+            )
+            key_ids[causes[-1]] = None
         elif what == "charge":
-            model, spent = how
+            key, model, spent = keys[how[0]], *how[1:]
             tokens = sum(attempt.get(n, 0) for attempt in spent.get("attempts", [spent]) for n in CLASSES)
-            causes.append(charge(license, model, spent, tokens))
+            causes.append(charge(key, model, spent, tokens))
+            key_ids[causes[-1]] = key.key_id
         elif what == "refund":
             left = causes and sql("SELECT obol.refundable(%s, %s)", (str(license.id), str(causes[-1])))[0][0]
             if left:
@@ -145,23 +159,28 @@ def test_usage_is_what_the_ledger_says_after_each_step_of_any_history(
         sql(AT, (now, str(license.id), booked))
         ((booked,),) = sql("SELECT entry_count FROM obol.licenses WHERE license_id = %s", (str(license.id),))
 
-        assert used(license, by=by) == of_the_ledger(sql, license, **ALL_TIME, by=by)
-        assert used(license, first, last, by) == of_the_ledger(sql, license, first=first, last=last, by=by)
+        assert used(license, by=by) == of_the_ledger(sql, license, key_ids, **ALL_TIME, by=by)
+        assert used(license, first, last, by) == of_the_ledger(sql, license, key_ids, first=first, last=last, by=by)
     verified()
 
 
-def test_what_was_used_is_told_by_day_model_and_key(db, new_license, deduct, refund, charge, used):
+def test_what_was_used_is_told_by_day_model_and_key(db, new_license, new_key, deduct, refund, charge, used):
     license = new_license(credits=1000)
+    key = new_key(license)
     deduct(license, 30)
     spent = {"input": 1, "output": 2, "cache_write_5m": 3, "cache_write_1h": 4, "cache_read": 5}
-    hold_id = charge(license, "claude-a", spent, 15)
+    hold_id = charge(key, "claude-a", spent, 15)
     refund(license, hold_id, 6)
     charge(new_license(), "claude-a", spent, 15)
 
-    deducted = UsageRow(TODAY, None, None, 1, 30, 0, 0, 0, 0, 0, 0)
-    charged = UsageRow(TODAY, "claude-a", None, 1, 15, 1, 2, 3, 4, 5, 6)
+    deducted = UsageRow(TODAY, None, license.key_id, 1, 30, 0, 0, 0, 0, 0, 0)
+    charged = UsageRow(TODAY, "claude-a", key.key_id, 1, 15, 1, 2, 3, 4, 5, 6)
     assert used(license) == [deducted, charged]
-    assert used(license, by=("key",)) == [UsageRow(None, None, None, 2, 45, 1, 2, 3, 4, 5, 6)]
+    assert used(license, by=("model",)) == [
+        deducted._replace(day=None, key_id=None),
+        charged._replace(day=None, key_id=None),
+    ]
+    assert used(license, by=()) == [UsageRow(None, None, None, 2, 45, 1, 2, 3, 4, 5, 6)]
     assert used(license, last=TODAY - timedelta(days=1)) == used(license, first=TODAY + timedelta(days=1)) == []
 
 
