@@ -3353,10 +3353,10 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
       LEFT JOIN obol.license_keys k
              ON a.act IN ('create_key', 'set_key', 'revoke_key', 'rotate_license_key')
             AND k.license_id = a.license_id AND k.key_id = a.target_id
-     WHERE CASE a.act WHEN 'grant_credits' THEN g.amount IS DISTINCT FROM a.amount
+     WHERE CASE a.act WHEN 'grant_credits' THEN (g.amount = a.amount) IS NOT TRUE
                       WHEN 'void_grant' THEN g.voided_at IS NULL
-                      WHEN 'adjust_credits' THEN e.amount IS DISTINCT FROM a.amount
-                      WHEN 'deduct' THEN -e.amount IS DISTINCT FROM a.amount
+                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE
+                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE
                       WHEN 'revoke_key' THEN k.revoked_at IS NULL
                       WHEN 'create_key' THEN k.key_id IS NULL
                       WHEN 'set_key' THEN k.key_id IS NULL

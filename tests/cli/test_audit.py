@@ -165,14 +165,17 @@ def replaced(number, **values):
 
 BROKEN = {
     "nothing": (lambda lines: [], "line 1: the file ends here"),
-    "cut off": (lambda lines: lines[:-1], "line 4: the file ends here, and is no whole head: it was cut off"),
+    "cut off": (
+        lambda lines: lines[:-1],
+        "line 4: the file ends here, without the last line of a head: it was cut off",
+    ),
     "cut off in a line": (lambda lines: [*lines[:2], lines[2][:30]], "line 3: it is no JSON object"),
     "no object": (lambda lines: ["[]", *lines[1:]], "line 1: it is no JSON object"),
     "no text": (lambda lines: ["\udcff"], "line 1: it is no JSON object"),
     "nested too deeply": (lambda lines: ["[" * 100_000], "line 1: it is no JSON object"),
-    "another file": (lambda lines: ["{}", *lines[1:]], "line 1: it is not the first line of a head"),
+    "another file": (lambda lines: ["{}", *lines[1:]], "line 1: a head begins with obol_audit_head"),
     "a later version": (replaced(1, obol_audit_head=2), "line 1: the head is of version 2, and this Obol knows 1"),
-    "a time that is none": (replaced(1, taken_at=5), "line 1: it is not the first line"),
+    "a time that is none": (replaced(1, taken_at=5), "line 1: a head begins with"),
     "a line gone": (lambda lines: [*lines[:2], *lines[3:]], "line 3: the lines before it are not those that were"),
     "a line changed": (
         lambda lines: [*lines[:2], lines[2].replace('"entries": 4', '"entries": 3'), lines[3]],
@@ -238,6 +241,6 @@ def test_long_licenses_are_read_piece_by_piece(owner, spent, db, sql, monkeypatc
 
     assert pieces[1:-1] == whole[1:-1]
     assert sum(told) == 7 + 2 + 3
-    assert len(told) > 5
+    assert len(told) == 5
     head = audit.read(line.encode() for line in whole)
     assert (list(audit.compare(owner, head)), head.acts.through) == ([], 9000)

@@ -55,7 +55,7 @@ blueprint = AdminBlueprint("verify", description="That the ledger agrees with it
 
 
 @blueprint.post("/api/v1/admin/verify", scope="read")
-@blueprint.arguments(VerifyQuery, location="query", example={"since": "5m"})
+@blueprint.arguments(VerifyQuery, location="query")
 @blueprint.problems("payload_too_large", "malformed_request")
 @blueprint.response(
     200,
