@@ -1,11 +1,12 @@
 """Progress is a line on a terminal, renewed while it lasts, and nothing elsewhere."""
 
 import io
-import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from service.cli import progress as progress_module
 from service.cli.progress import Progress
 
 
@@ -26,7 +27,8 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch):
     shown = Terminal()
-    monkeypatch.setattr(sys, "stderr", shown)
+    # Only there: pytest puts its own stderr back before the test begins.
+    monkeypatch.setattr(progress_module, "sys", SimpleNamespace(stderr=shown))
     return shown
 
 
