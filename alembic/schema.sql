@@ -1127,6 +1127,83 @@ END
 $$;
 
 --
+-- Name: digest_acts(bigint, bigint, integer, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.digest_acts(p_after bigint, p_through bigint, p_blocks integer, p_state bytea) RETURNS TABLE(state bytea, through bigint, total bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_block constant numeric := 1000;
+    v_first bigint;
+    v_block bytea;
+    v_count bigint;
+BEGIN
+    state := p_state;
+    through := p_after;
+    total := 0;
+    FOR v_number IN 1..p_blocks LOOP
+        SELECT min(a.act_no) INTO v_first FROM obol.admin_acts a WHERE a.act_no > through AND a.act_no <= p_through;
+        IF v_first IS NULL THEN
+            through := p_through;
+            EXIT;
+        END IF;
+        through := LEAST(ceil(v_first / c_block) * c_block, p_through);
+        SELECT convert_to(string_agg(json_build_array(
+                   a.act_no, (extract(epoch FROM a.acted_at) * 1000000)::bigint, a.actor, a.act, a.license_id, a.target,
+                   a.detail, a.request_id)::text, E'\n' ORDER BY a.act_no), 'UTF8'), count(*)
+          INTO v_block, v_count
+          FROM obol.admin_acts a
+         WHERE a.act_no >= v_first AND a.act_no <= through;
+        state := sha256(state || v_block);
+        total := total + v_count;
+    END LOOP;
+    RETURN NEXT;
+END
+$$;
+
+--
+-- Name: digest_entries(uuid, bigint, bigint, integer, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_through bigint, p_blocks integer, p_state bytea) RETURNS TABLE(state bytea, through bigint, total bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_block constant numeric := 1000;
+    v_first bigint;
+    v_block bytea;
+    v_count bigint;
+BEGIN
+    state := p_state;
+    through := p_after;
+    total := 0;
+    FOR v_number IN 1..p_blocks LOOP
+        SELECT min(e.entry_no) INTO v_first FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.entry_no > through AND e.entry_no <= p_through;
+        IF v_first IS NULL THEN
+            through := p_through;
+            EXIT;
+        END IF;
+        through := LEAST(ceil(v_first / c_block) * c_block, p_through);
+        -- Times as microseconds, because text depends on the session's zone.
+        SELECT convert_to(string_agg(json_build_array(
+                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.reference, e.model, e.price,
+                   e.usage, e.shortfall, (extract(epoch FROM e.created_at) * 1000000)::bigint)::text, E'\n'
+                   ORDER BY e.entry_no), 'UTF8'), count(*)
+          INTO v_block, v_count
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.entry_no >= v_first AND e.entry_no <= through;
+        state := sha256(state || v_block);
+        total := total + v_count;
+    END LOOP;
+    RETURN NEXT;
+END
+$$;
+
+--
 -- Name: due_changes(integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1688,6 +1765,25 @@ END
 $$;
 
 --
+-- Name: list_heads(uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_heads(p_after uuid, p_limit integer) RETURNS TABLE(license_id uuid, entries bigint, unaudited bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT l.license_id, l.entry_count, COALESCE(s.entry_no, 0)
+          FROM obol.licenses l
+          LEFT JOIN obol.audit_starts s ON s.license_id = l.license_id
+         WHERE p_after IS NULL OR l.license_id > p_after
+         ORDER BY l.license_id
+         LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_holds(text, uuid, bytea[], timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2149,6 +2245,24 @@ END
 $$;
 
 --
+-- Name: recent_licenses(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.recent_licenses(p_since timestamp with time zone) RETURNS SETOF uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT e.license_id FROM obol.ledger_entries e WHERE e.created_at >= p_since
+        UNION
+        SELECT h.license_id FROM obol.holds h WHERE h.state = 'held'
+        UNION
+        SELECT h.license_id FROM obol.holds h WHERE h.state IN ('released', 'expired') AND h.ended_at >= p_since;
+END
+$$;
+
+--
 -- Name: refund(uuid, uuid, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2185,7 +2299,10 @@ BEGIN
     v_entry_no := obol.give_back(p_license_id, p_cause_id, gen_random_uuid(), v_left, p_reference);
     RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
                   WHERE e.license_id = p_license_id AND e.entry_no = v_entry_no;
-    IF p_withheld THEN
+    IF NOT p_withheld THEN
+        PERFORM obol.note_act(p_license_id, obol.check_token(NULL, 'grant'), 'refund', p_cause_id::text,
+                              jsonb_build_object('amount', v_left, 'reason', p_reference), NULL);
+    ELSE
         SELECT h.* INTO v_hold FROM obol.holds h
          WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
         PERFORM obol.free_idempotency_key(v_hold);
@@ -2933,6 +3050,21 @@ END
 $$;
 
 --
+-- Name: settle_acts(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.settle_acts() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    LOCK TABLE obol.admin_acts IN SHARE MODE;
+    RETURN COALESCE((SELECT max(a.act_no) FROM obol.admin_acts a), 0);
+END
+$$;
+
+--
 -- Name: settle_hold(uuid, bytea, uuid, uuid, bigint, jsonb, bytea, integer, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3167,6 +3299,95 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT c.license_id, c.rule, c.detail FROM obol.verify_limits() c
     UNION ALL
     SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
+    UNION ALL
+    SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
+$$;
+
+--
+-- Name: verify_acts(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT e.license_id, 'what an operator did to a balance has its act',
+           format('entry %s is a %s of %s credits, and no act says so', e.entry_no, e.kind, e.amount)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.audit_starts s ON s.license_id = e.license_id
+     WHERE e.kind IN ('grant', 'adjustment', 'void')
+       AND e.entry_no > COALESCE(s.entry_no, 0)
+       AND NOT EXISTS (SELECT FROM obol.named_acts a
+                        WHERE a.license_id = e.license_id AND a.target_id = e.cause_id
+                          AND a.act = CASE e.kind WHEN 'grant' THEN 'grant_credits' WHEN 'void' THEN 'void_grant'
+                                                  ELSE 'adjust_credits' END
+                          AND (e.kind = 'void' OR a.amount = e.amount))
+    UNION ALL
+    SELECT g.license_id, 'a grant to come has its act',
+           format('grant %s is of %s credits from %s on, and no act says so', g.grant_id, g.amount, g.starts_at)
+      FROM obol.grants g
+     WHERE NOT g.has_started
+       AND NOT EXISTS (SELECT FROM obol.named_acts a
+                        WHERE a.license_id = g.license_id AND a.target_id = g.grant_id
+                          AND a.act = 'grant_credits' AND a.amount = g.amount)
+    UNION ALL
+    SELECT r.license_id, 'a refund has its act',
+           format('%s refunds of %s credits for %s, and %s acts', r.refunds, r.amount, r.cause_id, COALESCE(a.acts, 0))
+      FROM (SELECT e.license_id, e.cause_id, e.amount, count(*) AS refunds
+              FROM obol.ledger_entries e
+              LEFT JOIN obol.audit_starts s ON s.license_id = e.license_id
+              LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+             WHERE e.kind = 'refund' AND e.entry_no > COALESCE(s.entry_no, 0)
+               AND NOT (h.process_id IS NOT NULL AND e.reference IS NOT DISTINCT FROM 'answer withheld')
+             GROUP BY e.license_id, e.cause_id, e.amount) r
+      LEFT JOIN (SELECT a.license_id, a.target_id, a.amount, count(*) AS acts
+                   FROM obol.named_acts a WHERE a.act = 'refund' GROUP BY a.license_id, a.target_id, a.amount) a
+             ON a.license_id = r.license_id AND a.target_id = r.cause_id AND a.amount = r.amount
+     WHERE r.refunds > COALESCE(a.acts, 0)
+    UNION ALL
+    SELECT a.license_id, 'an act of a refund has its entry',
+           format('%s acts of refunds of %s credits for %s, and %s entries', a.acts, a.amount, a.target, COALESCE(r.refunds, 0))
+      FROM (SELECT a.license_id, a.target, a.target_id, a.amount, count(*) AS acts
+              FROM obol.named_acts a WHERE a.act = 'refund' GROUP BY a.license_id, a.target, a.target_id, a.amount) a
+      LEFT JOIN (SELECT e.license_id, e.cause_id, e.amount, count(*) AS refunds
+                   FROM obol.ledger_entries e WHERE e.kind = 'refund' GROUP BY e.license_id, e.cause_id, e.amount) r
+             ON r.license_id = a.license_id AND r.cause_id = a.target_id AND r.amount = a.amount
+     WHERE a.acts > COALESCE(r.refunds, 0)
+    UNION ALL
+    SELECT a.license_id, 'an act names what it did',
+           format('act %s is %s of %s', a.act_no, a.act, concat_ws(' credits to ', a.amount, COALESCE(a.target, 'the license')))
+      FROM obol.named_acts a
+      LEFT JOIN obol.licenses l ON l.license_id = a.license_id
+      LEFT JOIN obol.grants g
+             ON a.act IN ('grant_credits', 'void_grant') AND g.license_id = a.license_id AND g.grant_id = a.target_id
+      LEFT JOIN obol.ledger_entries e
+             ON a.act IN ('adjust_credits', 'deduct') AND e.license_id = a.license_id AND e.cause_id = a.target_id
+            AND e.kind = CASE a.act WHEN 'deduct' THEN 'deduction' ELSE 'adjustment' END
+      LEFT JOIN obol.license_keys k
+             ON a.act IN ('create_key', 'set_key', 'revoke_key', 'rotate_license_key')
+            AND k.license_id = a.license_id AND k.key_id = a.target_id
+     WHERE CASE a.act WHEN 'grant_credits' THEN (g.amount = a.amount) IS NOT TRUE
+                      WHEN 'void_grant' THEN g.voided_at IS NULL
+                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE
+                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE
+                      WHEN 'revoke_key' THEN k.revoked_at IS NULL
+                      WHEN 'create_key' THEN k.key_id IS NULL
+                      WHEN 'set_key' THEN k.key_id IS NULL
+                      WHEN 'rotate_license_key' THEN k.key_id IS NULL AND a.target IS NOT NULL
+                      WHEN 'create_license' THEN l.license_id IS NULL
+                      WHEN 'set_license' THEN l.license_id IS NULL
+                      ELSE false END
+    UNION ALL
+    SELECT t.license_id, 'a token is as its acts say',
+           format('token %s, %s: no act made it so', t.token_id, t.name)
+      FROM (SELECT NULL::uuid AS license_id, n.* FROM obol.admin_tokens n) t
+     WHERE NOT EXISTS (SELECT FROM obol.admin_acts a
+                        WHERE a.detail ->> 'token_id' = t.token_id::text
+                          AND CASE WHEN t.is_first THEN a.act = 'register_first_token'
+                                   ELSE a.act = 'create_token' AND a.detail -> 'scopes' = to_jsonb(t.scopes) END)
+        OR (t.revoked_at IS NULL
+            AND EXISTS (SELECT FROM obol.admin_acts a
+                         WHERE a.act = 'revoke_token' AND a.detail ->> 'token_id' = t.token_id::text))
 $$;
 
 --
@@ -3474,6 +3695,366 @@ CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, d
 $$;
 
 --
+-- Name: verify_recent_acts(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_recent_acts(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_acts_since timestamptz := p_since - interval '1 hour';
+BEGIN
+    RETURN QUERY
+    SELECT e.license_id, 'what an operator did to a balance has its act',
+           format('entry %s is a %s of %s credits, and no act says so', e.entry_no, e.kind, e.amount)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.audit_starts s ON s.license_id = e.license_id
+      LEFT JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
+     WHERE e.created_at >= p_since AND e.kind IN ('grant', 'adjustment', 'void')
+       AND e.entry_no > COALESCE(s.entry_no, 0)
+       -- What was announced before, or is held and was voided before, has its act there.
+       AND (e.kind = 'adjustment' OR CASE e.kind WHEN 'void' THEN g.voided_at ELSE g.created_at END >= p_since)
+       AND NOT EXISTS (SELECT FROM obol.named_acts a
+                        WHERE a.acted_at >= v_acts_since
+                          AND a.license_id = e.license_id AND a.target_id = e.cause_id
+                          AND a.act = CASE e.kind WHEN 'grant' THEN 'grant_credits' WHEN 'void' THEN 'void_grant'
+                                                  ELSE 'adjust_credits' END
+                          AND (e.kind = 'void' OR a.amount = e.amount))
+    UNION ALL
+    SELECT r.license_id, 'a refund has its act',
+           format('%s refunds of %s credits for %s, and %s acts', r.refunds, r.amount, r.cause_id, COALESCE(a.acts, 0))
+      FROM (SELECT e.license_id, e.cause_id, e.amount, count(*) AS refunds
+              FROM obol.ledger_entries e
+              LEFT JOIN obol.audit_starts s ON s.license_id = e.license_id
+              LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+             WHERE e.created_at >= p_since AND e.kind = 'refund' AND e.entry_no > COALESCE(s.entry_no, 0)
+               AND NOT (h.process_id IS NOT NULL AND e.reference IS NOT DISTINCT FROM 'answer withheld')
+             GROUP BY e.license_id, e.cause_id, e.amount) r
+      LEFT JOIN (SELECT a.license_id, a.target_id, a.amount, count(*) AS acts
+                   FROM obol.named_acts a WHERE a.acted_at >= v_acts_since AND a.act = 'refund'
+                  GROUP BY a.license_id, a.target_id, a.amount) a
+             ON a.license_id = r.license_id AND a.target_id = r.cause_id AND a.amount = r.amount
+     WHERE r.refunds > COALESCE(a.acts, 0)
+    UNION ALL
+    SELECT a.license_id, 'an act names what it did',
+           format('act %s is %s of %s', a.act_no, a.act, concat_ws(' credits to ', a.amount, COALESCE(a.target, 'the license')))
+      FROM obol.named_acts a
+     WHERE a.acted_at >= p_since
+       AND CASE WHEN a.act = 'grant_credits' THEN
+                     NOT EXISTS (SELECT FROM obol.grants g
+                                  WHERE g.license_id = a.license_id AND g.grant_id = a.target_id AND g.amount = a.amount)
+                WHEN a.act = 'void_grant' THEN
+                     NOT EXISTS (SELECT FROM obol.grants g
+                                  WHERE g.license_id = a.license_id AND g.grant_id = a.target_id AND g.voided_at IS NOT NULL)
+                WHEN a.act IN ('adjust_credits', 'deduct', 'refund') THEN
+                     NOT EXISTS (SELECT FROM obol.ledger_entries e
+                                  WHERE e.license_id = a.license_id AND e.cause_id = a.target_id
+                                    AND e.kind = CASE a.act WHEN 'deduct' THEN 'deduction' WHEN 'refund' THEN 'refund'
+                                                            ELSE 'adjustment' END
+                                    AND e.amount = CASE a.act WHEN 'deduct' THEN -a.amount ELSE a.amount END)
+                ELSE false END
+    UNION ALL
+    SELECT t.license_id, 'a token is as its acts say', format('token %s, %s: no act made it so', t.token_id, t.name)
+      FROM (SELECT NULL::uuid AS license_id, n.* FROM obol.admin_tokens n WHERE n.created_at >= p_since) t
+     WHERE NOT EXISTS (SELECT FROM obol.admin_acts a
+                        WHERE a.acted_at >= v_acts_since AND a.detail ->> 'token_id' = t.token_id::text
+                          AND CASE WHEN t.is_first THEN a.act = 'register_first_token'
+                                   ELSE a.act = 'create_token' AND a.detail -> 'scopes' = to_jsonb(t.scopes) END);
+END
+$$;
+
+--
+-- Name: verify_recent_grants(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_recent_grants(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_ids uuid[] := ARRAY(SELECT r FROM obol.recent_licenses(p_since) AS r);
+BEGIN
+    RETURN QUERY
+    SELECT l.license_id, 'the balance is what the grants have left, less what was used since',
+           format('grants have %s left, the balance was %s after entry %s', g.credits_left, COALESCE(a.balance_after, 0),
+                  l.allotted_entry_no)
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+      -- What was used since then is what the balance has fallen by, as the entries chain.
+      LEFT JOIN obol.ledger_entries a ON a.license_id = r.id AND a.entry_no = l.allotted_entry_no
+     CROSS JOIN LATERAL (SELECT COALESCE(sum(g.credits_left), 0) AS credits_left FROM obol.grants g
+                          WHERE g.license_id = r.id AND g.has_started AND g.credits_left > 0) g
+     WHERE g.credits_left <> COALESCE(a.balance_after, 0)
+    UNION ALL
+    SELECT e.license_id, 'what changes the set of grants is allotted at once',
+           format('entry %s is a %s, and entries are allotted up to %s', e.entry_no, e.kind, l.allotted_entry_no)
+      FROM obol.ledger_entries e JOIN obol.licenses l ON l.license_id = e.license_id
+     WHERE e.created_at >= p_since
+       AND e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
+    UNION ALL
+    SELECT g.license_id, 'what lapsed of a grant has its entries',
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, t.taken)
+      FROM (SELECT DISTINCT e.license_id, e.cause_id FROM obol.ledger_entries e
+             WHERE e.created_at >= p_since AND e.kind IN ('expiry', 'void')) e
+      JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
+     CROSS JOIN LATERAL (SELECT -sum(t.amount) AS taken FROM obol.ledger_entries t
+                          WHERE t.license_id = e.license_id AND t.kind IN ('expiry', 'void') AND t.cause_id = e.cause_id) t
+     WHERE t.taken <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
+    UNION ALL
+    SELECT e.license_id, 'a grant that has started has its entry, and no other has one',
+           format('entry %s is a %s of %s credits, grant %s is of %s', e.entry_no, e.kind, e.amount, g.grant_id, g.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
+     WHERE e.created_at >= p_since AND (e.kind = 'grant' OR (e.kind = 'adjustment' AND e.amount > 0))
+       AND NOT (g.has_started AND g.amount = e.amount)
+    UNION ALL
+    SELECT e.license_id, 'an entry that gives or takes credits of a grant names one',
+           format('entry %s is a %s of %s', e.entry_no, e.kind, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
+     WHERE e.created_at >= p_since
+       AND (e.kind IN ('grant', 'expiry', 'void') OR (e.kind = 'adjustment' AND e.amount > 0)) AND g.grant_id IS NULL
+    UNION ALL
+    SELECT l.license_id, 'the next change of the grants is not missed',
+           format('next change at %s, a grant changes at %s', l.next_change_at, g.next_change_at)
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+     CROSS JOIN LATERAL (SELECT min(CASE WHEN g.has_started THEN LEAST(g.voided_at, g.expires_at)
+                                         ELSE g.starts_at END) AS next_change_at
+                           FROM obol.grants g WHERE g.license_id = r.id AND g.credits_left > 0) g
+     WHERE l.next_change_at > g.next_change_at;
+END
+$$;
+
+--
+-- Name: verify_recent_holds(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_recent_holds(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has entry %s', h.hold_id, h.state, e.entry_no)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.created_at >= p_since AND e.kind = 'charge' AND h.state <> 'settled'
+    UNION ALL
+    SELECT h.license_id, 'a settled hold has exactly one charge, no other hold has one',
+           format('hold %s is %s and has entry %s', h.hold_id, h.state, e.entry_no)
+      FROM obol.holds h
+      JOIN obol.ledger_entries e ON e.license_id = h.license_id AND e.kind = 'charge' AND e.cause_id = h.hold_id
+     WHERE (h.state = 'held' OR (h.state IN ('released', 'expired') AND h.ended_at >= p_since))
+       -- Or the branch above has it.
+       AND e.created_at < p_since
+    UNION ALL
+    SELECT h.license_id, 'a delivered answer is paid for',
+           format('hold %s is %s and was delivered at %s', h.hold_id, h.state, h.delivered_at)
+      FROM obol.holds h
+     WHERE (h.state = 'held' OR (h.state IN ('released', 'expired') AND h.ended_at >= p_since))
+       AND h.delivered_at IS NOT NULL
+    UNION ALL
+    SELECT h.license_id, 'an open hold is of a process or a client, and not long overdue',
+           format('hold %s of process %s was due at %s', h.hold_id, COALESCE(h.process_id::text, 'none'),
+                  COALESCE(h.expires_at, p.lease_expires_at))
+      FROM obol.holds h
+      LEFT JOIN obol.processes p ON p.process_id = h.process_id
+     WHERE h.state = 'held'
+       AND (COALESCE(h.expires_at, p.lease_expires_at) < now() - interval '1 day') IS NOT FALSE
+    UNION ALL
+    SELECT h.license_id, 'a keyed hold has its key for thirty days',
+           format('hold %s is %s, and its key names %s', h.hold_id, h.state, COALESCE(i.cause_id::text, 'nothing'))
+      FROM (SELECT o.* FROM obol.holds o WHERE o.state = 'held'
+             UNION ALL
+            SELECT c.* FROM obol.ledger_entries e
+              JOIN obol.holds c ON c.license_id = e.license_id AND c.hold_id = e.cause_id
+             WHERE e.created_at >= p_since AND e.kind = 'charge' AND c.state = 'settled') h
+      LEFT JOIN obol.idempotency_keys i
+             ON i.license_id = h.license_id AND i.scope = 'license' AND i.idempotency_key = h.idempotency_key
+     WHERE h.idempotency_key IS NOT NULL
+       AND h.opened_at > now() - interval '29 days'
+       AND (i.cause_id IS NULL
+            OR (h.state = 'held' AND NOT i.in_force)
+            OR (i.cause_id <> h.hold_id
+                AND NOT EXISTS (SELECT FROM obol.ledger_entries r
+                                 WHERE r.license_id = h.license_id AND r.cause_id = h.hold_id AND r.kind = 'refund')))
+    UNION ALL
+    SELECT i.license_id, 'an idempotency key in force names what it did',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.claimed_at >= p_since AND i.in_force
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND (h.process_id IS NULL OR h.state IN ('held', 'settled')))
+       AND NOT EXISTS (SELECT FROM obol.ledger_entries e
+                        WHERE e.license_id = i.license_id AND e.kind IN ('deduction', 'adjustment')
+                          AND e.cause_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.grants g
+                        WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       -- Of an operator alone: for a refund's id there is no index.
+       AND NOT (i.scope = 'operator'
+                AND EXISTS (SELECT FROM obol.ledger_entries r
+                             WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id))
+    UNION ALL
+    SELECT i.license_id, 'a stored answer is of a settled hold',
+           format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
+      FROM obol.idempotency_keys i
+     WHERE i.claimed_at >= p_since AND i.answer IS NOT NULL
+       AND NOT EXISTS (SELECT FROM obol.holds h
+                        WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
+                          AND h.process_id IS NOT NULL AND h.state = 'settled');
+END
+$$;
+
+--
+-- Name: verify_recent_ledger(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_recent_ledger(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+    SELECT e.license_id, 'entry numbers have no gaps',
+           format('entry %s follows entry %s', e.entry_no,
+                  COALESCE((SELECT max(b.entry_no) FROM obol.ledger_entries b
+                             WHERE b.license_id = e.license_id AND b.entry_no < e.entry_no), 0))
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
+     WHERE e.created_at >= p_since AND e.entry_no > 1 AND p.entry_no IS NULL
+    UNION ALL
+    SELECT e.license_id, 'balances chain',
+           format('entry %s: %s and %s make %s, not %s', e.entry_no, COALESCE(p.balance_after, 0), e.amount,
+                  COALESCE(p.balance_after, 0) + e.amount, e.balance_after)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
+     WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
+       AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
+    UNION ALL
+    SELECT e.license_id, 'a charge names its hold and carries its price',
+           format('entry %s, hold %s', e.entry_no, e.cause_id)
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.created_at >= p_since AND e.kind = 'charge'
+       AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
+    UNION ALL
+    SELECT e.license_id, 'a charge is its price times its usage',
+           format('entry %s: charged %s, short by %s, price times usage is %s', e.entry_no,
+                  -e.amount, e.shortfall, obol.charge_for(e.price, e.usage))
+      FROM obol.ledger_entries e
+     WHERE e.created_at >= p_since AND e.kind = 'charge' AND e.price IS NOT NULL
+       AND e.shortfall - e.amount IS DISTINCT FROM obol.charge_for(e.price, e.usage)
+    UNION ALL
+    SELECT e.license_id, 'a client is charged what it held at most',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.created_at >= p_since AND e.kind = 'charge' AND h.process_id IS NULL
+       AND (-e.amount > h.amount OR e.shortfall > 0)
+    UNION ALL
+    SELECT e.license_id, 'what is short of something took all of its hold',
+           format('entry %s: charged %s, short by %s, hold %s was of %s', e.entry_no, -e.amount,
+                  e.shortfall, h.hold_id, h.amount)
+      FROM obol.ledger_entries e
+      JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
+     WHERE e.created_at >= p_since AND e.kind = 'charge' AND e.shortfall > 0 AND -e.amount < h.amount
+    UNION ALL
+    SELECT r.license_id, 'refunds give back what their entry took at most',
+           format('%s were given back, their cause %s took %s', b.amount, r.cause_id, -t.amount)
+      FROM (SELECT DISTINCT e.license_id, e.cause_id
+              FROM obol.ledger_entries e WHERE e.created_at >= p_since AND e.kind = 'refund') r
+     CROSS JOIN LATERAL (SELECT sum(b.amount) AS amount FROM obol.ledger_entries b
+                          WHERE b.license_id = r.license_id AND b.kind = 'refund' AND b.cause_id = r.cause_id) b
+      LEFT JOIN obol.ledger_entries t
+             ON t.license_id = r.license_id AND t.cause_id = r.cause_id AND t.kind IN ('charge', 'deduction')
+     WHERE t.amount IS NULL OR b.amount > -t.amount;
+END
+$$;
+
+--
+-- Name: verify_recent_licenses(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_recent_licenses(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_ids uuid[] := ARRAY(SELECT r FROM obol.recent_licenses(p_since) AS r);
+BEGIN
+    RETURN QUERY
+    SELECT l.license_id, 'balance is the sum of the entries',
+           format('balance %s, it was %s after entry %s', l.balance, COALESCE(e.balance_after, 0), COALESCE(e.entry_no, 0))
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN LATERAL (SELECT n.balance_after, n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
+                          ORDER BY n.entry_no DESC LIMIT 1) e ON true
+     WHERE l.balance <> COALESCE(e.balance_after, 0)
+    UNION ALL
+    SELECT l.license_id, 'the entry counter is the last entry number',
+           format('counter %s, the last is %s', l.entry_count, COALESCE(e.entry_no, 0))
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN LATERAL (SELECT n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
+                          ORDER BY n.entry_no DESC LIMIT 1) e ON true
+     WHERE l.entry_count <> COALESCE(e.entry_no, 0)
+    UNION ALL
+    SELECT l.license_id, 'held is the sum of the open holds',
+           format('held %s, open holds sum to %s', l.held, COALESCE(s.total, 0))
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN (SELECT h.license_id, sum(h.amount) AS total
+                   FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id) s ON s.license_id = r.id
+     WHERE l.held <> COALESCE(s.total, 0)
+    UNION ALL
+    SELECT l.license_id, '0 <= held <= balance', format('held %s, balance %s', l.held, l.balance)
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+     WHERE NOT (0 <= l.held AND l.held <= l.balance)
+    UNION ALL
+    SELECT s.license_id, 'the open holds of a limit are those that count in it',
+           format('%s of %s, and %s holds are open', s.open_holds, s.subject_id, COALESCE(h.holds, 0))
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.limit_states s ON s.license_id = r.id
+      LEFT JOIN (SELECT o.license_id, u.subject_id, count(*) AS holds
+                   FROM obol.holds o CROSS JOIN LATERAL unnest(o.limited_by) AS u (subject_id)
+                  WHERE o.state = 'held' GROUP BY o.license_id, u.subject_id) h
+             ON h.license_id = s.license_id AND h.subject_id = s.subject_id
+     WHERE s.open_holds <> COALESCE(h.holds, 0)
+    UNION ALL
+    SELECT w.license_id, 'no usage is rolled up that is not in the ledger',
+           format('rolled up to entry %s of %s', w.entry_no, l.entry_count)
+      FROM unnest(v_ids) AS r (id)
+      JOIN obol.licenses l ON l.license_id = r.id
+      JOIN obol.usage_watermarks w ON w.license_id = r.id
+     WHERE w.entry_no > l.entry_count;
+END
+$$;
+
+--
+-- Name: verify_since(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_since(p_since timestamp with time zone) RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY SELECT l.license_id, l.rule, l.detail FROM obol.verify_recent_licenses(p_since) l;
+    RETURN QUERY SELECT e.license_id, e.rule, e.detail FROM obol.verify_recent_ledger(p_since) e;
+    RETURN QUERY SELECT h.license_id, h.rule, h.detail FROM obol.verify_recent_holds(p_since) h;
+    RETURN QUERY SELECT g.license_id, g.rule, g.detail FROM obol.verify_recent_grants(p_since) g;
+    RETURN QUERY SELECT a.license_id, a.rule, a.detail FROM obol.verify_recent_acts(p_since) a;
+END
+$$;
+
+--
 -- Name: verify_usage(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3504,25 +4085,44 @@ CREATE FUNCTION obol.verify_usage() RETURNS TABLE(license_id uuid, rule text, de
 $$;
 
 --
--- Name: verify_v2(integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: verify_v2(timestamp with time zone, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(checked jsonb, finding_count bigint, findings jsonb)
+CREATE FUNCTION obol.verify_v2(p_since timestamp with time zone, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(checked jsonb, finding_count bigint, findings jsonb)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    v_checked jsonb;
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
+    IF p_since IS NULL THEN
+        v_checked := jsonb_build_object(
+            'licenses', (SELECT count(*) FROM obol.licenses),
+            'entries', (SELECT count(*) FROM obol.ledger_entries),
+            'holds', (SELECT count(*) FROM obol.holds),
+            'idempotency_keys', (SELECT count(*) FROM obol.idempotency_keys),
+            'acts', (SELECT count(*) FROM obol.admin_acts));
+        RETURN QUERY
+            SELECT v_checked, COALESCE(max(v.number), 0),
+                   COALESCE(jsonb_agg(jsonb_build_object(
+                       'license_id', v.license_id, 'rule', v.rule, 'detail', v.detail)) FILTER (WHERE v.number <= p_limit), '[]')
+              FROM (SELECT f.*, row_number() OVER () AS number FROM obol.verify() f) v;
+        RETURN;
+    END IF;
+    v_checked := jsonb_build_object(
+        'licenses', (SELECT count(*) FROM obol.recent_licenses(p_since)),
+        'entries', (SELECT count(*) FROM obol.ledger_entries e WHERE e.created_at >= p_since),
+        'holds', (SELECT count(*) FROM obol.holds h WHERE h.state = 'held')
+                 + (SELECT count(*) FROM obol.ledger_entries e WHERE e.created_at >= p_since AND e.kind = 'charge')
+                 + (SELECT count(*) FROM obol.holds h WHERE h.state IN ('released', 'expired') AND h.ended_at >= p_since),
+        'idempotency_keys', (SELECT count(*) FROM obol.idempotency_keys i WHERE i.claimed_at >= p_since),
+        'acts', (SELECT count(*) FROM obol.admin_acts a WHERE a.acted_at >= p_since));
     RETURN QUERY
-        SELECT jsonb_build_object(
-                   'licenses', (SELECT count(*) FROM obol.licenses),
-                   'entries', (SELECT count(*) FROM obol.ledger_entries),
-                   'holds', (SELECT count(*) FROM obol.holds),
-                   'idempotency_keys', (SELECT count(*) FROM obol.idempotency_keys)),
-               COALESCE(max(v.number), 0),
+        SELECT v_checked, COALESCE(max(v.number), 0),
                COALESCE(jsonb_agg(jsonb_build_object(
                    'license_id', v.license_id, 'rule', v.rule, 'detail', v.detail)) FILTER (WHERE v.number <= p_limit), '[]')
-          FROM (SELECT f.*, row_number() OVER () AS number FROM obol.verify() f) v;
+          FROM (SELECT f.*, row_number() OVER () AS number FROM obol.verify_since(p_since) f) v;
 END
 $$;
 
@@ -3652,6 +4252,22 @@ CREATE TABLE obol.allotments (
 --
 
 COMMENT ON TABLE obol.allotments IS 'What entries drew on. From first_entry_no to last_entry_no the set of grants was the same, and the credits that took the balance from balance_from down to balance_to were of this grant; a refund, by itself, goes up. From entry 0: of before grants had lifetimes, where only the sum is known.';
+
+--
+-- Name: audit_starts; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.audit_starts (
+    license_id uuid NOT NULL,
+    entry_no bigint NOT NULL,
+    CONSTRAINT audit_starts_entry_no_check CHECK ((entry_no > 0))
+);
+
+--
+-- Name: TABLE audit_starts; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.audit_starts IS 'Up to which entry a license is of before the audit trail: verify wants no acts for those. Only written by the migration; a license without a row here was made later, or had no entries.';
 
 --
 -- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
@@ -3926,6 +4542,27 @@ WITH (fillfactor='50');
 COMMENT ON TABLE obol.limit_states IS 'What has been used of limits: a row for each key (subject_id is its key_id) and each license (its license_id) that has or had one, written under the lock of the license. next_call_at is when the calls of requests_per_minute would have come if they had been evenly spread (GCRA''s theoretical arrival time). Credits are charges, deductions and what open holds set aside.';
 
 --
+-- Name: named_acts; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.named_acts AS
+ SELECT act_no,
+    acted_at,
+    act,
+    license_id,
+    target,
+        CASE
+            WHEN (target ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'::text) THEN (target)::uuid
+            ELSE NULL::uuid
+        END AS target_id,
+        CASE
+            WHEN (jsonb_typeof((detail -> 'amount'::text)) = 'number'::text) THEN ((detail -> 'amount'::text))::numeric
+            ELSE NULL::numeric
+        END AS amount,
+    detail
+   FROM obol.admin_acts a;
+
+--
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -4137,6 +4774,13 @@ ALTER TABLE ONLY obol.allotments
     ADD CONSTRAINT allotments_pkey PRIMARY KEY (license_id, last_entry_no, grant_id);
 
 --
+-- Name: audit_starts audit_starts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.audit_starts
+    ADD CONSTRAINT audit_starts_pkey PRIMARY KEY (license_id);
+
+--
 -- Name: external_ids external_ids_license_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -4249,6 +4893,12 @@ ALTER TABLE ONLY obol.usage_watermarks
     ADD CONSTRAINT usage_watermarks_pkey PRIMARY KEY (license_id);
 
 --
+-- Name: admin_acts_time; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX admin_acts_time ON obol.admin_acts USING brin (acted_at) WITH (autosummarize='on');
+
+--
 -- Name: admin_tokens_name; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -4285,6 +4935,12 @@ CREATE INDEX idempotency_keys_age ON obol.idempotency_keys USING btree (claimed_
 CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys USING btree (answer_expires_at) WHERE (answer_expires_at IS NOT NULL);
 
 --
+-- Name: ledger_entries_time; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX ledger_entries_time ON obol.ledger_entries USING brin (created_at) WITH (autosummarize='on');
+
+--
 -- Name: licenses_changes; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -4296,6 +4952,13 @@ CREATE INDEX licenses_changes ON obol.licenses USING btree (next_change_at) WHER
 
 ALTER TABLE ONLY obol.allotments
     ADD CONSTRAINT allotments_license_id_grant_id_fkey FOREIGN KEY (license_id, grant_id) REFERENCES obol.grants(license_id, grant_id);
+
+--
+-- Name: audit_starts audit_starts_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.audit_starts
+    ADD CONSTRAINT audit_starts_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
 -- Name: grants grants_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
@@ -4564,6 +5227,18 @@ REVOKE ALL ON FUNCTION obol.describe_grants(p_license_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION obol.describe_limits(p_license_id uuid, p_key_digest bytea, p_now timestamp with time zone) FROM PUBLIC;
 
 --
+-- Name: FUNCTION digest_acts(p_after bigint, p_through bigint, p_blocks integer, p_state bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.digest_acts(p_after bigint, p_through bigint, p_blocks integer, p_state bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION digest_entries(p_license_id uuid, p_after bigint, p_through bigint, p_blocks integer, p_state bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_through bigint, p_blocks integer, p_state bytea) FROM PUBLIC;
+
+--
 -- Name: FUNCTION due_changes(p_most integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4697,6 +5372,12 @@ REVOKE ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timest
 GRANT ALL ON FUNCTION obol.list_grants_of(p_license_id uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION list_heads(p_after uuid, p_limit integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_heads(p_after uuid, p_limit integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_holds(p_state text, p_only uuid, p_key_ids bytea[], p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4788,6 +5469,12 @@ GRANT ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea
 
 REVOKE ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) TO obol_service;
+
+--
+-- Name: FUNCTION recent_licenses(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.recent_licenses(p_since timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refund(p_license_id uuid, p_cause_id uuid, p_reference text, p_withheld boolean); Type: ACL; Schema: obol; Owner: -
@@ -4932,6 +5619,12 @@ REVOKE ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_tok
 GRANT ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION settle_acts(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.settle_acts() FROM PUBLIC;
+
+--
 -- Name: FUNCTION settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -4972,6 +5665,12 @@ REVOKE ALL ON FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
 
 --
+-- Name: FUNCTION verify_acts(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_acts() FROM PUBLIC;
+
+--
 -- Name: FUNCTION verify_grants(); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5008,17 +5707,53 @@ REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
 REVOKE ALL ON FUNCTION obol.verify_limits() FROM PUBLIC;
 
 --
+-- Name: FUNCTION verify_recent_acts(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_recent_acts(p_since timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_recent_grants(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_recent_grants(p_since timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_recent_holds(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_recent_holds(p_since timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_recent_ledger(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_recent_ledger(p_since timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_recent_licenses(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_recent_licenses(p_since timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_since(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_since(p_since timestamp with time zone) FROM PUBLIC;
+
+--
 -- Name: FUNCTION verify_usage(); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.verify_usage() FROM PUBLIC;
 
 --
--- Name: FUNCTION verify_v2(p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION verify_v2(p_since timestamp with time zone, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.verify_v2(p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.verify_v2(p_since timestamp with time zone, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.verify_v2(p_since timestamp with time zone, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

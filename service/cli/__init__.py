@@ -1,6 +1,6 @@
 """The `obol` command: what an operator types.
 
-Exit codes: 0 done; 1 refused, or `verify` found something; 2 wrong usage or configuration;
+Exit codes: 0 done; 1 refused, or `verify` or `audit check` found something; 2 wrong usage or configuration;
 3 the database could not be reached.
 """
 
@@ -14,7 +14,7 @@ from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import admin, grants, keys, ledger, licenses, prices, serving, usage
+from . import admin, audit, grants, keys, ledger, licenses, prices, serving, usage
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -33,6 +33,7 @@ for command in (
     *usage.COMMANDS,
     *prices.COMMANDS,
     *admin.COMMANDS,
+    *audit.COMMANDS,
 ):
     cli.add_command(command)
 

@@ -1,6 +1,5 @@
-"""The commands around the operator: tokens of the admin API, the audit trail, the overview."""
+"""The commands around the operator: tokens of the admin API, the overview."""
 
-import json
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +9,8 @@ import click
 from .. import operator
 from ..operator import OWNER
 from ..repository import admin
-from ..repository.admin import SCOPES, Act, Day
-from .common import DayOf, Expiry, Id, Whole, Words, as_json, moment, owner, say, table
+from ..repository.admin import SCOPES, Day
+from .common import DayOf, Expiry, Id, Words, as_json, moment, owner, say, table
 
 # Of an overview: what is worth a column.
 _COLUMNS = (
@@ -107,36 +106,6 @@ def revoke(token_id: UUID, as_json: bool) -> None:
     say({"token_id": str(token_id), "revoked": True}, f"Token {token_id} is revoked.", as_json)
 
 
-@click.group()
-def audit() -> None:
-    """The audit trail."""
-
-
-@audit.command(name="list")
-@click.option("--limit", default=50, show_default=True, type=Whole(1, 10_000), help="How many, from the newest.")
-@click.option("--before", type=Whole(1, 2**63 - 1), help="Only acts with a lower number.")
-@as_json
-def list_acts(limit: int, before: int | None, as_json: bool) -> None:
-    """What operators did, newest first."""
-    with owner() as database:
-        rows = admin.list_acts(database, before=before, limit=limit, actor=OWNER)
-    documents = [
-        row._asdict()
-        | {"acted_at": moment(row.acted_at), "license_id": None if row.license_id is None else str(row.license_id)}
-        for row in rows
-    ]
-    headings = ("NO", "AT", "ACTOR", "ACT", "ON", "DETAIL", "REQUEST")
-    cells = [
-        (row.act_no, moment(row.acted_at), row.actor, row.act, _on(row), json.dumps(row.detail), row.request_id)
-        for row in rows
-    ]
-    say(documents, table(headings, cells) if rows else "No acts.", as_json)
-
-
-def _on(act: Act) -> str:
-    return " ".join(str(what) for what in (act.license_id, act.target) if what is not None)
-
-
 @click.command()
 @click.option("--from", "first", type=DayOf(), help="The first day (UTC). Default: 29 days before the last.")
 @click.option("--to", "last", type=DayOf(), help="The last day (UTC). Default: today.")
@@ -165,4 +134,4 @@ def overview(first: date | None, last: date | None, as_json: bool) -> None:
     say(document, f"{text}\n\nHeld now: {total.held}. {losses}", as_json)
 
 
-COMMANDS = (token, audit, overview)
+COMMANDS = (token, overview)

@@ -1,7 +1,5 @@
-"""The commands for credits: adjustments, refunds, holds, and the check of the ledger."""
+"""The commands for credits: adjustments, refunds, holds."""
 
-import json
-import sys
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -9,40 +7,21 @@ import click
 
 from .. import operator
 from ..operator import OWNER
-from ..repository import holds, ledger
+from ..repository import holds
 from ..repository.holds import ListedHold
 from .common import (
     IDEMPOTENCY_KEY,
-    REFUSED,
     Id,
     Whole,
     Words,
     as_json,
     environment,
-    harmless,
     moment,
     owner,
     say,
     table,
 )
 from .common import database as open_database
-
-
-@click.command()
-@as_json
-def verify(as_json: bool) -> None:
-    """Check every invariant of the ledger; exit code 1 if anything disagrees."""
-    with owner() as database:
-        rows = ledger.verify(database)
-    findings = [{"license_id": str(row.license_id), "rule": row.rule, "detail": row.detail} for row in rows]
-    if as_json:
-        click.echo(json.dumps({"clean": not findings, "findings": findings}))
-    for finding in findings if not as_json else ():
-        click.echo(harmless(f"{finding['license_id']}: NOT {finding['rule']}: {finding['detail']}"))
-    if findings:
-        sys.exit(REFUSED)
-    if not as_json:
-        click.echo("Clean: every balance is what its ledger says.")
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -204,4 +183,4 @@ def refund(
     say(document, text, as_json)
 
 
-COMMANDS = (adjust, refund, list_holds, verify)
+COMMANDS = (adjust, refund, list_holds)

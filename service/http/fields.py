@@ -8,6 +8,7 @@ from uuid import UUID
 
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, validate
 
+from .. import since
 from ..problems import Problem
 from ..repository.admin import Place, Placed
 
@@ -63,6 +64,16 @@ class Instant(Moment):
             return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValidationError("must be a time such as 2027-01-31T00:00:00Z") from error
+
+
+class Since(fields.Field[Any]):
+    """A time, or how long ago it was: see `service.since`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            return since.parse(str(value))
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
 
 
 class Cursor(fields.Field[Any]):

@@ -1,5 +1,6 @@
 """Changes of a balance outside holds, and the check of all of them."""
 
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -27,7 +28,8 @@ _DEDUCT_V2 = text(
 )
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
-_VERIFY_V2 = text("SELECT * FROM obol.verify_v2(:most, :token_digest, :request_id)")
+_VERIFY_SINCE = text("SELECT * FROM obol.verify_since(:since)")
+_VERIFY_V2 = text("SELECT * FROM obol.verify_v2(CAST(:since AS timestamptz), :most, :token_digest, :request_id)")
 
 
 class Deduction(NamedTuple):
@@ -72,9 +74,9 @@ class Verification(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something in the ledger that disagrees with a rule."""
+    """Something in the ledger, or in the audit trail (of no license, then), that disagrees with a rule."""
 
-    license_id: UUID
+    license_id: UUID | None
     rule: str
     detail: str
 
@@ -203,11 +205,12 @@ def refund_withheld(db: Database, license_id: UUID, hold_id: UUID, *, process_id
     return None
 
 
-def verify(db: Database) -> list[Finding]:
-    """Everything in the ledger that disagrees; nothing when all is well."""
-    return [Finding._make(row) for row in db.rows(_VERIFY)]
+def verify(db: Database, since: datetime | None = None) -> list[Finding]:
+    """Everything in the ledger that disagrees, or of what was booked since a time; nothing when all is well."""
+    rows = db.rows(_VERIFY) if since is None else db.rows(_VERIFY_SINCE, since=since)
+    return [Finding._make(row) for row in rows]
 
 
-def verify_with_token(db: Database, *, most: int, actor: Actor = OWNER) -> Verification:
+def verify_with_token(db: Database, *, since: datetime | None = None, most: int, actor: Actor = OWNER) -> Verification:
     """The same for who has a token, `most` findings of it. Raises: Problem admin_forbidden."""
-    return Verification._make(db.row(_VERIFY_V2, most=most, **actor._asdict()))
+    return Verification._make(db.row(_VERIFY_V2, since=since, most=most, **actor._asdict()))

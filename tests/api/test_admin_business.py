@@ -192,16 +192,32 @@ def test_what_refuses_is_no_act(admin, new_license, problem):
     assert {act["act"] for act in admin("GET", "audit").get_json()["acts"]} == {"create_token"}
 
 
-def test_a_clean_ledger(admin, new_license, client):
+def test_a_clean_ledger(admin, new_license, client, sql):
     license = new_license()
     client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
 
-    assert admin("POST", "verify", "read").get_json() == {
-        "clean": True,
-        "checked": {"licenses": 1, "entries": 2, "holds": 0, "idempotency_keys": 0},
-        "finding_count": 0,
-        "findings": [],
-    }
+    for query in ({}, {"since": "1h"}, {"since": "2026-01-01T00:00:00Z"}):
+        found = admin("POST", "verify", "read", **query).get_json()
+        # Each question has a token of its own, which is an act.
+        ((acts,),) = sql("SELECT count(*) FROM obol.admin_acts")
+        assert found == {
+            "clean": True,
+            "checked": {"licenses": 1, "entries": 2, "holds": 0, "idempotency_keys": 0, "acts": acts},
+            "finding_count": 0,
+            "findings": [],
+        }
+
+
+@pytest.mark.parametrize(
+    "since", ["", "5", "5x", "-5m", "yesterday", "2999-01-01T00:00:00Z", "9999999999d", "999999999d"]
+)
+def test_a_since_that_is_none_is_refused_with_what_it_must_be(admin, since):
+    refused = admin("POST", "verify", "read", since=since)
+
+    assert (refused.status_code, refused.get_json()["code"]) == (422, "validation_failed")
+    (error,) = refused.get_json()["errors"]
+    assert error["field"] == "since"
+    assert "a duration such as 90s, 5m, 2h or 1d" in error["message"]
 
 
 @pytest.mark.tampers
@@ -214,6 +230,10 @@ def test_a_ledger_that_disagrees(admin, new_license, sql, owner):
     assert {finding["license_id"] for finding in found["findings"]} == {str(license.id)}
     assert {finding["rule"] for finding in found["findings"]} >= {"balance is the sum of the entries"}
     assert [row.detail for row in ledger.verify(owner)] == [finding["detail"] for finding in found["findings"]]
+
+    found = admin("POST", "verify", since="5m").get_json()
+    assert (found["clean"], found["finding_count"]) == (False, 1)
+    assert found["findings"][0]["rule"] == "balance is the sum of the entries"
 
 
 def test_the_overview_adds_up_to_the_ledger(admin, new_license, client, sql, owner):

@@ -42,7 +42,8 @@ SAME = {
 }
 
 # Only for a shell: they are processes, or need the owner's login.
-SHELL_ONLY = {"serve", "migrate", "sandbox"}
+# A head is kept elsewhere, and whoever takes it or compares it must not have to believe the service.
+SHELL_ONLY = {"serve", "migrate", "sandbox", "audit head", "audit check"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.

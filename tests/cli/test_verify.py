@@ -32,3 +32,40 @@ def test_verify_names_each_row_that_disagrees(obol, new_license, sql):
         "detail": "balance 11, entries sum to 10",
     }
     assert len(as_json.json["findings"]) == 2
+
+
+@pytest.mark.tampers
+def test_verify_since_looks_at_what_is_new(obol, new_license, sql):
+    license = new_license(credits=10)
+    clean = obol("verify", "--since", "5m")
+    assert (clean.code, clean.err) == (0, "")
+    assert clean.out.startswith("Clean: what was booked since 20")
+
+    sql("UPDATE obol.licenses SET balance = 11")
+    found = obol("verify", "--since", "2026-01-01", "--json")
+    assert found.code == 1
+    assert found.json["findings"] == [
+        {
+            "license_id": str(license.id),
+            "rule": "balance is the sum of the entries",
+            "detail": "balance 11, it was 10 after entry 1",
+        }
+    ]
+
+
+@pytest.mark.parametrize("since", ["5x", "2999-01-01"])
+def test_a_since_that_is_none_is_told_what_it_must_be(obol, since):
+    refused = obol("verify", "--since", since)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert "it must be a duration such as 90s, 5m, 2h or 1d, or a past time" in refused.err
+
+
+@pytest.mark.tampers
+def test_what_is_of_no_license_is_of_the_audit_trail(obol, sql):
+    obol("token", "create", "--name", "shop", "--scopes", "read")
+    sql("DELETE FROM obol.admin_acts")
+
+    found = obol("verify")
+    assert (found.code, found.out.startswith("audit trail: NOT a token is as its acts say: token ")) == (1, True)
+    assert obol("verify", "--json").json["findings"][0]["license_id"] is None

@@ -30,6 +30,14 @@ OF_A_GRANT = "an entry that gives or takes credits of a grant names one"
 SPAN = "what was used in a span of entries is allotted, and no more"
 NEXT_CHANGE = "the next change of the grants is not missed"
 
+# The audit trail
+HAS_ACT = "what an operator did to a balance has its act"
+TO_COME = "a grant to come has its act"
+REFUND_HAS_ACT = "a refund has its act"
+REFUND_OF_ACT = "an act of a refund has its entry"
+ACT_NAMES = "an act names what it did"
+TOKEN = "a token is as its acts say"
+
 # Usage
 USAGE = "usage is what the entries up to its watermark say"
 WATERMARK = "no usage is rolled up that is not in the ledger"

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, grants, holds, ledger, licenses, limits, prices, usage
+from service.repository import admin, audit, grants, holds, ledger, licenses, limits, prices, usage
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -20,6 +20,8 @@ RESULTS = {
     "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
     "deduct_v2": ledger.Deduction,
+    "digest_acts": audit.Digest,
+    "digest_entries": audit.Digest,
     "due_holds": holds.DueHolds,
     "find_license": licenses.License,
     "grant_credits_v2": grants.ChangedGrant,
@@ -28,6 +30,7 @@ RESULTS = {
     "list_entries_v2": usage.Entry,
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
+    "list_heads": audit.Head,
     "list_holds": holds.ListedHold,
     "list_keys": limits.LicenseKey,
     "list_licenses": licenses.ListedLicense,
@@ -47,6 +50,7 @@ RESULTS = {
     "show_receipt": usage.Receipt,
     "show_usage": usage.UsageRow,
     "verify": ledger.Finding,
+    "verify_since": ledger.Finding,
     "verify_v2": ledger.Verification,
     "void_grant": grants.ChangedGrant,
 }

@@ -42,7 +42,10 @@ BEGIN
     v_entry_no := obol.give_back(p_license_id, p_cause_id, gen_random_uuid(), v_left, p_reference);
     RETURN QUERY SELECT e.amount, e.balance_after FROM obol.ledger_entries e
                   WHERE e.license_id = p_license_id AND e.entry_no = v_entry_no;
-    IF p_withheld THEN
+    IF NOT p_withheld THEN
+        PERFORM obol.note_act(p_license_id, obol.check_token(NULL, 'grant'), 'refund', p_cause_id::text,
+                              jsonb_build_object('amount', v_left, 'reason', p_reference), NULL);
+    ELSE
         SELECT h.* INTO v_hold FROM obol.holds h
          WHERE h.license_id = p_license_id AND h.hold_id = p_cause_id;
         PERFORM obol.free_idempotency_key(v_hold);

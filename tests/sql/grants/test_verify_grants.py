@@ -1,13 +1,26 @@
 """obol.verify_grants: the balance, the grants and what was drawn from them say the same."""
 
 import pytest
-from tampering import ALLOTTED, GRANT, GRANT_IS, GRANTS_LEFT, LAPSED, LICENSE, NEXT_CHANGE, OF_A_GRANT, SPAN, STARTED
+from tampering import (
+    ACT_NAMES,
+    ALLOTTED,
+    GRANT,
+    GRANT_IS,
+    GRANTS_LEFT,
+    HAS_ACT,
+    LAPSED,
+    LICENSE,
+    NEXT_CHANGE,
+    OF_A_GRANT,
+    SPAN,
+    STARTED,
+)
 
 # one_of_each: entry 1 is a grant of 1000, of which 71 are drawn; entry 2 one of 7.
 TAMPERED = {
     "a grant with more left": (
         f"UPDATE obol.grants SET credits_left = credits_left + 1, amount = amount + 1 {GRANT} %(grant)s",
-        {GRANTS_LEFT: "", STARTED: "grant %(grant)s of 8: 0 entries"},
+        {GRANTS_LEFT: "", STARTED: "grant %(grant)s of 8: 0 entries", ACT_NAMES: "of 7 credits to %(grant)s"},
     ),
     "a grant that is more than its parts": (
         f"UPDATE obol.grants SET credits_left = credits_left - 1 {GRANT} %(grant)s",
@@ -23,7 +36,7 @@ TAMPERED = {
     ),
     "an entry of no grant": (
         f"UPDATE obol.ledger_entries SET cause_id = gen_random_uuid() {LICENSE} AND entry_no = 2",
-        {OF_A_GRANT: "entry 2 is a grant", STARTED: "grant %(grant)s of 7: 0 entries"},
+        {OF_A_GRANT: "entry 2 is a grant", STARTED: "grant %(grant)s of 7: 0 entries", HAS_ACT: "entry 2"},
     ),
     "a change that counts as a use": (
         f"UPDATE obol.licenses SET allotted_entry_no = 1 {LICENSE}",

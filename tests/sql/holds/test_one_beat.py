@@ -24,6 +24,9 @@ def test_one_beat_gives_back_what_a_dead_process_has_left_on_three_thousand_lice
                                  created_at)
         SELECT license_id, license_id, 1000, 1000, 50, clock_timestamp(), true, 'purchase', clock_timestamp()
           FROM obol.licenses;
+        INSERT INTO obol.admin_acts (acted_at, actor, act, license_id, target, detail)
+        SELECT created_at, 'cli:x', 'grant_credits', license_id, license_id::text, '{"amount": 1000}'
+          FROM obol.licenses;
         INSERT INTO obol.holds (license_id, hold_id, amount, process_id, available_after, opened_at)
         SELECT license_id, gen_random_uuid(), 100, %(dead)s, 900, clock_timestamp() FROM obol.licenses
         """,

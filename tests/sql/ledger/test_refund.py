@@ -172,7 +172,13 @@ def test_what_came_from_a_grant_that_has_ended_lapses_again_and_both_are_entries
     promotion = grant(license, 30, priority=1)
     cause = deduct(license, 40).deduction_id
     grant_id = {"grant_id": str(promotion.grant_id)}
-    sql("UPDATE obol.grants SET voided_at = clock_timestamp() WHERE grant_id = %(grant_id)s", grant_id)
+    sql(
+        "UPDATE obol.grants SET voided_at = clock_timestamp() WHERE grant_id = %(grant_id)s;"
+        "INSERT INTO obol.admin_acts (acted_at, actor, act, license_id, target)"
+        " SELECT voided_at, 'cli:x', 'void_grant', license_id, grant_id::text FROM obol.grants"
+        " WHERE grant_id = %(grant_id)s",
+        grant_id,
+    )
 
     refunded = refund(license, cause)
 

@@ -32,13 +32,24 @@ def test_each_of_two_licenses_is_named(owner, new_license, sql):
 
 
 def test_every_function_that_verifies_is_asked(sql):
-    ((source,),) = sql("SELECT prosrc FROM pg_proc WHERE oid = 'obol.verify'::regproc")
-    there = sql(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'obol'::regnamespace AND proname LIKE 'verify\\_%'"
-        " AND proname <> 'verify_v2'"
-    )
-
-    assert sorted(re.findall(r"FROM obol\.(\w+)\(\)", source)) == sorted(name for (name,) in there)
-    assert {"verify_grants", "verify_holds", "verify_idempotency", "verify_ledger", "verify_licenses"} <= {
-        name for (name,) in there
+    """By verify, and by verify_since those of what is recent."""
+    there = {
+        name
+        for (name,) in sql(
+            "SELECT proname FROM pg_proc WHERE pronamespace = 'obol'::regnamespace AND proname LIKE 'verify\\_%'"
+            " AND proname NOT IN ('verify_v2', 'verify_since')"
+        )
     }
+    asked = {
+        function: re.findall(r"FROM obol\.(\w+)\(", source)
+        for function, source in sql(
+            "SELECT proname, prosrc FROM pg_proc WHERE oid IN ('obol.verify'::regproc, 'obol.verify_since'::regproc)"
+        )
+    }
+
+    recent = {name for name in there if name.startswith("verify_recent")}
+    assert sorted(asked["verify"]) == sorted(there - recent)
+    assert sorted(asked["verify_since"]) == sorted(recent)
+    assert {"verify_acts", "verify_grants", "verify_holds", "verify_idempotency", "verify_ledger"} < set(
+        asked["verify"]
+    )

@@ -16,6 +16,8 @@ from tampering import (
     LICENSE,
     PRICE_TIMES_USAGE,
     REFUND,
+    REFUND_HAS_ACT,
+    REFUND_OF_ACT,
     SHORT,
     SPAN,
     STARTED,
@@ -119,11 +121,17 @@ TAMPERED = {
             REFUND: "101 were given back, their cause %(refunded)s took 100",
             SPAN: "entries 5 to 5: -100 allotted",
             GRANTS_LEFT: "balance 930",
+            REFUND_HAS_ACT: "1 refunds of 101 credits for %(refunded)s, and 0 acts",
+            REFUND_OF_ACT: "1 acts of refunds of 100 credits for %(refunded)s, and 0 entries",
         },
     ),
     "a refund of nothing that is known": (
         f"UPDATE obol.ledger_entries SET cause_id = license_id {ENTRY} 5",
-        {REFUND: "100 were given back, their cause %(license_id)s took "},
+        {
+            REFUND: "100 were given back, their cause %(license_id)s took ",
+            REFUND_HAS_ACT: "for %(license_id)s, and 0 acts",
+            REFUND_OF_ACT: "for %(refunded)s, and 0 entries",
+        },
     ),
 }
 
