@@ -23,16 +23,20 @@ def create_app(config: Config) -> Flask:
     """
     # Here and not above, so that the commands and Alembic, which also import this package,
     # do not wait for Flask and the SDK.
+    from functools import partial
+
     from . import api, metrics, pages, tracing
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
     from .gateway.transcript import key_id
     from .gateway.upstream import Upstream
+    from .http.imported_keys import ImportedKeys
     from .http.services import Services
     from .http.threads import Threads
     from .lease import CONNECTIONS, Lease
     from .logs import log
+    from .repository import imports
 
     config.check_served()
     tracing.set_up()
@@ -61,6 +65,7 @@ def create_app(config: Config) -> Flask:
             ),
             upstream=upstream,
             threads=Threads(config.threads_per_license),
+            imported_keys=ImportedKeys(partial(imports.find_key, database)),
             replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,

@@ -9,6 +9,10 @@ of base62, 190 bits. The checksum is the CRC-32 of all before it in six characte
 so that a mistyped key is refused without asking the database; it proves nothing. Only the
 SHA-256 of the whole key is stored: 190 random bits need no salt and no slow hash.
 
+An imported key is one that another system made: what clients of it go on using. It can be anything that a header can
+carry, and names no license, so the database is asked for its license by its digest. It may be less random than ours, so
+that digest is shown to nobody, and no id is made from it.
+
 A token of the admin API is `obol_admin_` + random part + checksum, made and kept in the same way. The first one,
 OBOL_ADMIN_TOKEN, is whatever its operator chose.
 """
@@ -27,6 +31,11 @@ _CHECKSUM_LENGTH = 6
 _TOKEN_PREFIX = "obol_admin_"  # noqa: S105 (how each of them begins)
 LEAST_TOKEN_LENGTH = 32
 _KEY = re.compile(rf"obol_([0-9a-f]{{32}})_[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
+# What begins so is ours, and never another system's.
+_OWN = re.compile(r"obol_[0-9a-f]{32}_|obol_admin_")
+LEAST_IMPORTED_LENGTH = 8
+MOST_IMPORTED_LENGTH = 256
+_IMPORTED = re.compile(rf"[!-~]{{{LEAST_IMPORTED_LENGTH},{MOST_IMPORTED_LENGTH}}}")
 
 
 class KeyDigest(NamedTuple):
@@ -77,6 +86,18 @@ def parse(license_key: str) -> KeyDigest | None:
     if match is None or not _has_checksum(license_key):
         return None
     return KeyDigest(UUID(match[1]), _sha256(license_key))
+
+
+def is_own(license_key: str) -> bool:
+    """Whether this is, or is meant to be, a key or a token that was made here."""
+    return _OWN.match(license_key) is not None
+
+
+def parse_imported(license_key: str) -> bytes | None:
+    """The digest of what can be an imported key; None for what cannot."""
+    if is_own(license_key) or _IMPORTED.fullmatch(license_key) is None:
+        return None
+    return _sha256(license_key)
 
 
 def parse_token(token: str) -> bytes | None:

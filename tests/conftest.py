@@ -23,7 +23,7 @@ from flask.testing import FlaskClient
 sys.path.insert(0, str(Path(__file__).parent))
 
 from databases import Databases, copy_cluster, named, start_server
-from factories import License, Served, make_license, run
+from factories import License, Served, import_license, make_license, run
 from pacing import Pace
 
 from service import create_app, migrations, operator
@@ -161,6 +161,12 @@ def sql(urls: Urls) -> Callable[..., list[tuple[Any, ...]]]:
 def new_license(owner: Database) -> Callable[..., License]:
     """`new_license(credits=1000, name="", expires_at=None)`: a license with its raw key."""
     return lambda **values: make_license(owner, **values)
+
+
+@pytest.fixture
+def new_imported(owner: Database) -> Callable[..., License]:
+    """`new_imported("LIC-1234-5678", credits=1000, …)`: a license of another system, with the key that it has there."""
+    return lambda raw_key=None, **values: import_license(owner, raw_key or f"LIC-{uuid4()}", **values)
 
 
 @pytest.fixture

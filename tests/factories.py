@@ -20,7 +20,7 @@ from warm import Gunicorn
 from service import keys
 from service.db import Database
 from service.keys import KeyDigest
-from service.repository import licenses
+from service.repository import imports, licenses
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,6 +56,14 @@ def make_license(owner: Database, credits: int = 1000, name: str = "", expires_a
     new = keys.make(license_id)
     made = licenses.create(owner, new.digest, name=name, expires_at=expires_at, credits=credits, fingerprint=b"test")
     return License(license_id, new.license_key, new.digest, made.key_id)
+
+
+def import_license(owner: Database, raw_key: str, credits: int = 1000, **values: Any) -> License:
+    digest = keys.parse_imported(raw_key)
+    assert digest is not None
+    made = imports.import_license(owner, KeyDigest(uuid4(), digest), credits=credits, **values)
+    assert made.license_id is not None
+    return License(made.license_id, raw_key, KeyDigest(made.license_id, digest))
 
 
 def free_port() -> int:

@@ -79,9 +79,9 @@ def environment() -> Iterator[Config]:
 
 
 @contextmanager
-def database(config: Config) -> Iterator[Database]:
+def database(config: Config, *, connections: int = 1) -> Iterator[Database]:
     """The database as its owner."""
-    opened = Database(config.require_migrate_url(), pool_size=1, wait_s=1)
+    opened = Database(config.require_migrate_url(), pool_size=connections, wait_s=1)
     try:
         yield opened
     finally:

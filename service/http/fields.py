@@ -1,7 +1,7 @@
 """Fields of requests and answers, and what several resources say in the same way."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -46,6 +46,20 @@ class Text(fields.String):
         if "\0" in value or re.search("[\ud800-\udfff]", value):
             raise ValidationError("must be Unicode text without NUL and lone surrogates")
         return value
+
+
+class Digest(fields.String):
+    """Text that a digest is made of; what is wrong with it is said without it."""
+
+    def __init__(self, digest: Callable[[object], bytes], **options: Any) -> None:
+        super().__init__(**options)
+        self._digest = digest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            return self._digest(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
 
 
 class Moment(fields.DateTime):

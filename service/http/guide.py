@@ -45,7 +45,7 @@ ADVICE = {
     "license_invalid": Advice(
         "The license key is malformed, unknown, or no longer in force. The words are the same for all of these, so "
         "that nobody learns anything of a key by trying.",
-        "Look whether the whole key was sent, from `obol_` to its end, and whether it was replaced by a newer one. "
+        "Look whether the whole key was sent, to its end, and whether it was replaced by a newer one. "
         "The same request will not succeed with the same key.",
         "The license key is not valid.",
     ),
@@ -90,8 +90,9 @@ ADVICE = {
         "This license has no key f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c that is not revoked.",
     ),
     "already_exists": Advice(
-        "Another license has this `external_id`, or another token that is in force this `name`; `field` says which of "
-        "them. Nothing was made.",
+        "Another license has this `external_id`, or another token that is in force this `name`; or, of an import, a "
+        "license has this key, or the key was imported before with another value. `field` says which. Nothing was "
+        "made.",
         "Use the one that is there, or another name.",
         "Another license has the external id customer-12. Look that license up by it, or use another one.",
         {"field": "external_id"},

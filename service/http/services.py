@@ -8,6 +8,7 @@ from ..db import Database
 from ..gateway.completions import Completions
 from ..gateway.upstream import Upstream
 from ..lease import Lease
+from .imported_keys import ImportedKeys
 from .threads import Threads
 
 _EXTENSION = "obol"
@@ -22,6 +23,7 @@ class Services:
     completions: Completions
     upstream: Upstream
     threads: Threads
+    imported_keys: ImportedKeys
     replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int

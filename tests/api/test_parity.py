@@ -10,6 +10,7 @@ from service.http.auth import admin_auth
 # Each command, and the call that does it. Several commands can be one call, and the other way round.
 SAME = {
     "license create": "POST /api/v1/admin/licenses",
+    "license import": "POST /api/v1/admin/licenses/import",
     "license list": "GET /api/v1/admin/licenses",
     "license show": "GET /api/v1/admin/licenses/{license_id}",
     "license set": "PATCH /api/v1/admin/licenses/{license_id}",

@@ -67,6 +67,7 @@ def test_no_operator_function_does_anything_without_a_token(urls, calls, owner, 
     assert {
         "create_license_v2",
         "create_token",
+        "import_license",
         "refund_v2",
         "grant_credits_v2",
         "adjust_credits_v2",
@@ -109,7 +110,14 @@ def test_every_function_that_gives_credits_asks_for_a_token_or_is_the_owner_s(ur
 def test_no_table_view_or_sequence_is_read_or_written(urls, new_token, sql):
     new_token()
     tables = [table for (table,) in sql(TABLES)]
-    assert {"admin_tokens", "admin_acts", "admin_acts_act_no_seq", "idempotency_keys", "license_keys"} <= set(tables)
+    assert {
+        "admin_tokens",
+        "admin_acts",
+        "admin_acts_act_no_seq",
+        "idempotency_keys",
+        "license_keys",
+        "imported_keys",
+    } <= set(tables)
     for table in tables:
         for statement in (f"TABLE obol.{table}", f"DELETE FROM obol.{table}", f"TRUNCATE obol.{table}"):
             # No right, or a view or a sequence that takes no writing at all.
@@ -118,6 +126,7 @@ def test_no_table_view_or_sequence_is_read_or_written(urls, new_token, sql):
     for statement in (
         "UPDATE obol.admin_tokens SET scopes = ARRAY['grant']",
         "INSERT INTO obol.admin_acts (acted_at, actor, act) VALUES (now(), 'cli:boss', 'x')",
+        "INSERT INTO obol.imported_keys VALUES (sha256('mine'), gen_random_uuid(), '{}', now())",
         "SELECT nextval('obol.admin_acts_act_no_seq')",
     ):
         assert refusal(urls.service, statement) == "42501", statement
@@ -145,6 +154,17 @@ def test_a_digest_that_was_seen_opens_the_functions_and_not_the_api(client, new_
 @pytest.fixture
 def problem_code():
     return lambda response: response.get_json()["code"]
+
+
+def test_of_imported_keys_only_the_license_of_a_known_one_is_told(urls, new_imported):
+    license = new_imported("LIC-1234-5678")
+
+    def find(digest):
+        return run(urls.service, f"SELECT license_id::text, are_any FROM obol.find_imported_key({digest})")
+
+    assert find("sha256('LIC-1234-5678')") == [(str(license.id), True)]
+    for digest in ("sha256('a guess')", "NULL", "''", f"decode(md5('{license.id}'), 'hex')"):
+        assert find(digest) == [(None, True)]
 
 
 def test_a_license_key_gives_nothing_beyond_its_license(urls, new_license, owner):

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, ledger, licenses, limits, prices, usage
+from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, prices, usage
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -23,8 +23,10 @@ RESULTS = {
     "digest_acts": audit.Digest,
     "digest_entries": audit.Digest,
     "due_holds": holds.DueHolds,
+    "find_imported_key": imports.FoundKey,
     "find_license": licenses.License,
     "grant_credits_v2": grants.ChangedGrant,
+    "import_license": imports.ImportedLicense,
     "list_acts": admin.Act,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,

@@ -1,5 +1,5 @@
--- The interface of the first version, for callers in SQL: takes the raw license key, deducts,
--- returns the new balance. The service does not use it (a raw key would show in
+-- The interface of the first version, for callers in SQL: takes the raw license key, one of ours or
+-- an imported one, deducts, returns the new balance. The service does not use it (a raw key would show in
 -- pg_stat_activity); it calls obol.deduct with the digest.
 -- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, INACTIVE_LICENSE, EXPIRED_LICENSE,
 -- INSUFFICIENT_CREDITS; with an idempotency key, before INACTIVE_LICENSE: IDEMPOTENCY_KEY_REUSED,
@@ -16,7 +16,10 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
 AS $$
 DECLARE
-    v_license_id uuid := substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$');
+    v_key_digest bytea := sha256(convert_to(license_key, 'UTF8'));
+    -- An imported key does not name its license.
+    v_license_id uuid := COALESCE(substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$')::uuid,
+                                  (SELECT i.license_id FROM obol.imported_keys i WHERE i.key_digest = v_key_digest));
     v_deduction_id uuid := gen_random_uuid();
     v_fingerprint bytea := sha256(convert_to(
         concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
@@ -27,7 +30,7 @@ BEGIN
     FOR attempt IN 1..10 LOOP
         BEGIN
             SELECT d.balance INTO v_balance
-              FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+              FROM obol.deduct(v_license_id, v_key_digest, v_deduction_id,
                                amount, idempotency_key, v_fingerprint, reference) d;
             RETURN v_balance;
         EXCEPTION WHEN serialization_failure THEN

@@ -22,6 +22,8 @@ AS $$
     SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
     UNION ALL
     SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
+    UNION ALL
+    SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

@@ -72,6 +72,7 @@ AS $$
                       WHEN 'set_key' THEN k.key_id IS NULL
                       WHEN 'rotate_license_key' THEN k.key_id IS NULL AND a.target IS NOT NULL
                       WHEN 'create_license' THEN l.license_id IS NULL
+                      WHEN 'import_license' THEN l.license_id IS NULL
                       WHEN 'set_license' THEN l.license_id IS NULL
                       ELSE false END
     UNION ALL
