@@ -1316,29 +1316,55 @@ CREATE FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) RETURNS 
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '500ms'
     AS $$
+BEGIN
+    RETURN obol.expire_holds_v2(p_license_id, p_hold_ids, NULL);
+END
+$$;
+
+--
+-- Name: expire_holds_v2(uuid, uuid[], uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.expire_holds_v2(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '500ms'
+    AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_alive uuid[];
+    v_due uuid[];
     v_hold obol.holds;
     v_given_back bigint;
     v_ended bigint := 0;
     v_count integer := 0;
 BEGIN
+    SELECT COALESCE(array_agg(p.process_id), '{}') INTO v_alive
+      FROM obol.processes p WHERE p.lease_expires_at > v_now;
+    -- Nothing that makes a hold due passes again, so this need not be looked at under the lock.
+    SELECT COALESCE(array_agg(h.hold_id), '{}') INTO v_due
+      FROM obol.holds h
+     WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
+       AND CASE WHEN h.process_id IS NULL THEN h.expires_at <= v_now
+                WHEN h.process_id = p_process_id THEN true
+                -- What was opened after v_now may belong to a process that began after it.
+                ELSE h.opened_at < v_now AND h.process_id <> ALL (v_alive)
+           END;
+
     -- License first, then hold, as everywhere. The sum may be stale after a wait for this lock:
     -- it is compared below with what was ended, and taken back where the two differ.
     UPDATE obol.licenses l
        SET held = l.held - due.amount
       FROM (SELECT sum(h.amount)::bigint AS amount
               FROM obol.holds h
-             WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
-               AND (h.expires_at IS NULL OR h.expires_at <= v_now)) due
+             WHERE h.license_id = p_license_id AND h.hold_id = ANY (v_due) AND h.state = 'held') due
      WHERE l.license_id = p_license_id AND l.held >= due.amount
     RETURNING due.amount INTO v_given_back;
 
     FOR v_hold IN
         UPDATE obol.holds h
            SET state = 'expired', ended_at = v_now
-         WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.state = 'held'
-           AND (h.expires_at IS NULL OR h.expires_at <= v_now)
+         WHERE h.license_id = p_license_id AND h.hold_id = ANY (v_due) AND h.state = 'held'
         RETURNING h.*
     LOOP
         PERFORM obol.free_idempotency_key(v_hold);
@@ -5272,6 +5298,13 @@ GRANT ALL ON FUNCTION obol.entry_span(p_license_id uuid, p_from timestamp with t
 
 REVOKE ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.expire_holds(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+
+--
+-- Name: FUNCTION expire_holds_v2(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.expire_holds_v2(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.expire_holds_v2(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
 -- Name: FUNCTION find_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid); Type: ACL; Schema: obol; Owner: -

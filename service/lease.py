@@ -277,13 +277,14 @@ class Lease:
         while (found := due()) and found != before and self._clock() < give_up_at:
             before = found
             try:
-                self._for_licenses(
-                    lambda item: holds.expire(self._db, item.license_id, item.hold_ids), found, give_up_at
-                )
+                self._for_licenses(self._expire, found, give_up_at)
             except Problem as problem:
                 failed = failed or problem
         if failed is not None:
             raise failed
+
+    def _expire(self, item: holds.DueHolds) -> None:
+        holds.expire(self._db, item.license_id, item.hold_ids, process_id=self.process_id)
 
     def _note_delivered(self) -> None:
         with self._lock:

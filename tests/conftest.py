@@ -45,7 +45,7 @@ for name in list(os.environ):
 
 
 # The folders whose tests take longest begin, or a worker would end alone with one of them.
-LONGEST_FIRST = ("attacks", "faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
+LONGEST_FIRST = ("business", "attacks", "faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -31,7 +31,7 @@ _DUE = text(
     "SELECT * FROM obol.due_holds(CAST(:process_id AS uuid), CAST(:live_holds AS uuid[]), "
     "CAST(:orphans_before AS timestamptz))"
 )
-_EXPIRE = text("SELECT * FROM obol.expire_holds(:license_id, CAST(:hold_ids AS uuid[]))")
+_EXPIRE = text("SELECT * FROM obol.expire_holds_v2(:license_id, CAST(:hold_ids AS uuid[]), CAST(:process_id AS uuid))")
 _NOTE_DELIVERIES = text("SELECT * FROM obol.note_deliveries(:license_id, CAST(:hold_ids AS uuid[]), :process_id)")
 _LIST = text(
     "SELECT * FROM obol.list_holds(:state, CAST(:license_id AS uuid), CAST(:key_ids AS bytea[]), "
@@ -287,12 +287,14 @@ def due(
     return [DueHolds._make(row) for row in rows]
 
 
-def expire(db: Database, license_id: UUID, hold_ids: Sequence[UUID]) -> int:
-    """Give holds of a license back that are due; returns how many had not ended before.
+def expire(db: Database, license_id: UUID, hold_ids: Sequence[UUID], *, process_id: UUID | None = None) -> int:
+    """Give holds of a license back that are due, or that are of the calling process; returns how many that were, of
+    those that had not ended before.
 
     Raises: Problem database_error, when the license is busy for long.
     """
-    (count,) = db.row(_EXPIRE, license_id=license_id, hold_ids=[str(hold_id) for hold_id in hold_ids])
+    ids = [str(hold_id) for hold_id in hold_ids]
+    (count,) = db.row(_EXPIRE, license_id=license_id, hold_ids=ids, process_id=process_id)
     return int(count)
 
 

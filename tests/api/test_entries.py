@@ -122,6 +122,8 @@ def test_whatever_a_spreadsheet_would_run_is_text(client, new_license, begin):
         ("text/html", "application/json"),
         ("text/csv;q=0.5, application/json", "application/json"),
         ("text/*", "text/csv; charset=utf-8"),
+        ("text/csv; charset=utf-8", "text/csv; charset=utf-8"),
+        ("application/x-ndjson;charset=utf-8;q=0.9, */*;q=0.1", "application/x-ndjson; charset=utf-8"),
     ],
 )
 def test_what_is_accepted_decides(ask, accept, content_type):

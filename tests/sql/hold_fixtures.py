@@ -170,7 +170,7 @@ def reap(db):
 
     def give_back(process_id=None, live_holds=(), *, orphans_before=None):
         due = holds.due(db, process_id, live_holds, orphans_before=orphans_before)
-        return sum(holds.expire(db, item.license_id, item.hold_ids) for item in due)
+        return sum(holds.expire(db, item.license_id, item.hold_ids, process_id=process_id) for item in due)
 
     return give_back
 
@@ -247,7 +247,7 @@ def at_once(locked, waiting):
 def patient(sql):
     """`patient()`: from now on the reaper waits for a license as long as the others do: half a second is
     short for a queue that a test makes, on a machine that has more to do."""
-    return lambda: sql("ALTER FUNCTION obol.expire_holds SET lock_timeout = '30s'")
+    return lambda: sql("ALTER FUNCTION obol.expire_holds_v2 SET lock_timeout = '30s'")
 
 
 @pytest.fixture

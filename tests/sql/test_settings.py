@@ -24,6 +24,7 @@ REPLACED = {
     "list_entries",
     "adjust_credits",
     "create_license",
+    "expire_holds",
     "grant_credits",
     "refund",
     "rotate_license_key",
@@ -33,7 +34,7 @@ REPLACED = {
 }
 
 # The reaper has other licenses to see to. Everybody else can wait for as long as a client does.
-LOCK_TIMEOUTS = {"expire_holds": "500ms"}
+LOCK_TIMEOUTS = {"expire_holds": "500ms", "expire_holds_v2": "500ms"}
 
 
 class Function(NamedTuple):

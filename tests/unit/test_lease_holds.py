@@ -84,9 +84,9 @@ def test_a_few_licenses_are_seen_to_at_once(lease, new_license, overdue, sql, mo
         overdue(new_license())
     expire, all_there = holds.expire, threading.Barrier(LICENSES_AT_ONCE)
 
-    def expire_with_the_others(*arguments):
+    def expire_with_the_others(*arguments, **options):
         all_there.wait(20)
-        return expire(*arguments)
+        return expire(*arguments, **options)
 
     monkeypatch.setattr(holds, "expire", expire_with_the_others)
     lease.beat()
@@ -118,8 +118,8 @@ def test_giving_back_stops_in_time_for_the_next_beat(lease, clock, new_license, 
     license, expire, batches = new_license(), holds.expire, []
     overdue(license)
 
-    def expire_slowly(*arguments):
-        batches.append(expire(*arguments))
+    def expire_slowly(*arguments, **options):
+        batches.append(expire(*arguments, **options))
         clock.now += 1200
         # As if thousands were left.
         overdue(license)
@@ -140,8 +140,8 @@ def test_what_each_license_keeps_waiting_does_not_let_the_lease_lapse(
     expire = holds.expire
     monkeypatch.setattr("service.lease.LICENSES_AT_ONCE", 1)
 
-    def expire_slowly(*arguments):
-        expire(*arguments)
+    def expire_slowly(*arguments, **options):
+        expire(*arguments, **options)
         clock.now += 500
 
     monkeypatch.setattr(holds, "expire", expire_slowly)

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.expire_holds_v2;
