@@ -789,10 +789,10 @@ END
 $$;
 
 --
--- Name: create_key(uuid, uuid, bytea, text, timestamp with time zone, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: create_key(uuid, uuid, bytea, text, timestamp with time zone, jsonb, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -800,11 +800,19 @@ CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest b
 #variable_conflict use_column
 DECLARE
     v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_key obol.idempotency_keys;
     v_now timestamptz;
     v_limits jsonb;
 BEGIN
     PERFORM obol.lock_license(p_license_id);
     v_now := clock_timestamp();
+    v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+    IF v_key.cause_id IS NOT NULL THEN
+        RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                       FROM obol.license_keys k
+                      WHERE k.license_id = p_license_id AND k.key_id = v_key.cause_id;
+        RETURN;
+    END IF;
     IF p_expires_at <= v_now THEN
         RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
             USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'expires_at'), HINT = 'Name a later time.';
@@ -814,6 +822,9 @@ BEGIN
     VALUES (p_license_id, p_key_digest, v_now, p_expires_at, p_key_id, p_name, v_limits)
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
+        IF p_idempotency_key IS NOT NULL THEN
+            PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_key_id);
+        END IF;
         PERFORM obol.note_act(p_license_id, v_actor, 'create_key', p_key_id::text, jsonb_build_object(
             'name', p_name, 'expires_at', p_expires_at, 'limits', v_limits), p_request_id);
     END IF;
@@ -3285,6 +3296,8 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                           AND e.kind IN ('deduction', 'adjustment'))
        AND NOT EXISTS (SELECT FROM obol.grants g
                         WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = i.license_id AND k.key_id = i.cause_id)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
     UNION ALL
@@ -4480,11 +4493,11 @@ REVOKE ALL ON FUNCTION obol.count_end(p_hold obol.holds, p_credits bigint, p_hol
 REVOKE ALL ON FUNCTION obol.count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
