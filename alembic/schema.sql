@@ -798,10 +798,10 @@ END
 $$;
 
 --
--- Name: create_key(uuid, uuid, bytea, text, timestamp with time zone, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: create_key(uuid, uuid, bytea, text, timestamp with time zone, jsonb, text, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -809,11 +809,19 @@ CREATE FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest b
 #variable_conflict use_column
 DECLARE
     v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_key obol.idempotency_keys;
     v_now timestamptz;
     v_limits jsonb;
 BEGIN
     PERFORM obol.lock_license(p_license_id);
     v_now := clock_timestamp();
+    v_key := obol.find_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint);
+    IF v_key.cause_id IS NOT NULL THEN
+        RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                       FROM obol.license_keys k
+                      WHERE k.license_id = p_license_id AND k.key_id = v_key.cause_id;
+        RETURN;
+    END IF;
     IF p_expires_at <= v_now THEN
         RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
             USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'expires_at'), HINT = 'Name a later time.';
@@ -823,6 +831,9 @@ BEGIN
     VALUES (p_license_id, p_key_digest, v_now, p_expires_at, p_key_id, p_name, v_limits)
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
+        IF p_idempotency_key IS NOT NULL THEN
+            PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, p_key_id);
+        END IF;
         PERFORM obol.note_act(p_license_id, v_actor, 'create_key', p_key_id::text, jsonb_build_object(
             'name', p_name, 'expires_at', p_expires_at, 'limits', v_limits), p_request_id);
     END IF;
@@ -1005,7 +1016,10 @@ CREATE FUNCTION obol.deduct_credits(license_key text, amount bigint, reference t
     SET lock_timeout TO '5s'
     AS $_$
 DECLARE
-    v_license_id uuid := substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$');
+    v_key_digest bytea := sha256(convert_to(license_key, 'UTF8'));
+    -- An imported key does not name its license.
+    v_license_id uuid := COALESCE(substring(license_key FROM '^obol_([0-9a-f]{32})_[0-9A-Za-z]+$')::uuid,
+                                  (SELECT i.license_id FROM obol.imported_keys i WHERE i.key_digest = v_key_digest));
     v_deduction_id uuid := gen_random_uuid();
     v_fingerprint bytea := sha256(convert_to(
         concat_ws(' ', 'deduct_credits', amount, reference), 'UTF8'));
@@ -1016,7 +1030,7 @@ BEGIN
     FOR attempt IN 1..10 LOOP
         BEGIN
             SELECT d.balance INTO v_balance
-              FROM obol.deduct(v_license_id, sha256(convert_to(license_key, 'UTF8')), v_deduction_id,
+              FROM obol.deduct(v_license_id, v_key_digest, v_deduction_id,
                                amount, idempotency_key, v_fingerprint, reference) d;
             RETURN v_balance;
         EXCEPTION WHEN serialization_failure THEN
@@ -1449,6 +1463,20 @@ END
 $$;
 
 --
+-- Name: find_imported_key(bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_imported_key(p_key_digest bytea) RETURNS TABLE(license_id uuid, are_any boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY SELECT (SELECT i.license_id FROM obol.imported_keys i WHERE i.key_digest = p_key_digest),
+                        EXISTS (SELECT FROM obol.imported_keys);
+END
+$$;
+
+--
 -- Name: find_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1626,6 +1654,90 @@ BEGIN
     VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
     ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
     RETURN v_now;
+END
+$$;
+
+--
+-- Name: import_license(uuid, bytea, bigint, text, timestamp with time zone, text, text, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, result text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_values jsonb := jsonb_build_object(
+        'credits', p_credits, 'status', p_status, 'expires_at', p_expires_at AT TIME ZONE 'UTC',
+        'external_id', p_external_id, 'name', p_name);
+    v_now timestamptz := clock_timestamp();
+    v_key obol.imported_keys;
+    v_others text[];
+BEGIN
+    IF p_credits IS NULL OR p_credits < 0 THEN
+        PERFORM obol.refuse_amount('credits', 0);
+    ELSIF p_credits > 0 THEN
+        PERFORM obol.check_token(p_token_digest, 'grant');
+    END IF;
+
+    SELECT i.* INTO v_key FROM obol.imported_keys i WHERE i.key_digest = p_key_digest;
+    IF FOUND THEN
+        SELECT array_agg(n.name ORDER BY n.place) INTO v_others
+          FROM unnest(ARRAY['credits', 'status', 'expires_at', 'external_id', 'name']) WITH ORDINALITY AS n (name, place)
+         WHERE v_key.imported -> n.name IS DISTINCT FROM v_values -> n.name;
+        IF v_others IS NOT NULL THEN
+            RAISE EXCEPTION 'ALREADY_EXISTS: the key was imported before, as license %, with another %',
+                            v_key.license_id, array_to_string(v_others, ' and another ')
+                USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', v_others[1]),
+                      HINT = 'Change that license itself, or import what was imported.';
+        END IF;
+        -- A call whose answer was lost is asked again with its id.
+        RETURN QUERY SELECT v_key.license_id, CASE WHEN v_key.license_id = p_license_id THEN 'imported' ELSE 'unchanged' END;
+        RETURN;
+    END IF;
+    PERFORM FROM obol.license_keys k WHERE k.key_digest = p_key_digest;
+    IF FOUND THEN
+        RAISE EXCEPTION 'ALREADY_EXISTS: a license has this key'
+            USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'key'), HINT = 'It need not be imported.';
+    END IF;
+    PERFORM FROM obol.external_ids x WHERE x.external_id = p_external_id;
+    IF FOUND THEN
+        RAISE EXCEPTION 'ALREADY_EXISTS: another license has the external id %', p_external_id
+            USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'external_id'),
+                  HINT = 'Look that license up by it, or use another one.';
+    END IF;
+    IF p_dry_run THEN
+        RETURN QUERY SELECT NULL::uuid, 'imported';
+        RETURN;
+    END IF;
+
+    -- Another import that came between is found by the next try.
+    INSERT INTO obol.imported_keys (key_digest, license_id, imported, imported_at)
+    VALUES (p_key_digest, p_license_id, v_values, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('the key was imported');
+    END IF;
+    INSERT INTO obol.licenses (license_id, name, status, expires_at, fingerprint, created_at)
+    VALUES (p_license_id, p_name, p_status, p_expires_at, sha256(convert_to(v_values::text, 'UTF8')), v_now);
+    INSERT INTO obol.license_keys (license_id, key_digest, created_at, name)
+    VALUES (p_license_id, p_key_digest, v_now, 'imported');
+    IF p_external_id IS NOT NULL THEN
+        INSERT INTO obol.external_ids (external_id, license_id)
+        VALUES (p_external_id, p_license_id)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            PERFORM obol.ask_again('the external id was taken');
+        END IF;
+    END IF;
+    IF p_credits > 0 THEN
+        PERFORM obol.grant_credits_v2(p_license_id, p_license_id, p_credits, 50, NULL, NULL, 'import', 'opening grant',
+                                      NULL, NULL, p_token_digest, p_request_id);
+    END IF;
+    PERFORM obol.note_act(p_license_id, v_actor, 'import_license', NULL, v_values, p_request_id);
+    RETURN QUERY SELECT p_license_id, 'imported';
 END
 $$;
 
@@ -3327,6 +3439,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
     UNION ALL
     SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
+    UNION ALL
+    SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
 $$;
 
 --
@@ -3401,6 +3515,7 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
                       WHEN 'set_key' THEN k.key_id IS NULL
                       WHEN 'rotate_license_key' THEN k.key_id IS NULL AND a.target IS NOT NULL
                       WHEN 'create_license' THEN l.license_id IS NULL
+                      WHEN 'import_license' THEN l.license_id IS NULL
                       WHEN 'set_license' THEN l.license_id IS NULL
                       ELSE false END
     UNION ALL
@@ -3545,6 +3660,8 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                           AND e.kind IN ('deduction', 'adjustment'))
        AND NOT EXISTS (SELECT FROM obol.grants g
                         WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = i.license_id AND k.key_id = i.cause_id)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
     UNION ALL
@@ -3583,6 +3700,27 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
        AND NOT EXISTS (SELECT FROM obol.holds h
                         WHERE h.license_id = i.license_id AND h.hold_id = i.cause_id
                           AND h.process_id IS NOT NULL AND h.state = 'settled')
+$$;
+
+--
+-- Name: verify_imported_keys(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_imported_keys() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT i.license_id, 'an imported key is a key of its license',
+           format('its license has no key of the digest that was imported at %s', i.imported_at)
+      FROM obol.imported_keys i
+     WHERE NOT EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = i.license_id AND k.key_digest = i.key_digest)
+    UNION ALL
+    SELECT k.license_id, 'an imported key is a key of no other license',
+           format('key %s is the imported key of license %s', k.key_id, i.license_id)
+      FROM obol.license_keys k
+      JOIN obol.imported_keys i ON i.key_digest = k.key_digest
+     WHERE i.license_id <> k.license_id
 $$;
 
 --
@@ -4452,6 +4590,24 @@ CREATE TABLE obol.grants (
 COMMENT ON TABLE obol.grants IS 'Credits with a lifetime. credits_left is as of the last change of the license''s set of grants: what was used since is in the balance and not yet allotted. lapsed is what expiry and void took.';
 
 --
+-- Name: imported_keys; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.imported_keys (
+    key_digest bytea NOT NULL,
+    license_id uuid NOT NULL,
+    imported jsonb NOT NULL,
+    imported_at timestamp with time zone NOT NULL,
+    CONSTRAINT imported_keys_key_digest_check CHECK ((length(key_digest) = 32))
+);
+
+--
+-- Name: TABLE imported_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.imported_keys IS 'SHA-256 digests of the license keys that were imported from another system, which do not name their license as our own do: where to look for it, and nothing more; whether the key is good is for license_keys to say. imported is what was said of the license then: {"credits", "status", "expires_at", "external_id", "name"}. Rows are only ever added, and never changed, so that who has read one may keep it. A table of its own, and without a foreign key, for the reasons of external_ids.';
+
+--
 -- Name: license_keys; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -4842,6 +4998,20 @@ ALTER TABLE ONLY obol.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (license_id, scope, idempotency_key);
 
 --
+-- Name: imported_keys imported_keys_license_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.imported_keys
+    ADD CONSTRAINT imported_keys_license_id_key UNIQUE (license_id);
+
+--
+-- Name: imported_keys imported_keys_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.imported_keys
+    ADD CONSTRAINT imported_keys_pkey PRIMARY KEY (key_digest);
+
+--
 -- Name: ledger_entries ledger_entries_license_id_kind_cause_id_part_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -4965,6 +5135,12 @@ CREATE INDEX idempotency_keys_answers ON obol.idempotency_keys USING btree (answ
 --
 
 CREATE INDEX ledger_entries_time ON obol.ledger_entries USING brin (created_at) WITH (autosummarize='on');
+
+--
+-- Name: license_keys_digest; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX license_keys_digest ON obol.license_keys USING btree (key_digest);
 
 --
 -- Name: licenses_changes; Type: INDEX; Schema: obol; Owner: -
@@ -5187,11 +5363,11 @@ REVOKE ALL ON FUNCTION obol.count_end(p_hold obol.holds, p_credits bigint, p_hol
 REVOKE ALL ON FUNCTION obol.count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
 
 --
--- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION create_license(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
@@ -5319,6 +5495,13 @@ REVOKE ALL ON FUNCTION obol.find_hold(p_license_id uuid, p_key_digest bytea, p_h
 REVOKE ALL ON FUNCTION obol.find_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
 
 --
+-- Name: FUNCTION find_imported_key(p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_imported_key(p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.find_imported_key(p_key_digest bytea) TO obol_service;
+
+--
 -- Name: FUNCTION find_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5356,6 +5539,13 @@ GRANT ALL ON FUNCTION obol.grant_credits_v2(p_license_id uuid, p_grant_id uuid, 
 
 REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
+
+--
+-- Name: FUNCTION import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -5720,6 +5910,12 @@ REVOKE ALL ON FUNCTION obol.verify_holds() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_idempotency() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_imported_keys(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_imported_keys() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_ledger(); Type: ACL; Schema: obol; Owner: -

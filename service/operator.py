@@ -67,9 +67,10 @@ class RotatedKey(NamedTuple):
 
 
 class NewKey(NamedTuple):
-    """A key that was added to a license. This is the only copy of it."""
+    """A key that was added to a license. This is the only copy of it; None when an earlier call made it, and showed
+    it then."""
 
-    license_key: str
+    license_key: str | None
     key: LicenseKey
 
 
@@ -130,15 +131,27 @@ def create_key(
     name: str = "",
     expires_at: datetime | None = None,
     limits: Limits | None = None,
+    idempotency_key: str | None = None,
     actor: Actor = OWNER,
 ) -> NewKey:
     """Add a key to a license, beside those that it has.
 
-    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
+    Raises: Problem admin_forbidden, license_invalid, idempotency_key_reused, amount_invalid (a time that is past, a
+        limit that is none).
     """
-    new = keys.make(license_id)
-    made = key_room.create_key(db, new.digest, uuid4(), name=name, expires_at=expires_at, limits=limits, actor=actor)
-    return NewKey(new.license_key, made)
+    new, key_id = keys.make(license_id), uuid4()
+    made = key_room.create_key(
+        db,
+        new.digest,
+        key_id,
+        name=name,
+        expires_at=expires_at,
+        limits=limits,
+        idempotency_key=idempotency_key,
+        fingerprint=_fingerprint("key", name, _moment(expires_at), json.dumps(dict(limits or {}), sort_keys=True)),
+        actor=actor,
+    )
+    return NewKey(new.license_key if made.key_id == key_id else None, made)
 
 
 def create_token(

@@ -35,6 +35,7 @@ UPGRADE = (
     # What there was
     "book_charge",
     "check_admission",
+    "verify_idempotency",
     "create_license_v2",
     "deduct",
     "deduct_v2",

@@ -10,7 +10,7 @@ from .. import operator
 from ..operator import OWNER
 from ..repository import limits as limits_of_keys
 from ..repository.limits import LicenseKey
-from .common import NAME, Expiry, ExpiryOrNever, Id, as_json, limit_option, moment, owner, say, table
+from .common import IDEMPOTENCY_KEY, NAME, Expiry, ExpiryOrNever, Id, as_json, limit_option, moment, owner, say, table
 
 
 @click.group()
@@ -57,16 +57,34 @@ def _key_table(rows: list[LicenseKey]) -> str:
 @click.option("--name", default="", type=NAME, help="For you to know it by.")
 @click.option("--expires", type=Expiry(), help="When it ends, e.g. 2027-01-31T00:00:00Z. Default: never.")
 @limit_option
+@click.option("--idempotency-key", type=IDEMPOTENCY_KEY, help="Makes the command safe to repeat.")
 @as_json
 def create(
-    *, license_id: UUID, name: str, expires: datetime | None, limits: tuple[tuple[str, Any], ...], as_json: bool
+    *,
+    license_id: UUID,
+    name: str,
+    expires: datetime | None,
+    limits: tuple[tuple[str, Any], ...],
+    idempotency_key: str | None,
+    as_json: bool,
 ) -> None:
     """Make another key of a license and print it, which is done only this once."""
     with owner() as database:
         new = operator.create_key(
-            database, license_id, name=name, expires_at=expires, limits=dict(limits) or None, actor=OWNER
+            database,
+            license_id,
+            name=name,
+            expires_at=expires,
+            limits=dict(limits) or None,
+            idempotency_key=idempotency_key,
+            actor=OWNER,
         )
-    text = f"Key {new.key.key_id}, shown only now:\n\n    {new.license_key}\n"
+    text = (
+        f"Key {new.key.key_id} was made by this idempotency key before, and was shown then.\n"
+        f"If it is lost: obol license rotate {license_id} --key {new.key.key_id}"
+        if new.license_key is None
+        else f"Key {new.key.key_id}, shown only now:\n\n    {new.license_key}\n"
+    )
     say({"license_key": new.license_key} | _key_document(new.key), text, as_json)
 
 

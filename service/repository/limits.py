@@ -15,7 +15,7 @@ from .admin import OWNER, PAGE, Actor, Place, after_place, pages
 _ACTOR = ":token_digest, :request_id"
 _CREATE = text(
     "SELECT * FROM obol.create_key(:license_id, :key_id, :digest, :name, CAST(:expires_at AS timestamptz), "
-    f"CAST(:limits AS jsonb), {_ACTOR})"
+    f"CAST(:limits AS jsonb), :idempotency_key, :fingerprint, {_ACTOR})"
 )
 _LIST = text(
     "SELECT * FROM obol.list_keys(:license_id, CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), :limit, "
@@ -74,11 +74,14 @@ def create_key(
     name: str = "",
     expires_at: datetime | None = None,
     limits: Limits | None = None,
+    idempotency_key: str | None = None,
+    fingerprint: bytes = b"",
     actor: Actor = OWNER,
 ) -> LicenseKey:
-    """Add a key to a license, once an id.
+    """Add a key to a license, once an id, and once an idempotency key: its first key has another id than `key_id`.
 
-    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
+    Raises: Problem admin_forbidden, license_invalid, idempotency_key_reused, amount_invalid (a time that is past, a
+        limit that is none).
     """
     row = db.row(
         _CREATE,
@@ -88,6 +91,8 @@ def create_key(
         name=name,
         expires_at=expires_at,
         limits=as_jsonb(limits),
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
         **actor._asdict(),
     )
     return LicenseKey._make(row)

@@ -170,6 +170,15 @@ def test_each_item_of_a_batch_is_on_its_own(batch, new_license, owner, acts):
     assert ledger.verify(owner) == []
 
 
+def test_an_item_of_a_batch_may_say_an_amount_for_which_it_is_refused(client, batch, new_license):
+    document = client.get("/openapi.json").get_json()
+    amount = document["components"]["schemas"]["BatchItemRequest"]["properties"]["amount"]
+    assert amount["minimum"] <= -1
+    assert "amount_invalid" in amount["description"]
+    answer = batch(item(new_license().id, -1), item(new_license().id, 0))
+    assert [result["code"] for result in answer.get_json()["results"]] == ["amount_invalid"] * 2
+
+
 def test_a_batch_again_deducts_nothing_twice(batch, new_license, acts):
     license = new_license(credits=100)
     items = [item(license.id, 30), item(license.id, 30)]

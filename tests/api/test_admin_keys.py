@@ -48,6 +48,18 @@ def test_a_key_is_made_listed_changed_and_revoked(admin, client, new_license, ne
     problem(admin("PATCH", path, json={"name": "Y"}), "key_not_found")
 
 
+def test_a_key_is_made_once_an_idempotency_key(admin, new_license, problem):
+    license = new_license()
+    path, headers = f"licenses/{license.id}/keys", {"Idempotency-Key": "deploy-7"}
+    body = {"name": "CI", "limits": {"credits_per_day": 5}}
+    first = admin("POST", path, "manage", json=body, headers=headers)
+    again = admin("POST", path, "manage", json=body, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.get_json() == first.get_json() | {"license_key": None}
+    problem(admin("POST", path, json=body | {"name": "other"}, headers=headers), "idempotency_key_reused")
+    assert len(admin("GET", path).get_json()["keys"]) == 2
+
+
 def test_who_passes_a_limit_is_told_which_and_until_when(client, new_license, new_key, problem):
     _, key = new_key(new_license(), limits={"requests_per_minute": 1})
     deduct(client, key)

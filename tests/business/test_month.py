@@ -21,9 +21,6 @@ from service.repository import holds, ledger
 
 pytestmark = [pytest.mark.xdist_group("month"), pytest.mark.timeout(1800)]
 
-# TODO: True once holds and entries carry the id of the key that they were made with.
-KEYS_ARE_COUNTED = True
-
 LICENSES, DAYS, CALLS = 200, 30, 9.5
 FIGURES = ("calls", "credits", *(f"{name}_tokens" for name in CLASSES), "refunded")
 
@@ -146,7 +143,7 @@ def usage_of(month, customer):
     for line in customer.book.entries:
         if line.kind not in ("charge", "deduction", "refund"):
             continue
-        key_id = str(line.key_id) if KEYS_ARE_COUNTED and line.key_id else None
+        key_id = str(line.key_id) if line.key_id else None
         row = rows[month.days.date_of(line.day).isoformat(), line.model, key_id]
         if line.kind == "refund":
             row["refunded"] += line.amount

@@ -41,6 +41,14 @@ def test_a_key_is_made_listed_changed_and_revoked(obol, db, new_license):
     assert (again.code, "not revoked" in again.err) == (1, True)
 
 
+def test_a_key_is_made_once_an_idempotency_key(obol, new_license):
+    command = ("key", "create", new_license().id, "--name", "CI", "--idempotency-key", "deploy-7")
+    first = obol(*command, "--json").json
+    assert obol(*command, "--json").json == first | {"license_key": None}
+    assert f"rotate {command[2]} --key {first['key_id']}" in obol(*command).out
+    assert "another payload" in obol(*command, "--limit", "concurrent_holds=1").err
+
+
 def test_a_key_is_shown_once_to_a_person(obol, new_license):
     license = new_license()
     out = obol("key", "create", license.id).out

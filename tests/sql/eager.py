@@ -1,32 +1,33 @@
 """A ledger in plain Python that does at once what the database puts off: each use is taken from its grants when it
-happens, and what starts or ends does so in its hour. Time is whole hours."""
+happens, and what starts or ends does so in its moment."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 
 @dataclass
 class Grant:
-    """`ends` is the hour of expiry, None for never; `place` the order in which grants were made."""
+    """`ends` is the moment of expiry, None for never; `place` the order in which grants were made."""
 
     amount: int
     priority: int
-    starts: int
-    ends: int | None
+    starts: datetime
+    ends: datetime | None
     place: int
     left: int = 0
     lapsed: int = 0
     has_started: bool = False
     is_voided: bool = False
 
-    def has_ended(self, hour: int) -> bool:
-        return self.is_voided or (self.ends is not None and self.ends <= hour)
+    def has_ended(self, now: datetime) -> bool:
+        return self.is_voided or (self.ends is not None and self.ends <= now)
 
-    def state(self, hour: int) -> str:
+    def state(self, now: datetime) -> str:
         if self.is_voided:
             return "voided"
         if self.has_started and self.left == 0 and self.lapsed == 0:
             return "used_up"
-        if self.has_ended(hour):
+        if self.has_ended(now):
             return "expired"
         return "active" if self.has_started else "scheduled"
 
@@ -35,7 +36,7 @@ class Grant:
 class Ledger:
     """One license. What is refused is the caller's to know: nothing here looks whether there is enough."""
 
-    hour: int = 0
+    now: datetime
     held: int = 0
     grants: list[Grant] = field(default_factory=list)
     # By cause: what was taken from which grant, in the order of the taking.
@@ -50,9 +51,8 @@ class Ledger:
     def available(self) -> int:
         return self.balance - self.held
 
-    def grant(self, amount: int, priority: int, starts_in: int, lasts: int | None) -> Grant:
-        starts = self.hour + starts_in
-        grant = Grant(amount, priority, starts, None if lasts is None else starts + lasts, len(self.grants))
+    def grant(self, amount: int, priority: int, starts: datetime, ends: datetime | None) -> Grant:
+        grant = Grant(amount, priority, starts, ends, len(self.grants))
         self.grants.append(grant)
         self._catch_up()
         return grant
@@ -101,24 +101,26 @@ class Ledger:
             back = min(amount, taken - skipped)
             amount -= back
             grant.left += back
-            if grant.has_ended(self.hour):
+            if grant.has_ended(self.now):
                 ended += back
         self._lapse()
         return ended
 
-    def pass_time(self, hours: int) -> None:
-        for _ in range(hours):
-            self.hour += 1
+    def pass_time(self, until: datetime) -> None:
+        moments = {at for grant in self.grants for at in (grant.starts, grant.ends) if at is not None}
+        for moment in sorted(at for at in moments if self.now < at <= until):
+            self.now = moment
             self._catch_up()
+        self.now = until
 
     def _in_burn_order(self) -> list[Grant]:
         started = (grant for grant in self.grants if grant.has_started)
-        never = float("inf")
+        never = datetime.max.replace(tzinfo=UTC)
         return sorted(started, key=lambda g: (g.priority, never if g.ends is None else g.ends, g.place))
 
     def _catch_up(self) -> None:
         for grant in self.grants:
-            if not grant.has_started and not grant.is_voided and grant.starts <= self.hour:
+            if not grant.has_started and not grant.is_voided and grant.starts <= self.now:
                 grant.has_started, grant.left = True, grant.amount
         self._lapse()
 
@@ -128,6 +130,6 @@ class Ledger:
         for grant in self._in_burn_order():
             protected = min(grant.left, covered)
             covered -= protected
-            if grant.has_ended(self.hour):
+            if grant.has_ended(self.now):
                 grant.lapsed += grant.left - protected
                 grant.left = protected

@@ -17,6 +17,8 @@ AS $$
                           AND e.kind IN ('deduction', 'adjustment'))
        AND NOT EXISTS (SELECT FROM obol.grants g
                         WHERE g.license_id = i.license_id AND g.grant_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.license_keys k
+                        WHERE k.license_id = i.license_id AND k.key_id = i.cause_id)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
     UNION ALL

@@ -31,7 +31,8 @@ class BatchItemRequest(Request):
         required=True,
         error_messages=REQUIRED,
         validate=validate.Range(-(2**63), MAX_CREDITS, error="must be from 1 to {max}"),
-        metadata={"minimum": 1},
+        # Each item is on its own: what is too little for one refuses that one, and not the batch.
+        metadata={"description": "below 1 this item is refused as amount_invalid"},
     )
     idempotency_key = Text(
         required=True,

@@ -8,7 +8,19 @@ from marshmallow import fields
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import Answer, Flag, Instant, Moment, PageQuery, Request, Text, length, next_page, page
+from ...http.fields import (
+    Answer,
+    Flag,
+    IdempotencyHeaders,
+    Instant,
+    Moment,
+    PageQuery,
+    Request,
+    Text,
+    length,
+    next_page,
+    page,
+)
 from ...http.request_log import note
 from ...http.services import services
 from ...problems import Problem
@@ -42,7 +54,9 @@ class KeyAnswer(Answer):
 
 
 class NewKeyAnswer(KeyAnswer):
-    license_key = fields.String(metadata={"description": "shown only now"})
+    license_key = fields.String(
+        allow_none=True, metadata={"description": "shown only now; null when this call had made the key before"}
+    )
 
 
 class KeysAnswer(Answer):
@@ -64,13 +78,16 @@ _KEY = {
 
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/keys", scope="manage")
-@blueprint.problems("license_not_found", "amount_invalid")
+@blueprint.problems("license_not_found", "amount_invalid", "idempotency_key_reused")
 @blueprint.arguments(KeyRequest, example={"name": "CI", "limits": _KEY["limits"]})
+@blueprint.arguments(IdempotencyHeaders, location="headers")
 @blueprint.response(201, NewKeyAnswer, example=_KEY | {"last_used_at": None, "license_key": "obol_…"})
-def create_key(body: dict[str, Any], license_id: UUID) -> Any:
+def create_key(body: dict[str, Any], headers: dict[str, Any], license_id: UUID) -> Any:
     """Make another key of a license, which is shown only now."""
-    note(license_id=str(license_id))
-    new = operator.create_key(services().database, license_id, **body, actor=actor())
+    new = operator.create_key(
+        services().database, license_id, **body, idempotency_key=headers["idempotency_key"], actor=actor()
+    )
+    note(license_id=str(license_id), replayed=new.license_key is None)
     return {"license_key": new.license_key, **new.key._asdict()}
 
 

@@ -41,6 +41,32 @@ def test_made_again_it_is_the_same(owner, new_license, listed):
     assert acts(owner) == [("create_key", str(id))]
 
 
+def test_an_idempotency_key_makes_one_key(owner, new_license, listed, refused, verified):
+    license, first_id, expires_at = new_license(), uuid4(), datetime.now(UTC) + timedelta(seconds=1)
+
+    def make(key_id, *, fingerprint=b"one", license=license):
+        digest = KeyDigest(license.id, key_id.bytes * 2)
+        return limits.create_key(
+            owner, digest, key_id, name="once", expires_at=expires_at, idempotency_key="k", fingerprint=fingerprint
+        )
+
+    first = make(first_id)
+    # Renamed since, and at an end: a replay asks for nothing but what it stands for.
+    changed = limits.set_key(
+        owner, license.id, first_id, name="other", expires_at=datetime(2020, 1, 1, tzinfo=UTC), allow_past=True
+    )
+    expires_at = datetime(2020, 1, 1, tzinfo=UTC)
+    assert make(first_id) == make(uuid4()) == changed
+    with refused("idempotency_key_reused"):
+        make(uuid4(), fingerprint=b"two")
+    assert first.key_id == changed.key_id == first_id
+    assert len(listed(license)) == 2
+    assert [act for act, _ in acts(owner)] == ["create_key", "set_key"]
+    expires_at = None
+    assert make(other := uuid4(), license=new_license()).key_id == other
+    verified()
+
+
 def test_pages_of_keys(owner, new_license, new_key):
     license = new_license()
     for n in range(3):
