@@ -20,7 +20,7 @@ from warm import Gunicorn
 from service import keys
 from service.db import Database
 from service.keys import KeyDigest
-from service.repository import imports, licenses
+from service.repository import imports, licenses, limits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,7 +63,8 @@ def import_license(owner: Database, raw_key: str, credits: int = 1000, **values:
     assert digest is not None
     made = imports.import_license(owner, KeyDigest(uuid4(), digest), credits=credits, **values)
     assert made.license_id is not None
-    return License(made.license_id, raw_key, KeyDigest(made.license_id, digest))
+    (key,) = limits.list_keys(owner, made.license_id)
+    return License(made.license_id, raw_key, KeyDigest(made.license_id, digest), key.key_id)
 
 
 def free_port() -> int:

@@ -4,14 +4,13 @@ from typing import Any
 
 from flask import Response, request
 from marshmallow import fields, validate
-from werkzeug.datastructures import MIMEAccept
 
 from .. import statements
 from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.fields import MAX_MODEL, Answer, Instant, LimitQuery, Moment, Text, bounds, length
 from ..http.services import services
-from ..http.streaming import stream
+from ..http.streaming import accepted_of, stream
 from ..problems import Problem
 from ..repository import usage
 from ..repository.usage import Filters, Reader
@@ -101,18 +100,13 @@ def list_entries(query: dict[str, Any]) -> Any:
     return entries_of(Reader.with_key(license_key()), query)
 
 
-def _accepted() -> MIMEAccept:
-    """What the request accepts, without the parameters of types (`text/csv; charset=utf-8`): there is one of each."""
-    return MIMEAccept([(type.partition(";")[0].strip(), quality) for type, quality in request.accept_mimetypes])
-
-
 def entries_of(reader: Reader, query: dict[str, Any]) -> Response | dict[str, Any]:
     """A page of a statement, or all of it where the request accepts a file."""
     database = services().database
     filters = Filters(query["kind"], query["model"], query["key_id"], query["from_at"], query["to_at"])
     if None not in (filters.from_at, filters.to_at) and query["from_at"] >= query["to_at"]:
         raise Problem("validation_failed", "from: it must be before `to`.")
-    wanted = _accepted().best_match([JSON, CSV, NDJSON], default=JSON)
+    wanted = accepted_of((JSON, CSV, NDJSON))
     if wanted == JSON:
         found = usage.page(database, reader, filters, before=query["cursor"], limit=query["limit"])
         return {"entries": found.entries, "next_cursor": found.before}

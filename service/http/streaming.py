@@ -4,9 +4,17 @@ import errno
 from collections.abc import Iterator
 
 from flask import Response, g, request
+from werkzeug.datastructures import MIMEAccept
 
 from ..problems import Problem
 from .connection import has_hung_up, in_time
+
+
+def accepted_of(offered: tuple[str, ...]) -> str:
+    """The type of content, of those on offer, that the request accepts most; the first one where it accepts none. The
+    parameters of its types (`text/csv; charset=utf-8`) are passed over: there is one of each on offer."""
+    accepted = MIMEAccept([(type.partition(";")[0].strip(), quality) for type, quality in request.accept_mimetypes])
+    return accepted.best_match(offered, default=offered[0])
 
 
 def stream(chunks: Iterator[bytes], content_type: str) -> Response:
