@@ -379,6 +379,89 @@ END
 $$;
 
 --
+-- Name: book_stripe_event(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.book_stripe_event(p_license_id uuid, p_payload bytea, p_signature text) RETURNS TABLE(outcome text, payment_id uuid)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_event jsonb;
+    v_type text;
+    v_object jsonb;
+    v_payment_id uuid;
+    v_payment obol.payments;
+    v_disagreement text;
+    v_now timestamptz;
+BEGIN
+    IF obol.is_signed_by_stripe(p_payload, p_signature) IS NOT TRUE THEN
+        RETURN QUERY SELECT 'forged', NULL::uuid;
+        RETURN;
+    END IF;
+    v_event := convert_from(p_payload, 'UTF8')::jsonb;
+    v_type := v_event ->> 'type';
+    v_object := v_event #> '{data,object}';
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed') THEN
+        SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i
+         WHERE i.payment_intent = v_object ->> 'payment_intent' AND i.license_id = p_license_id;
+        IF NOT FOUND THEN
+            RETURN QUERY SELECT 'unknown_intent', NULL::uuid;
+            RETURN;
+        END IF;
+    ELSIF v_type IN ('checkout.session.completed', 'checkout.session.async_payment_succeeded', 'checkout.session.expired',
+                     'charge.refunded') THEN
+        SELECT p.payment_id INTO v_payment_id FROM obol.payments p
+         WHERE p.license_id = p_license_id AND v_object #>> '{metadata,license_id}' = p_license_id::text
+           AND p.payment_id::text = v_object #>> '{metadata,payment_id}';
+    END IF;
+    IF v_payment_id IS NULL THEN
+        RETURN QUERY SELECT 'ignored', NULL::uuid;
+        RETURN;
+    END IF;
+
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    INSERT INTO obol.stripe_events (license_id, event_id, payment_id, event_type, booked_at)
+    VALUES (p_license_id, v_event ->> 'id', v_payment_id, v_type, v_now)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'replayed', v_payment_id;
+        RETURN;
+    END IF;
+    SELECT p.* INTO v_payment FROM obol.payments p WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id;
+    v_disagreement := obol.disagreement_of(to_jsonb(v_payment), v_object);
+    IF v_disagreement IS NOT NULL THEN
+        v_disagreement := format('%s: %s', v_event ->> 'id', v_disagreement);
+        UPDATE obol.payments p SET disagreement = v_disagreement
+         WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id;
+        RETURN QUERY SELECT 'disagrees', v_payment_id;
+        RETURN;
+    END IF;
+    PERFORM obol.note_stripe_state(p_license_id, v_payment_id, v_type, v_object);
+    -- Now, and not before: a refund may have come first.
+    IF v_type = 'checkout.session.async_payment_succeeded'
+       OR (v_type = 'checkout.session.completed' AND v_object ->> 'payment_status' = 'paid') THEN
+        UPDATE obol.payments p SET state = 'paid', paid_at = v_now
+         WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id AND p.paid_at IS NULL;
+        IF FOUND THEN
+            PERFORM obol.give_for_payment(p_license_id, v_payment_id, v_payment_id, v_payment.credits,
+                                          make_interval(days => v_payment.lifetime_days::integer),
+                                          'stripe:' || (v_event ->> 'id'));
+        END IF;
+    END IF;
+    PERFORM FROM obol.payments p
+      WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id AND p.paid_at IS NOT NULL;
+    IF FOUND THEN
+        PERFORM obol.square_payment(p_license_id, v_payment_id, v_event ->> 'id');
+    END IF;
+    RETURN QUERY SELECT 'booked', v_payment_id;
+END
+$$;
+
+--
 -- Name: bring_up_to_date(uuid, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1093,6 +1176,8 @@ BEGIN
                     WHEN g.credits_left = COALESCE(o.used, 0) AND g.lapsed = 0 THEN 'used_up'
                     WHEN g.expires_at <= v_now THEN 'expired'
                     WHEN g.starts_at > v_now THEN 'scheduled'
+                    -- A part of it was taken back, and the rest is used up.
+                    WHEN g.credits_left = COALESCE(o.used, 0) THEN 'used_up'
                     ELSE 'active' END,
                g.reason, g.reference, g.created_at
           FROM obol.grants g
@@ -1218,6 +1303,33 @@ END
 $$;
 
 --
+-- Name: disagreement_of(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_kind text := p_object ->> 'object';
+    v_amount text := CASE v_kind WHEN 'checkout.session' THEN p_object ->> 'amount_total' ELSE p_object ->> 'amount' END;
+BEGIN
+    IF p_object ->> 'currency' IS DISTINCT FROM p_payment ->> 'currency' THEN
+        RETURN format('currency is %s, and not %s', p_object ->> 'currency', p_payment ->> 'currency');
+    ELSIF v_amount IS NULL OR (v_kind <> 'dispute' AND v_amount <> p_payment ->> 'price') THEN
+        RETURN format('amount is %s, and not %s', v_amount, p_payment ->> 'price');
+    ELSIF v_kind <> 'dispute' AND p_object #>> '{metadata,package_id}' IS DISTINCT FROM p_payment ->> 'package_id' THEN
+        RETURN format('package is %s, and not %s', p_object #>> '{metadata,package_id}', p_payment ->> 'package_id');
+    ELSIF v_kind = 'checkout.session' AND p_object ->> 'id' <> p_payment ->> 'session_id' THEN
+        RETURN format('session is %s, and not %s', p_object ->> 'id', p_payment ->> 'session_id');
+    ELSIF p_object ->> 'payment_intent' <> p_payment ->> 'payment_intent' THEN
+        RETURN format('payment intent is %s, and not %s', p_object ->> 'payment_intent', p_payment ->> 'payment_intent');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+--
 -- Name: due_changes(integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1278,6 +1390,33 @@ BEGIN
                    LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
                   WHERE l.entry_count - COALESCE(w.entry_no, 0) >= p_least
                   LIMIT p_most;
+END
+$$;
+
+--
+-- Name: end_package(text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.end_package(p_package_id text, p_token_digest bytea, p_request_id text) RETURNS TABLE(package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, is_active boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.packages k SET is_active = false, changed_at = v_now
+     WHERE k.package_id = p_package_id AND k.is_active;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'end_package', p_package_id, NULL, p_request_id);
+    END IF;
+    RETURN QUERY SELECT k.package_id, k.name, k.price, k.currency, k.credits, k.lifetime_days, k.is_active
+                   FROM obol.packages k WHERE k.package_id = p_package_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'PACKAGE_NOT_FOUND: there is no package %', p_package_id USING ERRCODE = 'OB425';
+    END IF;
 END
 $$;
 
@@ -1495,6 +1634,19 @@ END
 $$;
 
 --
+-- Name: find_stripe_intent(text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.find_stripe_intent(p_payment_intent text) RETURNS uuid
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN (SELECT i.license_id FROM obol.stripe_intents i WHERE i.payment_intent = p_payment_intent);
+END
+$$;
+
+--
 -- Name: free_idempotency_key(obol.holds); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1558,6 +1710,32 @@ BEGIN
     -- A grant that it came back to may have ended.
     PERFORM obol.bring_up_to_date(p_license_id, true);
     RETURN v_entry_no;
+END
+$$;
+
+--
+-- Name: give_for_payment(uuid, uuid, uuid, bigint, interval, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.give_for_payment(p_license_id uuid, p_payment_id uuid, p_grant_id uuid, p_amount bigint, p_lifetime interval, p_actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz;
+BEGIN
+    -- What was used so far is of the grants that there were.
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_now := clock_timestamp();
+    PERFORM obol.check_room(p_license_id, p_amount);
+    INSERT INTO obol.grants (license_id, grant_id, amount, credits_left, priority, starts_at, expires_at, has_started,
+                             reason, reference, created_at)
+    VALUES (p_license_id, p_grant_id, p_amount, p_amount, 50, v_now, v_now + p_lifetime, false,
+            'purchase', 'payment ' || p_payment_id, v_now);
+    INSERT INTO obol.payment_grants (license_id, grant_id, payment_id) VALUES (p_license_id, p_grant_id, p_payment_id);
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    PERFORM obol.note_act(p_license_id, p_actor, 'grant_credits', p_grant_id::text,
+                          jsonb_build_object('amount', p_amount, 'payment_id', p_payment_id), NULL);
 END
 $$;
 
@@ -1654,6 +1832,27 @@ BEGIN
     VALUES (p_process_id, v_now + make_interval(secs => p_lease_s), v_now)
     ON CONFLICT (process_id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at;
     RETURN v_now;
+END
+$$;
+
+--
+-- Name: hmac_sha256(bytea, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.hmac_sha256(p_key bytea, p_message bytea) RETURNS bytea
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_key bytea := CASE WHEN length(p_key) > 64 THEN sha256(p_key) ELSE p_key END;
+    v_inner bytea := decode(repeat('36', 64), 'hex');
+    v_outer bytea := decode(repeat('5c', 64), 'hex');
+BEGIN
+    FOR i IN 0 .. length(v_key) - 1 LOOP
+        v_inner := set_byte(v_inner, i, get_byte(v_key, i) # 54);
+        v_outer := set_byte(v_outer, i, get_byte(v_key, i) # 92);
+    END LOOP;
+    RETURN sha256(v_outer || sha256(v_inner || p_message));
 END
 $$;
 
@@ -1755,6 +1954,39 @@ BEGIN
                       AND e.xmin = pg_current_xact_id_if_assigned()::xid);
 END
 $$;
+
+--
+-- Name: is_signed_by_stripe(bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.is_signed_by_stripe(p_payload bytea, p_signature text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    c_tolerance_s constant bigint := 300;
+    v_now timestamptz := clock_timestamp();
+    v_signed_at text := substring(p_signature FROM '(?:^|,)t=([0-9]{1,12})(?:,|$)');
+    v_secret bytea;
+    v_expected bytea;
+BEGIN
+    IF p_payload IS NULL OR v_signed_at IS NULL
+       OR abs(extract(epoch FROM v_now) - v_signed_at::bigint) > c_tolerance_s THEN
+        RETURN false;
+    END IF;
+    FOR v_secret IN SELECT s.signing_secret FROM obol.stripe_secrets s
+                     WHERE s.expires_at IS NULL OR s.expires_at > v_now LOOP
+        v_expected := obol.hmac_sha256(v_secret, convert_to(v_signed_at || '.', 'UTF8') || p_payload);
+        -- Digests of both are compared, so that the time it takes tells nothing of how much was right.
+        PERFORM FROM regexp_matches(p_signature, '(?:^|,)v1=([0-9a-f]{64})(?=,|$)', 'g') AS m (said)
+          WHERE sha256(decode(m.said[1], 'hex')) = sha256(v_expected);
+        IF FOUND THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
+END
+$_$;
 
 --
 -- Name: list_acts(bigint, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
@@ -2051,6 +2283,51 @@ END
 $$;
 
 --
+-- Name: list_packages(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_packages() RETURNS TABLE(package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, is_active boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT k.package_id, k.name, k.price, k.currency, k.credits, k.lifetime_days, k.is_active
+      FROM obol.packages k
+     ORDER BY k.currency, k.price, k.package_id
+$$;
+
+--
+-- Name: list_payments(uuid, bytea, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(payment_id uuid, package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, state text, refunded bigint, disputed bigint, owed bigint, disagreement text, created_at timestamp with time zone, paid_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    PERFORM obol.bring_up_to_date(p_license_id);
+    RETURN QUERY
+        SELECT p.payment_id, p.package_id, p.name, p.price, p.currency, p.credits, p.lifetime_days,
+               -- Stripe's word for it may come later, or never.
+               CASE WHEN p.state = 'pending' AND p.expires_at <= v_now THEN 'expired' ELSE p.state END,
+               p.refunded,
+               (SELECT COALESCE(sum((d.value ->> 'amount')::bigint), 0)::bigint FROM jsonb_each(p.disputes) d
+                 WHERE d.value ->> 'state' IN ('open', 'lost')),
+               GREATEST(0, s.kept - s.entitled), p.disagreement, p.created_at, p.paid_at
+          FROM obol.payments p
+         CROSS JOIN LATERAL obol.sum_up_payment(p_license_id, p.payment_id) s
+         WHERE p.license_id = p_license_id
+           AND (p_before_at IS NULL OR (p.created_at, p.payment_id) < (p_before_at, p_before_id))
+         ORDER BY p.created_at DESC, p.payment_id DESC
+         LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_prices(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2147,6 +2424,24 @@ END
 $$;
 
 --
+-- Name: note_checkout(uuid, bytea, uuid, text, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_checkout(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_session_id text, p_checkout_url text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_digest);
+    -- An event may have come before and have said the session.
+    UPDATE obol.payments p
+       SET session_id = COALESCE(p.session_id, p_session_id), checkout_url = p_checkout_url
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id AND p.checkout_url IS NULL;
+END
+$$;
+
+--
 -- Name: note_deliveries(uuid, uuid[], uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2162,6 +2457,42 @@ BEGIN
        SET delivered_at = v_now
      WHERE h.license_id = p_license_id AND h.hold_id = ANY (p_hold_ids) AND h.process_id = p_process_id
        AND h.delivered_at IS NULL AND h.state = 'settled';
+END
+$$;
+
+--
+-- Name: note_stripe_state(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_status text := p_object ->> 'status';
+    v_dispute jsonb := jsonb_build_object(
+        p_object ->> 'id',
+        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state',
+                           CASE WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
+                                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
+                                WHEN v_status LIKE 'warning%' THEN 'inquiry'
+                                ELSE 'open' END));
+BEGIN
+    IF p_object ->> 'payment_intent' IS NOT NULL THEN
+        INSERT INTO obol.stripe_intents (payment_intent, license_id, payment_id)
+        VALUES (p_object ->> 'payment_intent', p_license_id, p_payment_id)
+        ON CONFLICT DO NOTHING;
+    END IF;
+    UPDATE obol.payments p
+       SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
+           payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
+           state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
+           refunded = CASE WHEN p_type = 'charge.refunded'
+                           THEN GREATEST(p.refunded, (p_object ->> 'amount_refunded')::bigint) ELSE p.refunded END,
+           disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
+                                  WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
+                                  ELSE p.disputes END
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
 END
 $$;
 
@@ -2260,6 +2591,69 @@ BEGIN
     END IF;
     RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
                         NULL::bigint, NULL::bigint, NULL::bytea;
+END
+$$;
+
+--
+-- Name: open_payment(uuid, bytea, uuid, text, text, text, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.open_payment(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_package_id text, p_success_url text, p_cancel_url text, p_idempotency_key text, p_fingerprint bytea) RETURNS TABLE(payment_id uuid, package_id text, name text, price bigint, currency text, credits bigint, success_url text, cancel_url text, checkout_url text, expires_at timestamp with time zone)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    c_most_pending constant bigint := 20;
+    v_now timestamptz;
+    v_key obol.idempotency_keys;
+    v_payment_id uuid;
+    v_payment obol.payments;
+    v_package obol.packages;
+    v_pending bigint;
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_digest);
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    v_key := obol.find_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint);
+    v_payment_id := COALESCE(v_key.cause_id, p_payment_id);
+    SELECT p.* INTO v_payment FROM obol.payments p
+     WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id;
+    IF FOUND THEN
+        IF v_payment.checkout_url IS NULL AND v_payment.created_at < v_now - interval '1 hour' THEN
+            RAISE EXCEPTION 'ANSWER_GONE: the checkout of this idempotency key was never made'
+                USING ERRCODE = 'OB410', HINT = 'Use a new key. Nothing was paid.';
+        END IF;
+    ELSE
+        PERFORM obol.check_active(p_license_id);
+        SELECT k.* INTO v_package FROM obol.packages k WHERE k.package_id = p_package_id AND k.is_active;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'PACKAGE_NOT_FOUND: no package % is sold', p_package_id USING ERRCODE = 'OB425';
+        END IF;
+        SELECT count(*) INTO v_pending FROM obol.payments p
+         WHERE p.license_id = p_license_id AND p.state = 'pending' AND p.expires_at > v_now;
+        IF v_pending >= c_most_pending THEN
+            RAISE EXCEPTION 'LIMIT_EXCEEDED: % payments of this license are begun and not paid', v_pending
+                USING ERRCODE = 'OB429',
+                      DETAIL = jsonb_build_object('limit', 'pending_payments', 'limit_value', c_most_pending,
+                                                  'used', v_pending, 'retry_after_s', 3600),
+                      HINT = 'Pay one of them, or wait until one expires.';
+        END IF;
+        IF p_idempotency_key IS NOT NULL THEN
+            PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, v_payment_id);
+        END IF;
+        INSERT INTO obol.payments
+               (license_id, payment_id, package_id, name, price, currency, credits, lifetime_days,
+                success_url, cancel_url, state, expires_at, created_at)
+        VALUES (p_license_id, v_payment_id, v_package.package_id, v_package.name, v_package.price, v_package.currency,
+                v_package.credits, v_package.lifetime_days, p_success_url, p_cancel_url, 'pending',
+                date_trunc('second', v_now + interval '12 hours'), v_now);
+    END IF;
+    RETURN QUERY SELECT p.payment_id, p.package_id, p.name, p.price, p.currency, p.credits, p.success_url, p.cancel_url,
+                        p.checkout_url, p.expires_at
+                   FROM obol.payments p
+                  WHERE p.license_id = p_license_id AND p.payment_id = v_payment_id;
 END
 $$;
 
@@ -3093,6 +3487,46 @@ END
 $$;
 
 --
+-- Name: set_package(text, text, bigint, text, bigint, bigint, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) RETURNS TABLE(package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, is_active boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    IF p_price IS NULL OR p_price < 1 THEN
+        PERFORM obol.refuse_amount('price', 1);
+    ELSIF p_credits IS NULL OR p_credits < 1 THEN
+        PERFORM obol.refuse_amount('credits', 1);
+    ELSIF p_lifetime_days < 1 THEN
+        PERFORM obol.refuse_amount('lifetime_days', 1);
+    END IF;
+    INSERT INTO obol.packages AS k
+           (package_id, name, price, currency, credits, lifetime_days, is_active, changed_at)
+    VALUES (p_package_id, p_name, p_price, p_currency, p_credits, p_lifetime_days, true, v_now)
+    ON CONFLICT (package_id) DO UPDATE
+       SET name = excluded.name, price = excluded.price, currency = excluded.currency, credits = excluded.credits,
+           lifetime_days = excluded.lifetime_days, is_active = true, changed_at = excluded.changed_at
+     WHERE (k.name, k.price, k.currency, k.credits, k.lifetime_days, k.is_active)
+           IS DISTINCT FROM (excluded.name, excluded.price, excluded.currency, excluded.credits, excluded.lifetime_days, true);
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'set_package', p_package_id,
+                              jsonb_build_object('name', p_name, 'price', p_price, 'currency', p_currency,
+                                                 'credits', p_credits, 'lifetime_days', p_lifetime_days),
+                              p_request_id);
+    END IF;
+    RETURN QUERY SELECT k.package_id, k.name, k.price, k.currency, k.credits, k.lifetime_days, k.is_active
+                   FROM obol.packages k WHERE k.package_id = p_package_id;
+END
+$$;
+
+--
 -- Name: set_prices(jsonb, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3184,6 +3618,32 @@ BEGIN
         SELECT c.model_pattern, c.effective_from, NULLIF(c.before, 'null'), NULLIF(c.after, 'null')
           FROM jsonb_to_recordset(v_changes)
             AS c (model_pattern text, effective_from timestamptz, before jsonb, after jsonb);
+END
+$$;
+
+--
+-- Name: set_stripe_secret(bytea, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_stripe_secret(p_signing_secret bytea, p_overlap_s bigint) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(NULL, 'manage');
+    v_now timestamptz := clock_timestamp();
+    v_ends_at timestamptz := v_now + make_interval(secs => p_overlap_s);
+    v_good bigint;
+BEGIN
+    DELETE FROM obol.stripe_secrets s WHERE s.expires_at <= v_now;
+    UPDATE obol.stripe_secrets s SET expires_at = v_ends_at
+     WHERE s.signing_secret <> p_signing_secret AND (s.expires_at IS NULL OR s.expires_at > v_ends_at);
+    INSERT INTO obol.stripe_secrets (signing_secret, created_at)
+    VALUES (p_signing_secret, v_now)
+    ON CONFLICT (signing_secret) DO UPDATE SET expires_at = NULL;
+    SELECT count(*) INTO v_good FROM obol.stripe_secrets s WHERE s.expires_at IS NULL OR s.expires_at > v_now;
+    PERFORM obol.note_act(NULL, v_actor, 'set_stripe_secret', NULL, jsonb_build_object('overlap_s', p_overlap_s), NULL);
+    RETURN v_good;
 END
 $$;
 
@@ -3380,6 +3840,112 @@ END
 $$;
 
 --
+-- Name: square_payment(uuid, uuid, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid, p_event_id text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_actor text := 'stripe:' || p_event_id;
+    v_now timestamptz;
+    v_sum record;
+    v_grant record;
+    v_most bigint;
+    v_amount bigint;
+    v_balance bigint;
+    v_entry_no bigint;
+BEGIN
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_now := clock_timestamp();
+    SELECT s.entitled, s.kept, s.taken INTO v_sum FROM obol.sum_up_payment(p_license_id, p_payment_id) s;
+
+    IF v_sum.kept < v_sum.entitled THEN
+        v_amount := LEAST(v_sum.taken, v_sum.entitled - v_sum.kept);
+        IF v_amount > 0 THEN
+            -- With the lifetime that was left when it was taken.
+            PERFORM obol.give_for_payment(p_license_id, p_payment_id, md5(p_payment_id || ' ' || p_event_id)::uuid, v_amount,
+                                          CASE WHEN g.expires_at IS NOT NULL
+                                               THEN GREATEST(g.expires_at - p.taken_at, interval '1 second') END, v_actor)
+               FROM obol.payments p
+               JOIN obol.grants g ON g.license_id = p.license_id AND g.grant_id = p.payment_id
+              WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+        END IF;
+        RETURN;
+    END IF;
+
+    v_most := v_sum.kept - v_sum.entitled;
+    FOR v_grant IN SELECT o.grant_id, o.credits_left, GREATEST(0, l.held - o.before) AS covered
+                     FROM obol.list_open_grants(p_license_id) o
+                     JOIN obol.payment_grants p ON p.license_id = p_license_id AND p.grant_id = o.grant_id
+                     JOIN obol.licenses l ON l.license_id = p_license_id
+                    WHERE p.payment_id = p_payment_id AND (o.ends_at IS NULL OR o.ends_at > v_now) LOOP
+        IF v_sum.entitled = 0 THEN
+            UPDATE obol.grants g SET voided_at = v_now WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+            UPDATE obol.payment_grants p SET is_voided = true
+             WHERE p.license_id = p_license_id AND p.grant_id = v_grant.grant_id;
+            PERFORM obol.note_act(p_license_id, v_actor, 'void_grant', v_grant.grant_id::text, NULL, NULL);
+            CONTINUE;
+        END IF;
+        v_amount := LEAST(v_most, v_grant.credits_left - v_grant.covered);
+        CONTINUE WHEN v_amount <= 0;
+        v_most := v_most - v_amount;
+        UPDATE obol.grants g SET credits_left = g.credits_left - v_amount, lapsed = g.lapsed + v_amount
+         WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+        UPDATE obol.licenses l
+           SET balance = l.balance - v_amount, entry_count = l.entry_count + 1, allotted_entry_no = l.entry_count + 1
+         WHERE l.license_id = p_license_id
+        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        PERFORM obol.book_part(p_license_id, v_entry_no, 'void', -v_amount, v_balance, v_grant.grant_id,
+                               gen_random_uuid(), 'payment ' || p_payment_id);
+        PERFORM obol.note_act(p_license_id, v_actor, 'take_back', v_grant.grant_id::text,
+                              jsonb_build_object('amount', v_amount, 'payment_id', p_payment_id), NULL);
+    END LOOP;
+    IF v_sum.kept > v_sum.entitled THEN
+        UPDATE obol.payments p SET taken_at = v_now WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+    END IF;
+    -- Takes what was voided.
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+END
+$$;
+
+--
+-- Name: sum_up_payment(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.sum_up_payment(p_license_id uuid, p_payment_id uuid) RETURNS TABLE(entitled bigint, kept bigint, taken bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_payment obol.payments;
+    v_money numeric;
+    v_kept bigint;
+    v_again bigint;
+    v_taken bigint;
+BEGIN
+    SELECT p.* INTO v_payment FROM obol.payments p WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+    SELECT v_payment.refunded + COALESCE(sum((d.value ->> 'amount')::bigint), 0) INTO v_money
+      FROM jsonb_each(v_payment.disputes) d WHERE d.value ->> 'state' IN ('open', 'lost');
+    SELECT COALESCE(sum(g.amount - g.lapsed), 0), COALESCE(sum(g.amount) FILTER (WHERE g.grant_id <> p_payment_id), 0)
+      INTO v_kept, v_again
+      FROM obol.payment_grants p
+      JOIN obol.grants g ON g.license_id = p.license_id AND g.grant_id = p.grant_id
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+    SELECT COALESCE(-sum(e.amount), 0) INTO v_taken
+      FROM obol.payment_grants p
+      JOIN obol.ledger_entries e ON e.license_id = p.license_id AND e.cause_id = p.grant_id AND e.kind = 'void'
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id
+       -- Not what an operator voided.
+       AND (p.is_voided OR e.reference = 'payment ' || p_payment_id);
+    RETURN QUERY SELECT v_payment.credits
+                        - ceil(v_payment.credits * LEAST(v_money, v_payment.price) / v_payment.price)::bigint,
+                        v_kept, v_taken - v_again;
+END
+$$;
+
+--
 -- Name: use_key(uuid, bytea, boolean, jsonb, text, bigint, bigint, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3441,6 +4007,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
     UNION ALL
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
+    UNION ALL
+    SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
 $$;
 
 --
@@ -3459,9 +4027,10 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
        AND e.entry_no > COALESCE(s.entry_no, 0)
        AND NOT EXISTS (SELECT FROM obol.named_acts a
                         WHERE a.license_id = e.license_id AND a.target_id = e.cause_id
-                          AND a.act = CASE e.kind WHEN 'grant' THEN 'grant_credits' WHEN 'void' THEN 'void_grant'
-                                                  ELSE 'adjust_credits' END
-                          AND (e.kind = 'void' OR a.amount = e.amount))
+                          AND CASE e.kind WHEN 'grant' THEN a.act = 'grant_credits' AND a.amount = e.amount
+                                          -- A part of it alone is taken for money that went back.
+                                          WHEN 'void' THEN a.act = 'void_grant' OR (a.act = 'take_back' AND a.amount = -e.amount)
+                                          ELSE a.act = 'adjust_credits' AND a.amount = e.amount END)
     UNION ALL
     SELECT g.license_id, 'a grant to come has its act',
            format('grant %s is of %s credits from %s on, and no act says so', g.grant_id, g.amount, g.starts_at)
@@ -3664,6 +4233,8 @@ CREATE FUNCTION obol.verify_idempotency() RETURNS TABLE(license_id uuid, rule te
                         WHERE k.license_id = i.license_id AND k.key_id = i.cause_id)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.payments p
+                        WHERE p.license_id = i.license_id AND p.payment_id = i.cause_id)
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)
@@ -3856,6 +4427,37 @@ CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, d
                             AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
                             AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
      WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits
+$$;
+
+--
+-- Name: verify_payments(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_payments() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT p.license_id, 'a payment has its grant once it is paid, and not before',
+           format('payment %s of %s credits is %s, and its grant is of %s', p.payment_id, p.credits, p.state,
+                  COALESCE(g.amount, 0))
+      FROM obol.payments p
+      LEFT JOIN obol.payment_grants o
+             ON o.license_id = p.license_id AND o.payment_id = p.payment_id AND o.grant_id = p.payment_id
+      LEFT JOIN obol.grants g ON g.license_id = o.license_id AND g.grant_id = o.grant_id
+     WHERE COALESCE(g.amount, 0) <> CASE p.state WHEN 'paid' THEN p.credits ELSE 0 END
+    UNION ALL
+    SELECT p.license_id, 'a paid payment has the event that says so', format('payment %s was paid at %s', p.payment_id, p.paid_at)
+      FROM obol.payments p
+     WHERE p.state = 'paid'
+       AND NOT EXISTS (SELECT FROM obol.stripe_events e
+                        WHERE e.license_id = p.license_id AND e.payment_id = p.payment_id
+                          AND e.event_type IN ('checkout.session.completed', 'checkout.session.async_payment_succeeded'))
+    UNION ALL
+    SELECT p.license_id, 'what is given again for a payment was taken before',
+           format('payment %s: %s more credits were given again than were taken', p.payment_id, -s.taken)
+      FROM obol.payments p
+     CROSS JOIN LATERAL obol.sum_up_payment(p.license_id, p.payment_id) s
+     WHERE p.state = 'paid' AND s.taken < 0
 $$;
 
 --
@@ -4745,6 +5347,87 @@ CREATE VIEW obol.named_acts AS
    FROM obol.admin_acts a;
 
 --
+-- Name: packages; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.packages (
+    package_id text NOT NULL,
+    name text NOT NULL,
+    price bigint NOT NULL,
+    currency text NOT NULL,
+    credits bigint NOT NULL,
+    lifetime_days bigint,
+    is_active boolean NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    CONSTRAINT packages_credits_check CHECK ((credits > 0)),
+    CONSTRAINT packages_currency_check CHECK ((currency ~ '^[a-z]{3}$'::text)),
+    CONSTRAINT packages_lifetime_days_check CHECK ((lifetime_days > 0)),
+    CONSTRAINT packages_price_check CHECK ((price > 0))
+);
+
+--
+-- Name: TABLE packages; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.packages IS 'What is sold by card: credits, for good or for a time, at a price in the smallest unit of a currency. What was is in the audit trail, and each payment keeps the package as it was.';
+
+--
+-- Name: payment_grants; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.payment_grants (
+    license_id uuid NOT NULL,
+    grant_id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    is_voided boolean DEFAULT false NOT NULL
+);
+
+--
+-- Name: TABLE payment_grants; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.payment_grants IS 'What was given for a payment: the first grant has its id, further ones are what a dispute took and gave back. is_voided: because of the money, and not by an operator.';
+
+--
+-- Name: payments; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.payments (
+    license_id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    package_id text NOT NULL,
+    name text NOT NULL,
+    price bigint NOT NULL,
+    currency text NOT NULL,
+    credits bigint NOT NULL,
+    lifetime_days bigint,
+    success_url text NOT NULL,
+    cancel_url text NOT NULL,
+    state text NOT NULL,
+    session_id text,
+    checkout_url text,
+    expires_at timestamp with time zone NOT NULL,
+    payment_intent text,
+    refunded bigint DEFAULT 0 NOT NULL,
+    disputes jsonb DEFAULT '{}'::jsonb NOT NULL,
+    disagreement text,
+    created_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    taken_at timestamp with time zone,
+    CONSTRAINT payments_check CHECK (((state = 'paid'::text) = (paid_at IS NOT NULL))),
+    CONSTRAINT payments_credits_check CHECK ((credits > 0)),
+    CONSTRAINT payments_price_check CHECK ((price > 0)),
+    CONSTRAINT payments_refunded_check CHECK ((refunded >= 0)),
+    CONSTRAINT payments_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'paid'::text, 'expired'::text])))
+);
+
+--
+-- Name: TABLE payments; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
+
+--
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -4830,6 +5513,57 @@ WITH (fillfactor='50');
 --
 
 COMMENT ON TABLE obol.processes IS 'One lease a serving process. When it lapses, any living process releases the holds of the dead one.';
+
+--
+-- Name: stripe_events; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.stripe_events (
+    license_id uuid NOT NULL,
+    event_id text NOT NULL,
+    payment_id uuid NOT NULL,
+    event_type text NOT NULL,
+    booked_at timestamp with time zone NOT NULL
+);
+
+--
+-- Name: TABLE stripe_events; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.stripe_events IS 'The events of Stripe that were looked at: each once.';
+
+--
+-- Name: stripe_intents; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.stripe_intents (
+    payment_intent text NOT NULL,
+    license_id uuid NOT NULL,
+    payment_id uuid NOT NULL
+);
+
+--
+-- Name: TABLE stripe_intents; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.stripe_intents IS 'Where to look for the payment of a dispute, which names nothing but Stripe''s payment intent. A table of its own, and without a foreign key, for the reasons of external_ids.';
+
+--
+-- Name: stripe_secrets; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.stripe_secrets (
+    signing_secret bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT stripe_secrets_signing_secret_check CHECK (((length(signing_secret) >= 16) AND (length(signing_secret) <= 200)))
+);
+
+--
+-- Name: TABLE stripe_secrets; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.stripe_secrets IS 'The secrets that Stripe signs its events with. Whoever knows one can make credits: no function gives them out, and the service''s login does not read them.';
 
 --
 -- Name: undelivered_charges; Type: VIEW; Schema: obol; Owner: -
@@ -5054,6 +5788,27 @@ ALTER TABLE ONLY obol.limit_states
     ADD CONSTRAINT limit_states_pkey PRIMARY KEY (license_id, subject_id);
 
 --
+-- Name: packages packages_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.packages
+    ADD CONSTRAINT packages_pkey PRIMARY KEY (package_id);
+
+--
+-- Name: payment_grants payment_grants_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.payment_grants
+    ADD CONSTRAINT payment_grants_pkey PRIMARY KEY (license_id, grant_id);
+
+--
+-- Name: payments payments_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (license_id, payment_id);
+
+--
 -- Name: price_tiers price_tiers_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -5073,6 +5828,27 @@ ALTER TABLE ONLY obol.prices
 
 ALTER TABLE ONLY obol.processes
     ADD CONSTRAINT processes_pkey PRIMARY KEY (process_id);
+
+--
+-- Name: stripe_events stripe_events_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.stripe_events
+    ADD CONSTRAINT stripe_events_pkey PRIMARY KEY (license_id, event_id);
+
+--
+-- Name: stripe_intents stripe_intents_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.stripe_intents
+    ADD CONSTRAINT stripe_intents_pkey PRIMARY KEY (payment_intent);
+
+--
+-- Name: stripe_secrets stripe_secrets_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.stripe_secrets
+    ADD CONSTRAINT stripe_secrets_pkey PRIMARY KEY (signing_secret);
 
 --
 -- Name: usage_rollups usage_rollups_license_id_day_model_key_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -5149,6 +5925,12 @@ CREATE INDEX license_keys_digest ON obol.license_keys USING btree (key_digest);
 CREATE INDEX licenses_changes ON obol.licenses USING btree (next_change_at) WHERE (next_change_at < 'infinity'::timestamp with time zone);
 
 --
+-- Name: payment_grants_payment; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX payment_grants_payment ON obol.payment_grants USING btree (license_id, payment_id);
+
+--
 -- Name: allotments allotments_license_id_grant_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -5205,11 +5987,39 @@ ALTER TABLE ONLY obol.limit_states
     ADD CONSTRAINT limit_states_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
+-- Name: payment_grants payment_grants_license_id_grant_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.payment_grants
+    ADD CONSTRAINT payment_grants_license_id_grant_id_fkey FOREIGN KEY (license_id, grant_id) REFERENCES obol.grants(license_id, grant_id);
+
+--
+-- Name: payment_grants payment_grants_license_id_payment_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.payment_grants
+    ADD CONSTRAINT payment_grants_license_id_payment_id_fkey FOREIGN KEY (license_id, payment_id) REFERENCES obol.payments(license_id, payment_id);
+
+--
+-- Name: payments payments_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.payments
+    ADD CONSTRAINT payments_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
 -- Name: price_tiers price_tiers_model_pattern_effective_from_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
 --
 
 ALTER TABLE ONLY obol.price_tiers
     ADD CONSTRAINT price_tiers_model_pattern_effective_from_fkey FOREIGN KEY (model_pattern, effective_from) REFERENCES obol.prices(model_pattern, effective_from) ON DELETE CASCADE;
+
+--
+-- Name: stripe_events stripe_events_license_id_payment_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.stripe_events
+    ADD CONSTRAINT stripe_events_license_id_payment_id_fkey FOREIGN KEY (license_id, payment_id) REFERENCES obol.payments(license_id, payment_id);
 
 --
 -- Name: usage_rollups usage_rollups_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
@@ -5279,6 +6089,13 @@ REVOKE ALL ON FUNCTION obol.book_entry(p_license_id uuid, p_entry_no bigint, p_k
 --
 
 REVOKE ALL ON FUNCTION obol.book_part(p_license_id uuid, p_entry_no bigint, p_kind text, p_amount bigint, p_balance_after bigint, p_cause_id uuid, p_part_id uuid, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION book_stripe_event(p_license_id uuid, p_payload bytea, p_signature text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.book_stripe_event(p_license_id uuid, p_payload bytea, p_signature text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.book_stripe_event(p_license_id uuid, p_payload bytea, p_signature text) TO obol_service;
 
 --
 -- Name: FUNCTION bring_up_to_date(p_license_id uuid, p_even_so boolean); Type: ACL; Schema: obol; Owner: -
@@ -5441,6 +6258,12 @@ REVOKE ALL ON FUNCTION obol.digest_acts(p_after bigint, p_through bigint, p_bloc
 REVOKE ALL ON FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_through bigint, p_blocks integer, p_state bytea) FROM PUBLIC;
 
 --
+-- Name: FUNCTION disagreement_of(p_payment jsonb, p_object jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION due_changes(p_most integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5460,6 +6283,13 @@ GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_o
 
 REVOKE ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION end_package(p_package_id text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.end_package(p_package_id text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.end_package(p_package_id text, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION entry_span(p_license_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -5509,6 +6339,13 @@ REVOKE ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) 
 GRANT ALL ON FUNCTION obol.find_license(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
+-- Name: FUNCTION find_stripe_intent(p_payment_intent text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.find_stripe_intent(p_payment_intent text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.find_stripe_intent(p_payment_intent text) TO obol_service;
+
+--
 -- Name: FUNCTION free_idempotency_key(p_hold obol.holds); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5519,6 +6356,12 @@ REVOKE ALL ON FUNCTION obol.free_idempotency_key(p_hold obol.holds) FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.give_back(p_license_id uuid, p_cause_id uuid, p_refund_id uuid, p_amount bigint, p_reference text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION give_for_payment(p_license_id uuid, p_payment_id uuid, p_grant_id uuid, p_amount bigint, p_lifetime interval, p_actor text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.give_for_payment(p_license_id uuid, p_payment_id uuid, p_grant_id uuid, p_amount bigint, p_lifetime interval, p_actor text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION grant_credits(p_license_id uuid, p_grant_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text); Type: ACL; Schema: obol; Owner: -
@@ -5541,6 +6384,12 @@ REVOKE ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precis
 GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precision) TO obol_service;
 
 --
+-- Name: FUNCTION hmac_sha256(p_key bytea, p_message bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.hmac_sha256(p_key bytea, p_message bytea) FROM PUBLIC;
+
+--
 -- Name: FUNCTION import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5552,6 +6401,12 @@ GRANT ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea,
 --
 
 REVOKE ALL ON FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION is_signed_by_stripe(p_payload bytea, p_signature text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.is_signed_by_stripe(p_payload bytea, p_signature text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -5634,6 +6489,20 @@ REVOKE ALL ON FUNCTION obol.list_limits(p_license_id uuid, p_key_digest bytea) F
 REVOKE ALL ON FUNCTION obol.list_open_grants(p_license_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION list_packages(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_packages() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_packages() TO obol_service;
+
+--
+-- Name: FUNCTION list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_prices(); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5666,6 +6535,13 @@ REVOKE ALL ON FUNCTION obol.merge_limits(p_license_id uuid, p_limits jsonb, p_ch
 REVOKE ALL ON FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION note_checkout(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_session_id text, p_checkout_url text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_checkout(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_session_id text, p_checkout_url text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_checkout(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_session_id text, p_checkout_url text) TO obol_service;
+
+--
 -- Name: FUNCTION note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5673,11 +6549,24 @@ REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]
 GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
+-- Name: FUNCTION note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint) TO obol_service;
+
+--
+-- Name: FUNCTION open_payment(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_package_id text, p_success_url text, p_cancel_url text, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.open_payment(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_package_id text, p_success_url text, p_cancel_url text, p_idempotency_key text, p_fingerprint bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.open_payment(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_package_id text, p_success_url text, p_cancel_url text, p_idempotency_key text, p_fingerprint bytea) TO obol_service;
 
 --
 -- Name: FUNCTION overview(p_from date, p_to date, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -5829,6 +6718,13 @@ REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_exp
 GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -5840,6 +6736,12 @@ REVOKE ALL ON FUNCTION obol.set_prices(p_rows jsonb, p_dry_run boolean) FROM PUB
 
 REVOKE ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.set_prices_v2(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION set_stripe_secret(p_signing_secret bytea, p_overlap_s bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_stripe_secret(p_signing_secret bytea, p_overlap_s bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION settle_acts(); Type: ACL; Schema: obol; Owner: -
@@ -5874,6 +6776,18 @@ GRANT ALL ON FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_di
 
 REVOKE ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION square_payment(p_license_id uuid, p_payment_id uuid, p_event_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid, p_event_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION sum_up_payment(p_license_id uuid, p_payment_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.sum_up_payment(p_license_id uuid, p_payment_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer); Type: ACL; Schema: obol; Owner: -
@@ -5934,6 +6848,12 @@ REVOKE ALL ON FUNCTION obol.verify_licenses() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_limits() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_payments(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_payments() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_recent_acts(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from .config import Config
+    from .payments import Cashier
 
 # Admission that finds no free connection in this time is refused with over_capacity.
 POOL_WAIT_S = 3.0
@@ -69,7 +70,18 @@ def create_app(config: Config) -> Flask:
             replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
+            cashier=_cashier(config),
         )
     )
     pages.init(app)
     return app
+
+
+def _cashier(config: Config) -> Cashier | None:
+    """What sells by card, where that is configured: nobody else waits for Stripe's SDK."""
+    if config.stripe_secret_key is None or config.public_url is None:
+        return None
+    from .payments import Cashier
+    from .stripe_api import StripeApi
+
+    return Cashier(StripeApi(config.stripe_secret_key, config.stripe_api_base), config.public_url)

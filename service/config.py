@@ -25,7 +25,10 @@ NAMES = (
     "OBOL_METRICS_DIR",
     "OBOL_MIGRATE_URL",
     "OBOL_POOL_SIZE",
+    "OBOL_PUBLIC_URL",
     "OBOL_REPLAY_KEYS",
+    "OBOL_STRIPE_API_BASE",
+    "OBOL_STRIPE_SECRET_KEY",
     "OBOL_THREADS",
     "OBOL_THREADS_PER_LICENSE",
     "OBOL_UNPAID_TOKENS_PER_HOUR",
@@ -51,6 +54,9 @@ class Config:
     anthropic_api_key: str | None
     anthropic_base_url: str | None
     admin_token: str | None
+    public_url: str | None
+    stripe_secret_key: str | None
+    stripe_api_base: str | None
     port: int
     pool_size: int
     lease_s: float
@@ -111,6 +117,12 @@ def load(environ: Mapping[str, str]) -> Config:
             raise ConfigError(f"{name} is not valid: {error}.") from error
 
     database_url = read("DATABASE_URL", _url, None)
+    public_url = read("OBOL_PUBLIC_URL", _public_url, None)
+    stripe_secret_key = read("OBOL_STRIPE_SECRET_KEY", _stripe_key, None)
+    if stripe_secret_key is not None and public_url is None:
+        raise ConfigError(
+            "OBOL_STRIPE_SECRET_KEY needs OBOL_PUBLIC_URL: the address of this service, to come back to from Stripe."
+        )
     threads = read("OBOL_THREADS", _integer(1, 1000), 64)
     return Config(
         database_url=database_url,
@@ -118,6 +130,9 @@ def load(environ: Mapping[str, str]) -> Config:
         anthropic_api_key=environ.get("ANTHROPIC_API_KEY") or None,
         anthropic_base_url=read("ANTHROPIC_BASE_URL", _base_url, None),
         admin_token=read("OBOL_ADMIN_TOKEN", _admin_token, None),
+        public_url=public_url,
+        stripe_secret_key=stripe_secret_key,
+        stripe_api_base=read("OBOL_STRIPE_API_BASE", _base_url, None),
         port=read("PORT", _integer(1, 65535), 8000),
         pool_size=read("OBOL_POOL_SIZE", _integer(1, 1000), 10),
         lease_s=read("OBOL_LEASE_S", _integer(1, 3600), 30),
@@ -196,6 +211,21 @@ def _base_url(value: str) -> str | None:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it must be a URL such as https://api.example.com")
+    return value
+
+
+def _public_url(value: str) -> str | None:
+    url = _base_url(value)
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("it must be an address alone, such as https://credits.example.com")
+    return url
+
+
+def _stripe_key(value: str) -> str | None:
+    # It is sent in a header.
+    if not re.fullmatch("[!-~]{8,500}", value):
+        raise ValueError("it must be a secret key of Stripe, such as sk_live_…")
     return value
 
 

@@ -50,6 +50,11 @@ _TABLE = (
         "idempotency_key_reused", 422, "The idempotency key was used before", "OB422", "IDEMPOTENCY_KEY_REUSED"
     ),
     ProblemType("answer_gone", 410, "The answer is no longer stored", "OB410", "ANSWER_GONE"),
+    ProblemType("payments_not_configured", 404, "Nothing is sold by card here"),
+    ProblemType("package_not_found", 404, "There is no such package", "OB425", "PACKAGE_NOT_FOUND"),
+    ProblemType("payment_not_found", 404, "There is no such payment", retry_after_s=60),
+    ProblemType("signature_invalid", 400, "The signature is not valid"),
+    ProblemType("stripe_error", 502, "Stripe gave no answer"),
     ProblemType("limit_exceeded", 429, "A limit is reached", "OB429", "LIMIT_EXCEEDED", 1),
     ProblemType("grant_not_found", 404, "There is no such grant", "OB414", "GRANT_NOT_FOUND"),
     ProblemType("grant_ended", 409, "The grant has ended", "OB415", "GRANT_ENDED"),

@@ -4,15 +4,17 @@ from flask import Flask
 
 from ..http import errors, openapi, request_log
 from ..http.services import Services, provide
-from . import deductions, entries, generate, health, holds, license, messages, metrics, prices, usage
+from . import deductions, entries, generate, health, holds, license, messages, metrics, payments, prices, usage
 from .admin import audit, batch, grants, imports, keys, licenses, overview, tokens, verify
 from .admin import holds as admin_holds
+from .admin import payments as admin_payments
 from .admin import prices as admin_prices
 from .admin import usage as admin_usage
 
 _MODULES = (
-    *(generate, messages, deductions, holds, license, entries, usage, prices, health, metrics),
-    *(licenses, imports, keys, grants, admin_holds, admin_prices, admin_usage, batch, tokens, audit, overview, verify),
+    *(generate, messages, deductions, holds, license, entries, usage, payments, prices, health, metrics),
+    *(licenses, imports, keys, grants, admin_holds, admin_prices, admin_payments, admin_usage),
+    *(batch, tokens, audit, overview, verify),
 )
 
 
@@ -28,5 +30,6 @@ def create(services: Services) -> Flask:
     documentation = openapi.init(app)
     for module in _MODULES:
         documentation.register_blueprint(module.blueprint)
+    documentation.register_blueprint(payments.webhook)
     errors.init(app)
     return app

@@ -14,7 +14,7 @@ from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import admin, audit, grants, imports, keys, ledger, licenses, prices, serving, usage
+from . import admin, audit, grants, imports, keys, ledger, licenses, payments, prices, serving, usage
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -32,6 +32,7 @@ for command in (
     *ledger.COMMANDS,
     *usage.COMMANDS,
     *prices.COMMANDS,
+    *payments.COMMANDS,
     *admin.COMMANDS,
     *audit.COMMANDS,
 ):

@@ -149,12 +149,41 @@ ADVICE = {
         "The answer to this idempotency key is no longer stored. Nothing was charged now. Use a new key for a new "
         "answer.",
     ),
+    "payments_not_configured": Advice(
+        "The operator sells nothing by card here.",
+        "Ask the operator for credits.",
+        "Nothing is sold by card here. Ask the operator for credits.",
+    ),
+    "package_not_found": Advice(
+        "There is no package of this id, or it is sold no more. Nothing was paid.",
+        "Use the `id` of a package of `GET /api/v1/license/packages`.",
+        "No package gold is sold.",
+    ),
+    "payment_not_found": Advice(
+        "Stripe speaks of a payment of this service that it has not told of yet: a dispute that came first. Nothing "
+        "was booked.",
+        "Nothing has to be done: Stripe sends the event again.",
+        "Nothing is known of this payment yet. Send the event again later.",
+    ),
+    "signature_invalid": Advice(
+        "An event of Stripe is not signed with a signing secret that the database knows, was changed on its way, or is "
+        "more than five minutes old. Nothing was booked.",
+        "Tell the database the signing secret of the webhook with `obol stripe secret set`, and look at the clocks.",
+        "The Stripe-Signature is not one of this payload, or is too old. `obol stripe secret set` tells the database "
+        "the signing secret.",
+    ),
+    "stripe_error": Advice(
+        "Stripe did not answer, or refused; the log of the service says which. Nothing was paid.",
+        "With Retry-After: send the same request again after that many seconds, with the same Idempotency-Key. "
+        "Without: tell the operator the `instance`.",
+        "Stripe did not make a checkout. Nothing was paid.",
+    ),
     "limit_exceeded": Advice(
         "`limit` names what is used up, `limit_value` what it allows and `used` what was used. "
         "`requests_per_minute`, `concurrent_holds`, `credits_per_day` and `credits_per_month` are limits that the "
         "operator has set, and `limit_of` says whether for the `key` or for its whole `license`. `threads`: the "
         "license has as many calls in hand as it may. `unpaid_tokens_per_hour`: too many answers broke off that were "
-        "not charged. Nothing was charged.",
+        "not charged. `pending_payments`: too many payments were begun and not paid. Nothing was charged.",
         "Send the same request again after Retry-After seconds, which is when the limit may let it pass. Days and "
         "months are those of UTC. Only the operator can raise a limit.",
         "This license has 32 calls in hand here, and may have no more. Ask again when one has ended.",

@@ -8,6 +8,7 @@ from ..db import Database
 from ..gateway.completions import Completions
 from ..gateway.upstream import Upstream
 from ..lease import Lease
+from ..payments import Cashier
 from .imported_keys import ImportedKeys
 from .threads import Threads
 
@@ -27,6 +28,7 @@ class Services:
     replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
+    cashier: Cashier | None = None
 
 
 def provide(app: Flask, services: Services) -> None:

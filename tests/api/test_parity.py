@@ -31,6 +31,10 @@ SAME = {
     "prices set": "PUT /api/v1/admin/prices",
     "prices end": "PUT /api/v1/admin/prices",
     "prices import": "PUT /api/v1/admin/prices",
+    "package set": "PUT /api/v1/admin/packages/{package_id}",
+    "package list": "GET /api/v1/admin/packages",
+    "package end": "DELETE /api/v1/admin/packages/{package_id}",
+    "payments": "GET /api/v1/admin/licenses/{license_id}/payments",
     "token create": "POST /api/v1/admin/tokens",
     "token list": "GET /api/v1/admin/tokens",
     "token revoke": "DELETE /api/v1/admin/tokens/{token_id}",
@@ -44,7 +48,8 @@ SAME = {
 
 # Only for a shell: they are processes, or need the owner's login.
 # A head is kept elsewhere, and whoever takes it or compares it must not have to believe the service.
-SHELL_ONLY = {"serve", "migrate", "sandbox", "audit head", "audit check"}
+# Who knows the signing secret of Stripe can make credits, so the service never has it.
+SHELL_ONLY = {"serve", "migrate", "sandbox", "audit head", "audit check", "stripe secret set"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, prices, usage
+from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, payments, prices, usage
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
     "adjust_credits_v2": ledger.Adjustment,
+    "book_stripe_event": payments.Booked,
     "check_admission": holds.Admission,
     "create_key": limits.LicenseKey,
     "create_license_v2": licenses.CreatedLicense,
@@ -28,6 +29,7 @@ RESULTS = {
     "grant_credits_v2": grants.ChangedGrant,
     "import_license": imports.ImportedLicense,
     "list_acts": admin.Act,
+    "end_package": payments.Package,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,
     "list_grants": grants.Grant,
@@ -36,9 +38,12 @@ RESULTS = {
     "list_holds": holds.ListedHold,
     "list_keys": limits.LicenseKey,
     "list_licenses": licenses.ListedLicense,
+    "list_packages": payments.Package,
+    "list_payments": payments.Payment,
     "list_prices": prices.PriceRow,
     "list_tokens": admin.Token,
     "open_hold": holds.Admission,
+    "open_payment": payments.Pending,
     "overview": admin.Day,
     "refund_v2": ledger.Refund,
     "refund_withheld": ledger.WithheldRefund,
@@ -46,6 +51,7 @@ RESULTS = {
     "revoke_key": limits.LicenseKey,
     "set_key": limits.LicenseKey,
     "set_license_v2": licenses.ListedLicense,
+    "set_package": payments.Package,
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_license": licenses.ListedLicense,

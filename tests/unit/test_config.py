@@ -89,6 +89,10 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("OBOL_DEV", "true"),
         ("OBOL_DEV", "2"),
         ("OBOL_ADMIN_TOKEN", "t" * 31),
+        ("OBOL_PUBLIC_URL", "https://o.example/?a=1"),
+        ("OBOL_PUBLIC_URL", "https://me@o.example/"),
+        ("OBOL_STRIPE_SECRET_KEY", "sk test 12345678"),
+        ("OBOL_STRIPE_API_BASE", "stripe"),
         ("OBOL_ADMIN_TOKEN", "t" * 31 + " "),
         ("OBOL_ADMIN_TOKEN", "é" * 32),
         ("OBOL_ADMIN_TOKEN", "obol_admin_" + "t" * 38),
@@ -176,3 +180,11 @@ def test_the_sandbox_may_use_a_database_of_this_machine(url):
 def test_where_a_database_is_may_be_said_to_libpq(name):
     assert not load({"DATABASE_URL": "postgresql:///c", name: "10.0.0.5"}).database_is_here
     assert load({"DATABASE_URL": "postgresql:///c", name: "127.0.0.1"}).database_is_here
+
+
+def test_whoever_sells_by_card_says_where_clients_see_the_service():
+    said = {"OBOL_STRIPE_SECRET_KEY": "sk_test_12345678"}
+    with pytest.raises(ConfigError, match="OBOL_PUBLIC_URL"):
+        load(said)
+    config = load(said | {"OBOL_PUBLIC_URL": "https://o.example"})
+    assert (config.public_url, config.stripe_api_base) == ("https://o.example", None)

@@ -16,9 +16,10 @@ AS $$
        AND e.entry_no > COALESCE(s.entry_no, 0)
        AND NOT EXISTS (SELECT FROM obol.named_acts a
                         WHERE a.license_id = e.license_id AND a.target_id = e.cause_id
-                          AND a.act = CASE e.kind WHEN 'grant' THEN 'grant_credits' WHEN 'void' THEN 'void_grant'
-                                                  ELSE 'adjust_credits' END
-                          AND (e.kind = 'void' OR a.amount = e.amount))
+                          AND CASE e.kind WHEN 'grant' THEN a.act = 'grant_credits' AND a.amount = e.amount
+                                          -- A part of it alone is taken for money that went back.
+                                          WHEN 'void' THEN a.act = 'void_grant' OR (a.act = 'take_back' AND a.amount = -e.amount)
+                                          ELSE a.act = 'adjust_credits' AND a.amount = e.amount END)
     UNION ALL
     SELECT g.license_id, 'a grant to come has its act',
            format('grant %s is of %s credits from %s on, and no act says so', g.grant_id, g.amount, g.starts_at)

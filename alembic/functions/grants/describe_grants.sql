@@ -20,6 +20,8 @@ BEGIN
                     WHEN g.credits_left = COALESCE(o.used, 0) AND g.lapsed = 0 THEN 'used_up'
                     WHEN g.expires_at <= v_now THEN 'expired'
                     WHEN g.starts_at > v_now THEN 'scheduled'
+                    -- A part of it was taken back, and the rest is used up.
+                    WHEN g.credits_left = COALESCE(o.used, 0) THEN 'used_up'
                     ELSE 'active' END,
                g.reason, g.reference, g.created_at
           FROM obol.grants g

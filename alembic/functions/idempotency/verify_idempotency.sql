@@ -21,6 +21,8 @@ AS $$
                         WHERE k.license_id = i.license_id AND k.key_id = i.cause_id)
        AND NOT EXISTS (SELECT FROM obol.ledger_entries r
                         WHERE r.license_id = i.license_id AND r.kind = 'refund' AND r.part_id = i.cause_id)
+       AND NOT EXISTS (SELECT FROM obol.payments p
+                        WHERE p.license_id = i.license_id AND p.payment_id = i.cause_id)
     UNION ALL
     SELECT i.license_id, 'a freed idempotency key names nothing that was charged',
            format('key of scope %s claimed at %s names %s', i.scope, i.claimed_at, i.cause_id)

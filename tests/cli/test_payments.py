@@ -1,0 +1,88 @@
+"""`obol package`, `obol payments` and `obol stripe secret set`."""
+
+from io import StringIO
+from uuid import uuid4
+
+import pytest
+
+from service import money
+from service.repository import payments
+
+
+def test_a_package_is_set_listed_and_ended(obol):
+    assert "obol package set" in obol("package", "list").out
+    said = obol(
+        *("package", "set", "starter", "--name", "Starter", "--price", "10.00", "--currency", "EUR"),
+        *("--credits", "100000", "--lifetime-days", "30"),
+    )
+    assert said.out == "starter: 100000 credits for 10.00 EUR.\n"
+    (row,) = obol("package", "list", "--json").json
+    assert row == {
+        "id": "starter", "active": True, "name": "Starter", "price": 1000, "currency": "eur", "credits": 100000,
+        "lifetime_days": 30,
+    }  # fmt: skip
+    assert obol("package", "end", "starter").out == "starter is sold no more.\n"
+    assert "ended" in obol("package", "list").out
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--price", "10.001", "--currency", "eur"), "10.00 EUR"),
+        (("--price", "10.0", "--currency", "jpy"), "10 JPY"),
+        (("--price", "-1", "--currency", "eur"), "10.00 EUR"),
+        (("--price", "1", "--currency", "euro"), "a code such as eur"),
+    ],
+)
+def test_a_price_that_is_none_is_refused(obol, more, words):
+    ended = obol("package", "set", "a", "--name", "A", "--credits", "1", *more)
+    assert (ended.code, words in ended.err) == (2, True)
+
+
+def test_a_package_id_that_is_none_or_unknown(obol):
+    assert obol("package", "end", "A B").code == 2
+    assert obol("package", "end", "none").code == 1
+
+
+def test_the_payments_of_a_license(obol, owner, db, new_license):
+    license = new_license()
+    assert obol("payments", str(license.id)).out == "No payments.\n"
+    payments.set_package(owner, "pack", name="Pack", price=1000, currency="eur", credits=500)
+    payment_id = uuid4()
+    payments.begin(db, license.key, payment_id, package_id="pack", success_url="https://o/", cancel_url="https://o/")
+    assert "10.00 EUR" in obol("payments", str(license.id)).out
+    (row,) = obol("payments", str(license.id), "--json").json
+    assert (row["id"], row["state"], row["owed"]) == (str(payment_id), "pending", 0)
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """`typed("…")`: what comes from the terminal next."""
+    return lambda text: monkeypatch.setattr("sys.stdin", StringIO(text))
+
+
+@pytest.mark.filterwarnings("ignore::getpass.GetPassWarning")
+def test_the_signing_secret_is_read_and_never_shown(obol, sql, typed):
+    typed("whsec_0123456789abcdef\n")
+    ended = obol("stripe", "secret", "set")
+    assert (ended.code, "0123456789" in ended.out + ended.err) == (0, False)
+    typed("whsec_another_0123456789\n")
+    assert obol("stripe", "secret", "set", "--json").json == {"good": 2}
+    assert sql("SELECT count(*) FROM obol.admin_acts WHERE detail::text LIKE '%whsec%'") == [(0,)]
+    typed("sk_live_0123456789abcdef\n")
+    assert obol("stripe", "secret", "set").code == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "currency", "amount"),
+    [("10", "eur", 1000), ("10.5", "eur", 1050), ("0.01", "usd", 1), ("500", "jpy", 500), ("1.234", "kwd", 1234)],
+)
+def test_money_is_kept_in_the_smallest_unit(said, currency, amount):
+    assert money.parse(said, currency) == amount
+    assert money.parse(money.show(amount, currency).split()[0], currency) == amount
+
+
+@pytest.mark.parametrize("said", ["", "0", "1e3", "1,00", "1.", " 1", "1000000", "٣"])
+def test_what_is_no_price(said):
+    with pytest.raises(ValueError, match=r"10\.00 EUR"):
+        money.parse(said, "eur")
