@@ -86,7 +86,7 @@ class EventHeaders(Schema):
         unknown = EXCLUDE
 
     signature = fields.String(
-        data_key="Stripe-Signature", load_default="", metadata={"description": "`t=…,v1=…`, as Stripe signs it"}
+        data_key="Stripe-Signature", load_default=None, metadata={"description": "`t=…,v1=…`, as Stripe signs it"}
     )
 
 
@@ -207,7 +207,7 @@ def list_payments(query: dict[str, Any]) -> Any:
 def receive_stripe_event(event: dict[str, Any], headers: dict[str, Any]) -> Any:
     """An event of Stripe. It is booked once, however often it is sent; what is not of a payment of ours is ignored."""
     booked = payments.receive(
-        services().database, cashier(), event, payload=read_body(), signature=headers["signature"]
+        services().database, cashier(), event, payload=read_body(), signature=headers["signature"] or ""
     )
     note(stripe_event=str(event.get("id"))[:100], outcome=booked.outcome)
     return booked

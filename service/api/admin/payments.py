@@ -83,7 +83,7 @@ def list_all_packages() -> Any:
     return {"packages": repository.packages(services().database)}
 
 
-@blueprint.put("/api/v1/admin/packages/<string:package_id>", scope="manage")
+@blueprint.put("/api/v1/admin/packages/<package_id>", scope="manage")
 @blueprint.problems("amount_invalid")
 @blueprint.arguments(PackageRequest, example={name: value for name, value in PACKAGE.items() if name != "id"})
 @blueprint.response(200, AdminPackageAnswer, example={**PACKAGE, "active": True})
@@ -93,7 +93,7 @@ def set_package(body: dict[str, Any], package_id: str) -> Any:
     return repository.set_package(services().database, _checked(package_id), **body, actor=actor())
 
 
-@blueprint.delete("/api/v1/admin/packages/<string:package_id>", scope="manage")
+@blueprint.delete("/api/v1/admin/packages/<package_id>", scope="manage")
 @blueprint.problems("package_not_found", "validation_failed")
 @blueprint.response(200, AdminPackageAnswer, example={**PACKAGE, "active": False})
 def end_package(package_id: str) -> Any:
