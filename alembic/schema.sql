@@ -628,13 +628,15 @@ BEGIN
                                             WHEN 'concurrent_holds' THEN p_holds
                                             ELSE p_min_amount END;
         IF v_limit.used + v_needed > v_limit.limit_value AND v_needed > 0 THEN
-            RAISE EXCEPTION 'LIMIT_EXCEEDED: % of the % is %, of which % are used and % more are needed',
+            RAISE EXCEPTION 'LIMIT_EXCEEDED: the limit % of the % is %, of which % are used and % more are needed',
                     v_limit.limit_name, v_limit.limit_of, v_limit.limit_value, v_limit.used, v_needed
                 USING ERRCODE = 'OB429',
                       DETAIL = jsonb_build_object(
                           'limit', v_limit.limit_name, 'limit_of', v_limit.limit_of, 'limit_value', v_limit.limit_value,
                           'used', v_limit.used, 'retry_after_s', v_limit.retry_after_s),
-                      HINT = format('Ask again in %s s.', v_limit.retry_after_s);
+                      HINT = CASE WHEN v_needed > v_limit.limit_value
+                                  THEN 'It is more than the limit allows at all: ask for less, or have the limit raised.'
+                                  ELSE format('Ask again in %s s.', v_limit.retry_after_s) END;
         END IF;
         IF v_limit.limit_name IN ('credits_per_day', 'credits_per_month') THEN
             v_amount := LEAST(v_amount, GREATEST(v_limit.limit_value - v_limit.used, 0));
@@ -2118,14 +2120,14 @@ BEGIN
             WHEN jsonb_typeof(v_value) = 'null' THEN v_most IS NOT NULL OR v_name = 'models'
             WHEN v_name = 'models' THEN
                 jsonb_typeof(v_value) = 'array' AND jsonb_array_length(v_value) BETWEEN 1 AND 100
-                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "")')
+                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "" || @ like_regex "[*].")')
             WHEN jsonb_typeof(v_value) = 'number' THEN
                 (v_value #>> '{}')::numeric BETWEEN 1 AND v_most AND (v_value #>> '{}') ~ '^[0-9]+$'
             END;
         IF v_is_good IS NOT TRUE THEN
             RAISE EXCEPTION 'INVALID_AMOUNT: the limit % cannot be %', v_name, v_value
                 USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'limits.' || v_name),
-                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings with a *.';
+                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings that end with a *.';
         END IF;
     END LOOP;
     RETURN NULLIF(jsonb_strip_nulls(COALESCE(p_limits, '{}') || COALESCE(p_change, '{}')), '{}');

@@ -26,6 +26,11 @@ class _Parser(FlaskParser):
     def load_json(self, req: Any, schema: Any) -> Any:
         return json_object()
 
+    def load_querystring(self, req: Any, schema: Any) -> Any:
+        if again := {name: ["must be given once"] for name, values in req.args.lists() if len(values) > 1}:
+            raise ValidationError(again)
+        return super().load_querystring(req, schema)
+
     def handle_error(
         self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
     ) -> NoReturn:
