@@ -1206,7 +1206,7 @@ BEGIN
         through := LEAST(ceil(v_first / c_block) * c_block, p_through);
         -- Times as microseconds, because text depends on the session's zone.
         SELECT convert_to(string_agg(json_build_array(
-                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.reference, e.model, e.price,
+                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.key_id, e.reference, e.model, e.price,
                    e.usage, e.shortfall, (extract(epoch FROM e.created_at) * 1000000)::bigint)::text, E'\n'
                    ORDER BY e.entry_no), 'UTF8'), count(*)
           INTO v_block, v_count
@@ -4101,12 +4101,13 @@ BEGIN
      WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
        AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
     UNION ALL
-    SELECT e.license_id, 'a charge names its hold and carries its price',
+    SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.created_at >= p_since AND e.kind = 'charge'
        AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR h.key_id IS DISTINCT FROM e.key_id
             OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',
