@@ -32,12 +32,13 @@ MODELS = st.sampled_from(["m", "m", "m-1", "n"])
 STARTS = st.sampled_from(["2028-02-28T23:59:30", "2028-02-29T22:00:00", "2027-12-31T12:00:00", "2028-03-15T00:00:00"])
 
 UNTIL = st.sampled_from([None, None, "call", "day", "month"])
-# What a call does, with which key or hold, and for how many credits.
+# What a call does, with which key or hold, for how many credits, and of which model.
 CALLS = st.lists(
     st.tuples(
-        st.sampled_from(["deduct", "open", "open", "settle", "release", "lapse"]),
+        st.sampled_from(["deduct", "deduct by id", "open", "open", "settle", "release", "lapse", "limit"]),
         st.integers(0, 30),
-        st.integers(1, 25),
+        st.integers(1, 40),
+        MODELS,
     ),
     min_size=4,
     max_size=8,
@@ -417,13 +418,16 @@ class Machine(RuleBasedStateMachine):
         causes = []
         if until is not None:
             self.pass_until(what=until, off=0, pick=0)
-        for kind, pick, amount in calls:
+        for kind, pick, amount, model in calls:
             good = [key for key in self.all_keys if key.was_good(self.now)]
             key = good[pick % len(good)]
-            if kind == "deduct":
-                causes.append(self.deduct(key=key, amount=amount, of_operator=False))
+            if kind.startswith("deduct"):
+                causes.append(self.deduct(key=key, amount=amount, of_operator=kind == "deduct by id"))
+            elif kind == "limit":
+                # What was used while calls were limited is not forgotten while they are not.
+                self.change_limits(key=key, change={"requests_per_minute": (None, 3)[pick % 2]}, of_license=False)
             elif kind == "open":
-                self.open_hold(key=key, amount=amount, least=1, model="m", lasts_s=None)
+                self.open_hold(key=key, amount=amount, least=1, model=model, lasts_s=None)
             elif kind == "lapse":
                 self.reap(lapses=True)
             elif self.holds and kind == "settle":
