@@ -121,8 +121,8 @@ class Machine(RuleBasedStateMachine):
     keys = Bundle("keys")
     used = Bundle("used")
 
-    @initialize(target=keys, start=STARTS, limits=LIMITS)
-    def begin(self, start, limits):
+    @initialize(target=keys, start=STARTS, limits=LIMITS, of_license=st.booleans())
+    def begin(self, start, limits, of_license):
         self.now = datetime.fromisoformat(start).replace(tzinfo=UTC)
         self.world.sql("TRUNCATE obol.licenses CASCADE")
         self.world.clock.set(self.now)
@@ -134,7 +134,7 @@ class Machine(RuleBasedStateMachine):
         key = Key(UUID(key_id), self.license.key, self.now, None, Limited("key"))
         self.all_keys = [key]
         self.model = Ledger(self.now)
-        self.change_limits(key, limits, of_license=True)
+        self.change_limits(key, limits, of_license=of_license)
         self.grant(amount=400, priority=50, starts_in=0, lasts=None)
         return key
 
@@ -412,7 +412,6 @@ class Machine(RuleBasedStateMachine):
             assert holds.expire(self.db, self.license.id, item.hold_ids) == len(item.hold_ids)
         self.renew_lease()
 
-    @rule(target=used, until=UNTIL, calls=CALLS)
     def be_busy(self, until, calls):
         """Several calls in one moment, now or when a window begins."""
         causes = []
@@ -436,6 +435,11 @@ class Machine(RuleBasedStateMachine):
                 self.release(pick=pick, key=key, is_own=True)
             self.limits_are_as_used()
         return multiple(*(cause for cause in causes if isinstance(cause, UUID)))
+
+    # Rules are chosen evenly: so this one is half as often chosen as all of the calls for themselves.
+    busy = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
+    busier = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
+    busiest = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
 
     # Credits that come back, or are corrected
 
