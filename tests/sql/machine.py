@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(target=keys, start=STARTS, limits=LIMITS, of_license=st.booleans())
     def begin(self, start, limits, of_license):
         self.now = datetime.fromisoformat(start).replace(tzinfo=UTC)
-        self.world.sql("TRUNCATE obol.licenses CASCADE")
+        self.world.sql("TRUNCATE obol.licenses, obol.admin_acts CASCADE")
         self.world.clock.set(self.now)
         self.license = self.world.new_license(credits=0)
         self.ids, self.holds = {}, []
@@ -546,4 +546,5 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "model") and sys.exc_info()[0] is None:
             self.reap(False)
             self.look()
-            assert self.world.sql("SELECT * FROM obol.verify()") == []
+            found = self.world.sql("SELECT * FROM obol.verify()")
+            assert found == [], found
