@@ -130,14 +130,17 @@ def create_key(
     name: str = "",
     expires_at: datetime | None = None,
     limits: Limits | None = None,
+    idempotency_key: str | None = None,
     actor: Actor = OWNER,
 ) -> NewKey:
     """Add a key to a license, beside those that it has.
 
-    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none),
+        already_exists (the idempotency key made one before, which was shown then).
     """
     new = keys.make(license_id)
-    made = key_room.create_key(db, new.digest, uuid4(), name=name, expires_at=expires_at, limits=limits, actor=actor)
+    key_id = uuid4() if idempotency_key is None else uuid5(license_id, idempotency_key)
+    made = key_room.create_key(db, new.digest, key_id, name=name, expires_at=expires_at, limits=limits, actor=actor)
     return NewKey(new.license_key, made)
 
 

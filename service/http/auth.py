@@ -30,7 +30,7 @@ def license_auth() -> None:
     g.presented_key = presented.strip()
     # What is no key at all is refused without the database, and has a thread for no longer than anybody.
     if (key := keys.parse(g.presented_key)) is not None:
-        _take_thread(key)
+        take_thread(key)
 
 
 def admin_auth() -> None:
@@ -99,7 +99,9 @@ def _is_local() -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _take_thread(key: KeyDigest) -> None:
+def take_thread(key: KeyDigest) -> None:
+    """Count this request for the license of a key until its answer is delivered. Raises: Problem limit_exceeded, or
+    license_invalid."""
     threads = services().threads
     if threads.is_in_doubt(key):
         licenses.find(services().database, key)

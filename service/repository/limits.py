@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from ..db import Database
 from ..keys import KeyDigest
+from ..problems import Problem
 from .admin import OWNER, PAGE, Actor, Place, after_place, pages
 
 _ACTOR = ":token_digest, :request_id"
@@ -78,9 +79,10 @@ def create_key(
 ) -> LicenseKey:
     """Add a key to a license, once an id.
 
-    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none).
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid (a time that is past, a limit that is none),
+    already_exists (another key of this id).
     """
-    row = db.row(
+    rows = db.rows(
         _CREATE,
         license_id=key.license_id,
         key_id=key_id,
@@ -90,7 +92,9 @@ def create_key(
         limits=as_jsonb(limits),
         **actor._asdict(),
     )
-    return LicenseKey._make(row)
+    if not rows:
+        raise Problem("already_exists", "This key was made before, and shown then. Make another one.")
+    return LicenseKey._make(rows[0])
 
 
 def list_keys(

@@ -8,14 +8,12 @@ from marshmallow import fields
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import Answer, Flag, Instant, Moment, PageQuery, Request, Text, length, next_page, page
+from ...http.fields import MAX_NAME, Answer, Flag, Instant, Moment, PageQuery, Request, Text, length, next_page, page
 from ...http.request_log import note
 from ...http.services import services
 from ...problems import Problem
 from ...repository import limits
 from .limits import LimitsAnswer, LimitsChange, changed_limits
-
-MAX_NAME = 200
 
 
 class KeyRequest(Request):
