@@ -1,6 +1,6 @@
 """Debian's Chromium, driven by Selenium, with its own driver: nothing is fetched for it.
 
-Where there is none, the tests that need one are skipped and say so; with OBOL_BROWSER=required they fail. `.ci/run`
+Where there is none, the tests that need one are skipped and say so; with TEST_BROWSER=required they fail. `.ci/run`
 installs it where it can, and asks for it only then.
 """
 
@@ -27,7 +27,7 @@ MISSING = "no chromium and chromedriver here (Debian: apt-get install chromium c
 def need_browser() -> None:
     """Skip the test where there is no browser, unless one is asked for."""
     if CHROMIUM is None or DRIVER is None:
-        if os.environ.get("OBOL_BROWSER") == "required":
+        if os.environ.get("TEST_BROWSER") == "required":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
 

@@ -97,3 +97,13 @@ def customer(app: Flask) -> Callable[[License], Person]:
         return person
 
     return log_in
+
+
+@pytest.fixture
+def ask(client: FlaskClient) -> Callable[[License], Any]:
+    """`ask(license)`: the response to a call for an answer."""
+
+    def post(license: License) -> Any:
+        return client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=license.headers)
+
+    return post

@@ -18,7 +18,7 @@ from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
 # Written at each run, for who wants to look; never committed.
-SCREENSHOTS = Path(os.environ.get("OBOL_SCREENSHOTS") or ROOT / ".screenshots")
+SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or ROOT / ".screenshots")
 
 
 @pytest.fixture
