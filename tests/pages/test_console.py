@@ -8,7 +8,9 @@ import pytest
 from browsing import BROWSER, fields_of, multi, posts
 
 from service.pages.console.license import balances
+from service.pricing import CLASSES
 from service.problems import Problem
+from service.repository import holds, processes
 from service.repository.usage import Entry
 
 
@@ -72,22 +74,44 @@ def test_a_charge_is_given_back_in_parts_and_never_more(operator, new_license, c
     assert f"{page}/refunds" not in person.forms(receipt)
 
 
-def test_an_undelivered_answer_is_shown_and_given_back(operator, new_license, ask, sql):
+@pytest.fixture
+def charge(db):
+    """`charge(license)`: a charge for an answer that nobody has noted as delivered."""
+
+    def settle(license):
+        process_id, hold_id = uuid4(), uuid4()
+        processes.heartbeat(db, process_id, 30)
+        holds.open_for_process(
+            db,
+            license.key,
+            hold_id,
+            process_id=process_id,
+            amounts=holds.HoldAmounts(30, 30),
+            model="a-model",
+            price=dict.fromkeys(CLASSES, 1_000_000),
+        )
+        holds.settle(db, license.key, hold_id, amount=30, process_id=process_id, usage={"input": 30})
+
+    return settle
+
+
+def test_an_undelivered_answer_is_shown_and_given_back(operator, new_license, charge, sql):
     person, license = operator(), new_license()
     page = page_of(license)
-    assert ask(license).status_code == 200
-    sql("UPDATE obol.holds SET delivered_at = NULL")
+    charge(license)
+    assert balance(sql, license) == 970
     assert license.id.hex[:8] in person.get("/console")
     assert person.act(f"{page}/refunds", {}, page).headers["Location"] == f"{page}?done=refunded"
     assert balance(sql, license) == 1000
 
 
-def test_many_undelivered_answers_are_not_all_on_the_overview(operator, new_license, ask, sql):
-    person, license = operator(), new_license(credits=10_000)
+def test_many_undelivered_answers_are_not_all_on_the_overview(operator, new_license, charge):
+    person, license = operator(), new_license()
     for _ in range(6):
-        assert ask(license).status_code == 200
-    sql("UPDATE obol.holds SET delivered_at = NULL")
-    assert "There are more" in person.get("/console?days=7")
+        charge(license)
+    html = person.get("/console?days=7")
+    assert html.count("a-model") == 5
+    assert "There are more" in html
 
 
 def test_a_license_is_made_once_and_its_key_shown_once(operator, client, sql):

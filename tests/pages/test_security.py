@@ -10,6 +10,9 @@ from uuid import uuid4
 import pytest
 from browsing import BROWSER, Person, posts
 
+from service import create_app
+from service.config import load
+from service.http.services import services_of
 from service.pages import session
 from service.repository import limits
 
@@ -388,10 +391,6 @@ def test_a_key_that_is_revoked_ends_its_sessions(customer, new_license, owner):
 
 
 def test_nobody_can_log_in_where_there_is_no_key(app, environ):
-    from service import create_app
-    from service.config import load
-    from service.http.services import services_of
-
     del environ["OBOL_SESSION_KEY"]
     off = create_app(load(environ))
     for path in ("/console", "/console/login", "/account/login"):
