@@ -82,6 +82,18 @@ def test_trouble_with_the_database_is_no_wrong_key(app, new_license, new_token, 
     assert Person(app.test_client(), "console").log_in(token).status_code == 503
 
 
+def test_a_token_whose_scopes_cannot_be_told_logs_nobody_in(app, new_token, monkeypatch):
+    def half(_, __, scope):
+        if scope == "grant":
+            raise Problem("over_capacity", "No database connection came free in time. Ask again.")
+        return "token:half"
+
+    token = new_token()
+    monkeypatch.setattr("service.repository.admin.check", half)
+    response = Person(app.test_client(), "console").log_in(token)
+    assert (response.status_code, response.headers.get("Location")) == (503, None)
+
+
 def test_files_of_a_page_are_kept_for_good_under_their_content(client):
     html = client.get("/account/login", headers=BROWSER).get_data(as_text=True)
     for path in re.findall('"(/static/[^"]*)"', html):
