@@ -69,6 +69,7 @@ def create_app(config: Config) -> Flask:
             replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
+            session_key=config.session_key,
         )
     )
     pages.init(app)

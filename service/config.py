@@ -26,6 +26,7 @@ NAMES = (
     "OBOL_MIGRATE_URL",
     "OBOL_POOL_SIZE",
     "OBOL_REPLAY_KEYS",
+    "OBOL_SESSION_KEY",
     "OBOL_THREADS",
     "OBOL_THREADS_PER_LICENSE",
     "OBOL_UNPAID_TOKENS_PER_HOUR",
@@ -61,6 +62,7 @@ class Config:
     default_model: str
     default_max_tokens: int
     replay_keys: tuple[bytes, ...]
+    session_key: bytes | None
     data_dir: Path
     metrics_dir: Path
     dev: bool
@@ -127,7 +129,8 @@ def load(environ: Mapping[str, str]) -> Config:
         upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
         default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-5-5",
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
-        replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
+        replay_keys=read("OBOL_REPLAY_KEYS", _keys, ()),
+        session_key=read("OBOL_SESSION_KEY", _key, None),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
         metrics_dir=Path(environ.get("OBOL_METRICS_DIR") or gettempdir()).absolute(),
         dev=read("OBOL_DEV", _flag, False),
@@ -212,14 +215,24 @@ def _admin_token(value: str) -> str | None:
     return value
 
 
-def _replay_keys(value: str) -> tuple[bytes, ...]:
-    keys = []
-    for part in value.split(","):
-        try:
-            key = base64.b64decode(part.strip() + "=" * (-len(part.strip()) % 4), altchars=b"-_", validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != 32:
-            raise ValueError("each key, separated by commas, must be 32 random bytes in base64url")
-        keys.append(key)
-    return tuple(keys)
+def _keys(value: str) -> tuple[bytes, ...]:
+    keys = tuple(_decode_key(part.strip()) for part in value.split(","))
+    if None in keys:
+        raise ValueError("each key, separated by commas, must be 32 random bytes in base64url")
+    return tuple(key for key in keys if key is not None)
+
+
+def _key(value: str) -> bytes | None:
+    key = _decode_key(value)
+    if key is None:
+        raise ValueError("it must be 32 random bytes in base64url")
+    return key
+
+
+def _decode_key(text: str) -> bytes | None:
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        # ValueError: what is not ASCII.
+        return None
+    return key if len(key) == 32 else None

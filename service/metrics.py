@@ -158,6 +158,18 @@ def scrape() -> bytes:
     return generate_latest(_Told())
 
 
+def figures() -> dict[str, float]:
+    """The sum of each, over all workers and labels, by the name that its samples have; ages are the oldest."""
+    sums: dict[str, float] = {}
+    for metric in _Told().collect():
+        for sample in metric.samples:
+            if metric.name in _AGES:
+                sums[sample.name] = max(sums.get(sample.name, 0.0), sample.value)
+            else:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    return sums
+
+
 class _Told(Collector):
     """The figures of all workers, with ages in place of moments."""
 

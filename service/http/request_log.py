@@ -55,7 +55,8 @@ def _route() -> str:
 def _end(response: Response) -> Response:
     response.headers["request-id"] = request_id()
     # Balances and answers are one client's: nobody on the way keeps them, and no browser guesses what they are.
-    response.headers["Cache-Control"] = "no-store"
+    # What is nobody's says so itself.
+    response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     line = g.log_fields
     line["method"] = request.method

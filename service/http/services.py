@@ -27,6 +27,7 @@ class Services:
     replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
+    session_key: bytes | None
 
 
 def provide(app: Flask, services: Services) -> None:

@@ -10,6 +10,8 @@ from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.fields import (
     MAX_CREDITS,
+    MAX_EXTERNAL_ID,
+    MAX_NAME,
     REQUIRED,
     Answer,
     Flag,
@@ -32,8 +34,6 @@ from ...repository import licenses
 from ..license import LicenseAnswer
 from .limits import LimitsAnswer, LimitsChange, changed_limits
 
-MAX_NAME = 200
-MAX_EXTERNAL_ID = 200
 # A hundred years: times are added up, and there is an end to what PostgreSQL can.
 MAX_OVERLAP_S = 2**31 - 1
 
