@@ -158,6 +158,18 @@ class Database:
         (row,) = self.rows(statement, **parameters)
         return row
 
+    def run(self, statement: TextClause) -> None:
+        """Run one statement for what it does, and never again: for an operator, who sees how far it came.
+
+        Raises:
+            Problem: as `rows`.
+        """
+        with self._connect() as connection:
+            try:
+                connection.execute(statement)
+            except DBAPIError as error:
+                raise _problem(error) from error
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -42,7 +42,7 @@ SAME = {
 }
 
 # Only for a shell: they are processes, or need the owner's login.
-SHELL_ONLY = {"serve", "migrate", "sandbox"}
+SHELL_ONLY = {"serve", "migrate", "shard", "sandbox"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.
