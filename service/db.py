@@ -7,6 +7,7 @@ connection, a serialization failure) is asked again with the same id and never h
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,15 +35,37 @@ _WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03", _READ_ONLY}
 _WORTH_A_RETRY_CLASSES = ("53", "58")
 
 
+# What libpq takes and SQLAlchemy does not: several hosts, each with a port of its own.
+_SEVERAL_HOSTS = re.compile(r"(postgres\w*://(?:[^:/@]*(?::[^@]*)?@)?+)([^/?@]*,[^/?@]*)(.*)", re.DOTALL)
+_HOST = re.compile(r"(?:\[([^]]*)\]|([^][:]*))(?::([0-9]*))?")
+
+
 def sqlalchemy_url(url: str) -> URL:
-    """Take what people write (postgres://, postgresql://) and name the driver.
+    """Take what people write (postgres://, postgresql://, several hosts) and name the driver.
 
     SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, and refuses postgres://.
     """
+    several = _SEVERAL_HOSTS.fullmatch(url)
+    if several is not None:
+        url = several[1] + several[3]
     parsed = make_url("postgresql" + url[url.index(":") :] if url.startswith("postgres") else url)
     if parsed.get_backend_name() != "postgresql":
         raise ValueError("it must begin with postgresql:// or postgres://")
+    if several is not None:
+        parsed = parsed.update_query_dict(_hosts_and_ports(several[2]))
     return parsed.set(drivername="postgresql+psycopg2")
+
+
+def _hosts_and_ports(several: str) -> dict[str, str]:
+    """The hosts of a URL as libpq takes them: a list of hosts, and one of as many ports."""
+    found = [_HOST.fullmatch(host) for host in several.split(",")]
+    if None in found:
+        raise ValueError("its hosts must be host:port, separated by commas")
+    parts = [host.groups() for host in found if host is not None]
+    return {
+        "host": ",".join(in_brackets or name or "" for in_brackets, name, _ in parts),
+        "port": ",".join(port or "" for _, _, port in parts),
+    }
 
 
 class Database:
@@ -134,6 +157,18 @@ class Database:
         """Run one statement that gives exactly one row."""
         (row,) = self.rows(statement, **parameters)
         return row
+
+    def run(self, statement: TextClause) -> None:
+        """Run one statement for what it does, and never again: for an operator, who sees how far it came.
+
+        Raises:
+            Problem: as `rows`.
+        """
+        with self._connect() as connection:
+            try:
+                connection.execute(statement)
+            except DBAPIError as error:
+                raise _problem(error) from error
 
     def close(self) -> None:
         self._engine.dispose()

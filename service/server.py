@@ -133,6 +133,7 @@ def post_worker_init(worker: Any) -> None:
     gc.freeze()
     if worker.age == 1:
         _warn_of_excess(services)
+        _warn_of_left_out(services)
         _register_admin_token(load(os.environ), services)
 
 
@@ -261,6 +262,17 @@ def _warn_of_excess(services: Services) -> None:
             )
     except Problem as problem:
         log.warning("login_not_checked", problem=str(problem))
+
+
+def _warn_of_left_out(services: Services) -> None:
+    """Log a warning when a migration has made what the nodes of a sharded database do not have yet."""
+    from .repository import sharding
+
+    try:
+        if left_out := sharding.left_out(services.database):
+            log.warning("not_distributed", hint="run `obol shard` with the owner's URL", names=left_out)
+    except Problem as problem:
+        log.warning("sharding_not_checked", problem=str(problem))
 
 
 def _register_admin_token(settings: Config, services: Services) -> None:

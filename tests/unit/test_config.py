@@ -102,6 +102,7 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("DATABASE_URL", "a-password"),
         ("DATABASE_URL", "postgres"),
         ("DATABASE_URL", "postgresql://u:a-password@host:port/db"),
+        ("DATABASE_URL", "postgresql://u:a-password@h1:1,h2:port/db"),
         ("OBOL_MIGRATE_URL", "sqlite:///a-password"),
     ],
     ids=lambda value: value[:30],
@@ -145,6 +146,7 @@ HERE = [
     "postgresql://a:b@[::1]/c",
     "postgresql:///c?host=/var/run/postgresql",
     "postgresql:///c",
+    "postgresql://a:b@localhost:5432,127.0.0.1:5433/c?target_session_attrs=read-write",
 ]
 ELSEWHERE = [
     "postgresql://a:b@db.example/c",
@@ -153,6 +155,7 @@ ELSEWHERE = [
     "postgresql:///c?host=db.example",
     "postgresql://a:b@localhost/c?hostaddr=10.0.0.5",
     "postgresql:///c?host=localhost&host=db.example",
+    "postgresql://a:b@localhost:5432,db.example:5433/c",
 ]
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg2 import dialect
 from sqlalchemy.exc import DBAPIError
 
 from service.db import Database, sqlalchemy_url
@@ -33,6 +34,33 @@ def refused(db, statement):
 )
 def test_every_way_to_write_the_url(url):
     assert sqlalchemy_url(url).render_as_string(hide_password=False) == "postgresql+psycopg2://u:p@h/d"
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:p@h1:1,h2:2/d?target_session_attrs=read-write", "h1,h2", "1,2"),
+        ("postgres://u:p@h1,h2:2/d?target_session_attrs=read-write", "h1,h2", ",2"),
+        ("postgresql://u:p@[::1]:1,[::2]/d?target_session_attrs=read-write", "::1,::2", "1,"),
+    ],
+)
+def test_several_hosts_are_handed_to_libpq_as_it_takes_them(url, hosts, ports):
+    _, options = dialect().create_connect_args(sqlalchemy_url(url))
+
+    assert (options["host"], options["port"]) == (hosts, ports)
+    assert (options["user"], options["password"], options["dbname"]) == ("u", "p", "d")
+    assert options["target_session_attrs"] == "read-write"
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p,q@h:1/d", "postgresql://u:p,q/r@h:1/d"])
+def test_a_comma_in_a_password_makes_no_second_host(url):
+    assert (sqlalchemy_url(url).host, sqlalchemy_url(url).port) == ("h", 1)
+
+
+@pytest.mark.parametrize("hosts", ["h1:a,h2:b", "h1,h2:1:2", "[::1,h2"])
+def test_several_hosts_that_cannot_be_read_are_refused(hosts):
+    with pytest.raises(ValueError, match="its hosts must be host:port, separated by commas"):
+        sqlalchemy_url(f"postgresql://u:p@{hosts}/d")
 
 
 def test_the_url_of_another_database_is_refused():

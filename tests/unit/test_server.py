@@ -184,12 +184,13 @@ def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
     services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)))
     monkeypatch.setattr("service.server._services", lambda worker: services)
     monkeypatch.setattr("service.repository.processes.login_can_do_too_much", fail)
+    monkeypatch.setattr("service.repository.sharding.left_out", fail)
 
     with capture_logs() as lines:
         post_worker_init(SimpleNamespace(age=1))
 
     assert started == [True]
-    assert [line["event"] for line in lines] == ["login_not_checked"]
+    assert [line["event"] for line in lines] == ["login_not_checked", "sharding_not_checked"]
 
 
 CHOSEN = "a phrase that an operator has chosen"
@@ -209,6 +210,12 @@ def start(monkeypatch, urls, db):
         return [line["event"] for line in lines]
 
     return begin
+
+
+def test_what_is_not_distributed_though_its_neighbours_are_is_named(start, monkeypatch):
+    monkeypatch.setattr("service.repository.sharding.left_out", lambda database: ["more"])
+
+    assert start() == ["not_distributed"]
 
 
 def is_good(db, token):
