@@ -27,9 +27,9 @@ def license_auth() -> None:
         raise Problem(
             "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
         )
-    g.presented_key = presented.strip()
     # What is no key at all is refused without the database, and has a thread for no longer than anybody.
-    if (key := keys.parse(g.presented_key)) is not None:
+    g.license_key = key = keys.parse(presented.strip())
+    if key is not None:
         _take_thread(key)
 
 
@@ -146,7 +146,7 @@ def license_key() -> KeyDigest:
     Raises:
         Problem: license_invalid, with the very words of the database for an unknown key.
     """
-    key = keys.parse(g.presented_key)
+    key: KeyDigest | None = g.license_key
     if key is None:
         raise Problem("license_invalid", "The license key is not valid.")
     note(license_id=str(key.license_id))
