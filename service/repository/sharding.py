@@ -4,6 +4,8 @@ Everything is asked of the catalogs, and nothing is written down: what is distri
 what a later migration adds is found. docs/sharding.md has what functions must be for this, docs/scaling.md when to.
 """
 
+from typing import NamedTuple
+
 from sqlalchemy import text
 
 from ..db import Database
@@ -153,6 +155,12 @@ class CannotShard(Exception):
     """Something is missing; the message names it."""
 
 
+class _Step(NamedTuple):
+    step: int
+    name: str
+    statement: str
+
+
 def plan(db: Database) -> list[str]:
     """The statements that are left to be run, in order, as the owner; none when all of the schema is distributed.
 
@@ -163,8 +171,8 @@ def plan(db: Database) -> list[str]:
         raise CannotShard("this database lacks the extension citus: CREATE EXTENSION citus, on every node")
     if missing := [str(what) for (what,) in db.rows(_MISSING)]:
         raise CannotShard(f"this database lacks {'; '.join(missing)}")
-    steps = db.rows(_STATEMENTS, reference=_REFERENCE, shards=SHARDS)
-    statements = [str(step.statement) for step in steps]
+    steps = [_Step._make(row) for row in db.rows(_STATEMENTS, reference=_REFERENCE, shards=SHARDS)]
+    statements = [step.statement for step in steps]
     for step in steps:
         # A local copy of rows that went to shards is not read any more, and would only be in the way.
         if step.step in _MOVES_ROWS and db.row(text(f"SELECT EXISTS (SELECT FROM obol.{step.name})"))[0]:
