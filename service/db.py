@@ -18,6 +18,7 @@ import psycopg2
 from sqlalchemy import TextClause, create_engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import NullPool, PoolProxiedConnection
 
