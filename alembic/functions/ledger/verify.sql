@@ -20,6 +20,8 @@ AS $$
     SELECT c.license_id, c.rule, c.detail FROM obol.verify_limits() c
     UNION ALL
     SELECT u.license_id, u.rule, u.detail FROM obol.verify_usage() u
+    UNION ALL
+    SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
