@@ -10,7 +10,7 @@ from ...smtp import is_address
 MOST_THRESHOLDS = 10
 
 
-def _thresholds(most: int, description: str) -> fields.List:
+def _thresholds(most: int, description: str) -> fields.List[Any]:
     return fields.List(
         WholeNumber(validate=bounds(1, most)),
         validate=validate.Length(1, MOST_THRESHOLDS, error="must have {min} to {max} thresholds"),

@@ -44,9 +44,11 @@ def due(db):
 @pytest.fixture
 def claim(db):
     """`claim(license, webhook_id, claim_id)`: the event that is to be delivered, or None."""
-    return lambda license, webhook_id, claim_id=None, lease_s=60: webhooks.claim(
-        db, DueDelivery(license.id, webhook_id), claim_id or uuid4(), lease_s=lease_s
-    )
+
+    def take(license, webhook_id, claim_id=None, lease_s=60):
+        return webhooks.claim(db, DueDelivery(license.id, webhook_id), claim_id or uuid4(), lease_s=lease_s)
+
+    return take
 
 
 @pytest.fixture

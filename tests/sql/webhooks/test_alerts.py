@@ -106,7 +106,8 @@ def test_what_expires_and_is_voided_tells(new_license, owner, db, grant, told, s
     grants.void(owner, license.id, voided.grant_id)
     assert told(license) == [low(100, 500)]
     sql(
-        "UPDATE obol.grants SET starts_at = starts_at - interval '99 days', expires_at = expires_at - interval '61 days'"
+        "UPDATE obol.grants SET starts_at = starts_at - interval '99 days',"
+        " expires_at = expires_at - interval '61 days'"
         " WHERE grant_id = %s",
         (str(expiring.grant_id),),
     )
