@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from importlib.metadata import version
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,10 +27,6 @@ LONGEST_URL = 2000
 _URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~]+", re.ASCII)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)[ \r]")
 _RETRY_AFTER = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
-
-# What stands for IPv4 addresses at a gateway: of the first the last four bytes are the address that is meant.
-_NAT64 = IPv6Network("64:ff9b::/96")
-_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 
 _USER_AGENT = f"Obol/{version('obol')}"
 
@@ -78,15 +74,14 @@ def is_public(address: str) -> bool:
         # With a zone, say: it is of one network.
         return False
     if isinstance(found, IPv6Address):
-        meant: list[IPv4Address | None] = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
-        if found in _NAT64:
-            meant.append(IPv4Address(int(found) & 0xFFFFFFFF))
+        meant = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
         if any(inner is not None and not is_public(str(inner)) for inner in meant):
             return False
         if found.ipv4_mapped is not None:
             return True
-        if found.is_site_local or found in _LOCAL_NAT64:
+        if found.is_site_local:
             return False
+    # What stands for IPv4 addresses at a gateway (64:ff9b::/96) is reserved, too.
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 

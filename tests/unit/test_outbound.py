@@ -29,7 +29,7 @@ def test_an_address_inside_is_not_public(address):
     assert not outbound.is_public(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+@pytest.mark.parametrize("address", ["1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
 def test_an_address_of_the_internet_is(address):
     assert outbound.is_public(address)
 
@@ -40,8 +40,8 @@ def test_an_address_of_the_internet_is(address):
         "http://example.com/", "https://localhost/", "https://localhost./", "https://127.0.0.1/", "https://[::1]/",
         "https://127.1/", "https://0x7f000001/", "https://2130706433/", "https://[::ffff:7f00:1]/",
         "https://169.254.169.254/latest", "https://user@example.com/", "https://example.com/#x", "https://", "ftp://a",
-        "https://example.com:0/", "https://example.com:99999/", "https://example.com/a b", "https://example.com/\r\nX: y",
-        "https://exämple.com/", "https://example.com/" + "x" * 2000, "https://[::1/", "https://[fe80::1%25eth0]/",
+        "https://example.com:0/", "https://example.com:99999/", "https://example.com/a b",
+        "https://example.com/\r\nX: y", "https://exämple.com/", "https://example.com/" + "x" * 2000, "https://[::1/", "https://[fe80::1%25eth0]/",
     ],
 )  # fmt: skip
 def test_a_url_to_there_is_refused_when_it_is_named(url):
@@ -53,13 +53,19 @@ def test_a_url_is_taken():
     assert outbound.why_not("http://127.0.0.1:8000/", allow_private=True) is None
 
 
+class Server(socket.socket):
+    """It has what it received."""
+
+
 @pytest.fixture
 def answering():
-    """`answering(*pieces, pause_s=0)`: the port of a server that answers one request so."""
+    """`answering(*pieces, pause_s=0)`: a server that answers one request so."""
     servers = []
 
     def start(*pieces, pause_s=0.0):
-        server = socket.create_server(("127.0.0.1", 0))
+        server = Server(socket.AF_INET, socket.SOCK_STREAM)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
         servers.append(server)
         server.received = []
 
@@ -72,7 +78,8 @@ def answering():
                         connection.sendall(piece)
                         time.sleep(pause_s)
                 except OSError:
-                    pass
+                    # Given up.
+                    return
 
         threading.Thread(target=serve, daemon=True).start()
         return server
