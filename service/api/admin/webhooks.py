@@ -55,7 +55,7 @@ class WebhookChange(Request):
     paused = Flag(required=True, error_messages=REQUIRED, metadata={"description": "its events wait meanwhile"})
 
 
-class RotationRequest(Request):
+class SecretRotationRequest(Request):
     overlap_s = WholeNumber(
         load_default=webhooks.OVERLAP_S,
         validate=bounds(0, MAX_OVERLAP_S),
@@ -159,7 +159,7 @@ def change_webhook(body: dict[str, Any], webhook_id: UUID) -> Any:
 
 
 @blueprint.post("/api/v1/admin/webhooks/<uuid:webhook_id>/rotate", scope="manage")
-@blueprint.arguments(RotationRequest, example={"overlap_s": 86400})
+@blueprint.arguments(SecretRotationRequest, example={"overlap_s": 86400})
 @blueprint.response(201, SecretAnswer, example=_WEBHOOK | {"secret": "whsec_…"})
 def rotate_webhook_secret(body: dict[str, Any], webhook_id: UUID) -> Any:
     """Make a new secret, which is shown only now; the one before signs, too, for the overlap."""
