@@ -1,13 +1,13 @@
 """Events and where they are delivered, and alerts of a low balance.
 
-Revision ID: 0008
-Revises: 0005
+Revision ID: 0009
+Revises: 0008
 """
 
 from service.migrations import run_scripts
 
-revision = "0008"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 
 UPGRADE = (
     "tables",
