@@ -129,6 +129,7 @@ def post_worker_init(worker: Any) -> None:
     """Begin the heartbeat in the worker: threads do not survive a fork."""
     services = _services(worker)
     services.lease.start()
+    services.chores.start()
     # All that is there by now stays, and need not be gone through whenever garbage is collected.
     gc.freeze()
     if worker.age == 1:
@@ -202,7 +203,9 @@ def _end(worker: Any) -> NoReturn:
         try:
             # Before it has booted it has no holds.
             if worker.booted:
-                _services(worker).lease.stop()
+                services = _services(worker)
+                services.lease.stop()
+                services.chores.stop()
                 # Here, as above: the master imports none of this.
                 from . import tracing
 

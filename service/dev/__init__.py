@@ -34,6 +34,8 @@ def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         filled["OBOL_REPLAY_KEYS"] = _own_key(config.data_dir, "replay.key")
     if config.session_key is None:
         filled["OBOL_SESSION_KEY"] = _own_key(config.data_dir, "session.key")
+    if not config.webhook_keys:
+        filled["OBOL_WEBHOOK_KEYS"] = _own_key(config.data_dir, "webhook.key")
     if config.database_url is not None:
         yield filled
         return

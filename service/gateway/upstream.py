@@ -18,7 +18,7 @@ import anthropic
 import httpx2
 import structlog
 
-from .. import metrics
+from .. import metrics, noticed
 from ..problems import Problem, Reply
 from . import sse
 from .connections import Connections, Response, TooLong
@@ -211,6 +211,7 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
     metrics.UPSTREAM_ERRORS.labels(status).inc()
     if _is_about_our_account(error):
         metrics.UPSTREAM_REFUSES_US.inc()
+        noticed.upstream_refusal(status)
         log.error("upstream_refuses_us", status=status)
         raise Problem(
             "upstream_error",

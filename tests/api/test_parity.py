@@ -40,6 +40,15 @@ SAME = {
     "usage": "GET /api/v1/admin/licenses/{license_id}/usage",
     "receipt": "GET /api/v1/admin/licenses/{license_id}/receipts/{cause_id}",
     "verify": "POST /api/v1/admin/verify",
+    "webhook create": "POST /api/v1/admin/webhooks",
+    "webhook list": "GET /api/v1/admin/webhooks",
+    "webhook show": "GET /api/v1/admin/webhooks/{webhook_id}",
+    "webhook rotate": "POST /api/v1/admin/webhooks/{webhook_id}/rotate",
+    "webhook pause": "PATCH /api/v1/admin/webhooks/{webhook_id}",
+    "webhook resume": "PATCH /api/v1/admin/webhooks/{webhook_id}",
+    "webhook delete": "DELETE /api/v1/admin/webhooks/{webhook_id}",
+    "webhook replay": "POST /api/v1/admin/webhooks/{webhook_id}/replay",
+    "events": "GET /api/v1/admin/events",
 }
 
 # Only for a shell: they are processes, or need the owner's login.

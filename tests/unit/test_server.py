@@ -181,7 +181,8 @@ def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
         raise Problem("database_error", "down")
 
     started = []
-    services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)))
+    chores = SimpleNamespace(start=lambda: None)
+    services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)), chores=chores)
     monkeypatch.setattr("service.server._services", lambda worker: services)
     monkeypatch.setattr("service.repository.processes.login_can_do_too_much", fail)
     monkeypatch.setattr("service.repository.sharding.left_out", fail)
@@ -201,7 +202,8 @@ def start(monkeypatch, urls, db):
     """`start(OBOL_ADMIN_TOKEN=…)`: what the first worker logs at its start, whose login can be looked at."""
 
     def begin(**environ):
-        services = SimpleNamespace(database=db, lease=SimpleNamespace(start=lambda: None))
+        nothing = SimpleNamespace(start=lambda: None)
+        services = SimpleNamespace(database=db, lease=nothing, chores=nothing)
         monkeypatch.setattr("service.server._services", lambda worker: services)
         monkeypatch.setattr("service.server._warn_of_excess", lambda services: None)
         monkeypatch.setattr(os, "environ", {"DATABASE_URL": urls.service, **environ})
