@@ -68,10 +68,9 @@ def test_a_database_that_was_not_waited_for_stops(folder, monkeypatch):
 def test_a_database_that_is_set_wins_and_nothing_embedded_is_touched(data_dir):
     given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")
     with dev.environment(given) as filled:
-        assert filled == given | {
-            name: filled[name] for name in ("OBOL_REPLAY_KEYS", "OBOL_SESSION_KEY", "OBOL_WEBHOOK_KEYS")
-        }
-        assert len(set(filled.values())) == len(filled)
+        made = {name: filled[name] for name in ("OBOL_REPLAY_KEYS", "OBOL_SESSION_KEY", "OBOL_WEBHOOK_KEYS")}
+        assert filled == given | made
+        assert len(set(made.values())) == len(made)
         assert sorted(file.name for file in data_dir.iterdir()) == ["replay.key", "session.key", "webhook.key"]
 
 
