@@ -111,7 +111,7 @@ def load(environ: Mapping[str, str]) -> Config:
             raise ConfigError(f"{name} is not valid: {error}.") from error
 
     database_url = read("DATABASE_URL", _url, None)
-    threads = read("OBOL_THREADS", _integer(1, 1000), 64)
+    threads = read("OBOL_THREADS", _integer(1, 1000), 1000)
     return Config(
         database_url=database_url,
         migrate_url=read("OBOL_MIGRATE_URL", _url, None),

@@ -9,7 +9,7 @@ from wire_client import Exchange
 
 from service import keys
 
-ENVIRON = {"WEB_CONCURRENCY": "2"}
+ENVIRON = {"WEB_CONCURRENCY": "2", "OBOL_THREADS": "64"}
 
 # More than two workers of 64 threads have.
 MANY = 150
