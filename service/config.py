@@ -122,7 +122,7 @@ def load(environ: Mapping[str, str]) -> Config:
             raise ConfigError(f"{name} is not valid: {error}.") from error
 
     database_url = read("DATABASE_URL", _url, None)
-    threads = read("OBOL_THREADS", _integer(1, 1000), 64)
+    threads = read("OBOL_THREADS", _integer(1, 1000), 1000)
     smtp_server, smtp_from = read("OBOL_SMTP_URL", smtp.parse, None), read("OBOL_SMTP_FROM", _address, None)
     if (smtp_server is None) != (smtp_from is None):
         missing, set_ = ("FROM", "URL") if smtp_from is None else ("URL", "FROM")

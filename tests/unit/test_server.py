@@ -49,7 +49,7 @@ def test_running_answers_have_ten_minutes_and_a_worker_that_hangs_has_one(config
     # Of its kinds of workers the one whose time-out is for the worker and not for a request.
     assert told["worker_class"] == "service.worker.Worker"
     assert issubclass(Worker, ThreadWorker)
-    assert (told["workers"], told["threads"], told["bind"]) == (2, 64, "127.0.0.1:8000")
+    assert (told["workers"], told["threads"], told["bind"]) == (2, 1000, "127.0.0.1:8000")
     assert gunicorn.util.write_error is write_problem
 
 
@@ -68,7 +68,7 @@ def test_a_missing_variable_ends_the_master_by_its_name(configure, capsys, missi
 
 
 def test_in_development_nothing_has_to_be_set(configure):
-    assert configure(OBOL_DEV="1")["threads"] == 64
+    assert configure(OBOL_DEV="1")["threads"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,27 @@ def test_a_refusal_is_a_problem_that_repeats_nothing(status, answered, code):
     assert (document["status"], document["code"]) == (answered, code)
     assert f"request-id: {document['instance'].removeprefix('urn:obol:request:')}\r\n" in head
     assert "what the client sent" not in body
+
+
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/api/v1/generate"])
+def test_a_request_without_a_thread_is_told_when_to_come_back_in_the_shape_of_its_path(path):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        write_problem(ours, 503, "Service Unavailable", f"{path} HTTP/1.1\r\n")
+        head, _, body = theirs.recv(4096).decode().partition("\r\n\r\n")
+
+    document, lines = json.loads(body), head.split("\r\n")
+    assert head.startswith("HTTP/1.1 503 ")
+    assert "Retry-After: 1" in lines
+    if path.startswith("/v1/"):
+        assert (document["error"]["type"], document["error"]["details"]) == (
+            "overloaded_error",
+            {"error_code": "over_capacity"},
+        )
+        assert {"x-should-retry: true", "Content-Type: application/json"} <= set(lines)
+    else:
+        assert (document["code"], document["status"]) == ("over_capacity", 503)
+        assert "Content-Type: application/problem+json" in lines
 
 
 @pytest.fixture
