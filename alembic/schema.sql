@@ -2675,9 +2675,11 @@ BEGIN
             RETURN;
         END IF;
         IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
-            v_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
-            v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
-                                               p_max_unpaid_tokens);
+            v_limited_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
+            -- What the limits have lowered may be there: that is tried before it is looked for what else is wrong.
+            v_amount := CASE WHEN v_limited_amount < v_amount THEN v_limited_amount
+                             ELSE obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                                         p_max_unpaid_tokens) END;
         ELSE
             v_is_current := true;
         END IF;
@@ -2706,8 +2708,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
-                        NULL::bigint, NULL::bigint, NULL::bytea;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available, NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
 
