@@ -1,10 +1,11 @@
 # make run: everything from nothing to a served API. make test: everything from nothing to the
 # whole test suite. Both need Python 3.11 or later and make, and nothing else.
 .POSIX:
-.PHONY: run test lint bench format lock schema snapshot clean
+.PHONY: run test lint bench bench-peers format lock schema snapshot clean
 
 BIN = .venv/bin
 PYTEST_ARGS =
+BENCH_ARGS =
 
 run:
 	@scripts/install.sh requirements.lock
@@ -30,10 +31,14 @@ lint:
 		from=$$to; \
 	done && $(BIN)/squawk -c .squawk.toml "$$folder"/*.sql
 
-# What a stream costs on its way through, as ratios against the sandbox asked directly.
+# What Obol costs and carries, beside what it is compared with; docs/performance.md has the last results.
 bench:
 	@scripts/install.sh requirements-dev.lock
-	$(BIN)/python bench/stream_overhead.py
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+bench-peers:
+	@scripts/install.sh requirements-dev.lock
+	$(BIN)/python -m bench.peers $(BENCH_ARGS)
 
 format:
 	$(BIN)/ruff check --fix .

@@ -15,6 +15,7 @@ from service.server import (  # noqa: F401 (gunicorn finds its hooks by their na
     post_worker_init,
     pre_fork,
     share_metrics,
+    when_ready,
     worker_exit,
     write_problem,
 )
@@ -29,6 +30,8 @@ bind = f"127.0.0.1:{_settings.port}"
 worker_class = "service.worker.Worker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = _settings.threads
+# One has a thread for as long as its answer takes, and the rest wait for their clients, or for a thread.
+worker_connections = 1000 + threads
 timeout = 60
 keepalive = 30
 

@@ -56,6 +56,7 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_notify_below bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount = 0 OR p_amount < -c_most THEN
         RAISE EXCEPTION 'INVALID_AMOUNT: amount must be from -% to %, and not 0', c_most, c_most
@@ -90,11 +91,16 @@ BEGIN
            -- What is added changes the set of grants, and what is taken is a use to be allotted.
            allotted_entry_no = CASE WHEN p_amount > 0 THEN l.entry_count + 1 ELSE l.allotted_entry_no END
      WHERE l.license_id = p_license_id
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_adjustment_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance, v_adjustment_id, p_reason);
+    IF p_amount > 0 THEN
+        PERFORM obol.arm_alerts(p_license_id, v_balance);
+    ELSIF v_balance <= v_notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'adjust_credits', v_adjustment_id::text,
                           jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
     RETURN QUERY SELECT v_adjustment_id, p_amount, v_balance;
@@ -143,6 +149,27 @@ BEGIN
         PERFORM obol.ask_again('the license changed');
     END IF;
     RETURN v_available;
+END
+$$;
+
+--
+-- Name: arm_alerts(uuid, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.arm_alerts(p_license_id uuid, p_balance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_alerts jsonb;
+    v_next bigint;
+BEGIN
+    SELECT l.alerts INTO v_alerts FROM obol.licenses l
+     WHERE l.license_id = p_license_id AND (l.alerts IS NOT NULL OR l.notify_below < 0);
+    IF FOUND THEN
+        v_next := obol.next_threshold(v_alerts, p_balance, p_balance);
+        UPDATE obol.licenses l SET alert_base = p_balance, notify_below = v_next WHERE l.license_id = p_license_id;
+    END IF;
 END
 $$;
 
@@ -237,6 +264,11 @@ BEGIN
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
                             p_usage, p_shortfall, p_hold.key_id);
+    IF p_shortfall > 0 THEN
+        PERFORM obol.write_event(p_hold.license_id, 'shortfall.booked', p_hold.hold_id, jsonb_build_object(
+            'hold_id', p_hold.hold_id, 'shortfall', p_shortfall, 'charge', p_charge, 'model', p_hold.model,
+            'balance', p_balance_after));
+    END IF;
     IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
         UPDATE obol.idempotency_keys i
            SET in_force = true, answer = p_answer,
@@ -270,6 +302,7 @@ DECLARE
     v_is_current boolean := false;
     v_limits jsonb;
     v_key_id uuid;
+    v_notify_below bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
@@ -294,8 +327,8 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at, l.limits
-          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at, v_limits;
+        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at, l.limits, l.notify_below
+          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at, v_limits, v_notify_below;
         IF FOUND THEN
             EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
             -- A grant has started or ended while this waited for the lock, which it has now: once more.
@@ -337,6 +370,9 @@ BEGIN
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
                             p_deduction_id, p_reference, p_key_id => v_key_id);
+    IF v_balance <= v_notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
 END
 $$;
@@ -450,6 +486,11 @@ BEGIN
             PERFORM obol.give_for_payment(p_license_id, v_payment_id, v_payment_id, v_payment.credits,
                                           make_interval(days => v_payment.lifetime_days::integer),
                                           'stripe:' || (v_event ->> 'id'));
+            PERFORM obol.write_event(p_license_id, 'payment.received', v_payment_id, jsonb_build_object(
+                'payment_id', v_payment_id, 'package_id', v_payment.package_id, 'name', v_payment.name,
+                'price', v_payment.price, 'currency', v_payment.currency, 'credits', v_payment.credits,
+                'grant_id', v_payment_id, 'paid_at', obol.utc(v_now),
+                'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
         END IF;
     END IF;
     PERFORM FROM obol.payments p
@@ -479,6 +520,7 @@ DECLARE
     v_covered bigint;
     v_lapsing bigint;
     v_next_change_at timestamptz;
+    v_has_started boolean := false;
 BEGIN
     UPDATE obol.licenses l
        SET next_change_at = l.next_change_at
@@ -507,6 +549,7 @@ BEGIN
                     ORDER BY g.starts_at, g.created_at, g.grant_id LOOP
         UPDATE obol.grants g SET has_started = true
          WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+        v_has_started := true;
         v_balance := v_balance + v_grant.amount;
         v_entry_no := v_entry_no + 1;
         PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', v_grant.amount, v_balance,
@@ -538,6 +581,11 @@ BEGIN
      WHERE l.license_id = p_license_id AND l.balance = v_license.balance AND l.entry_count = v_license.entry_count;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the license changed');
+    END IF;
+    IF v_has_started THEN
+        PERFORM obol.arm_alerts(p_license_id, v_balance);
+    ELSIF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
     RETURN true;
 END
@@ -711,13 +759,15 @@ BEGIN
                                             WHEN 'concurrent_holds' THEN p_holds
                                             ELSE p_min_amount END;
         IF v_limit.used + v_needed > v_limit.limit_value AND v_needed > 0 THEN
-            RAISE EXCEPTION 'LIMIT_EXCEEDED: % of the % is %, of which % are used and % more are needed',
+            RAISE EXCEPTION 'LIMIT_EXCEEDED: the limit % of the % is %, of which % are used and % more are needed',
                     v_limit.limit_name, v_limit.limit_of, v_limit.limit_value, v_limit.used, v_needed
                 USING ERRCODE = 'OB429',
                       DETAIL = jsonb_build_object(
                           'limit', v_limit.limit_name, 'limit_of', v_limit.limit_of, 'limit_value', v_limit.limit_value,
                           'used', v_limit.used, 'retry_after_s', v_limit.retry_after_s),
-                      HINT = format('Ask again in %s s.', v_limit.retry_after_s);
+                      HINT = CASE WHEN v_needed > v_limit.limit_value
+                                  THEN 'It is more than the limit allows at all: ask for less, or have the limit raised.'
+                                  ELSE format('Ask again in %s s.', v_limit.retry_after_s) END;
         END IF;
         IF v_limit.limit_name IN ('credits_per_day', 'credits_per_month') THEN
             v_amount := LEAST(v_amount, GREATEST(v_limit.limit_value - v_limit.used, 0));
@@ -800,6 +850,61 @@ END
 $$;
 
 --
+-- Name: claim_delivery(uuid, uuid, uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.claim_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_lease_s integer) RETURNS TABLE(event_id uuid, type text, data jsonb, created_at timestamp with time zone, kind text, url text, secret bytea, old_secret bytea, email text, is_failing boolean)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_webhook obol.webhooks;
+    v_event_no bigint;
+BEGIN
+    SELECT w.* INTO v_webhook FROM obol.webhooks w
+     WHERE w.webhook_id = p_webhook_id AND w.paused_at IS NULL AND w.deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM FROM obol.delivery_queues q
+      WHERE q.license_id = p_license_id AND q.webhook_id = p_webhook_id
+       -- Or it is asked again, because the first reply was lost.
+       AND (q.next_attempt_at <= v_now OR q.claim_id = p_claim_id)
+        FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    -- A mail that comes days late misleads, and where no mail is sent the events of months wait.
+    UPDATE obol.deliveries d
+       SET state = 'failed', last_error = 'too old for a mail'
+      FROM obol.events e
+     WHERE v_webhook.kind = 'email'
+       AND d.license_id = p_license_id AND d.webhook_id = p_webhook_id AND d.state = 'waiting'
+       AND e.license_id = p_license_id AND e.event_no = d.event_no AND e.created_at < v_now - interval '3 days';
+    SELECT min(d.event_no) INTO v_event_no FROM obol.deliveries d
+     WHERE d.license_id = p_license_id AND d.webhook_id = p_webhook_id AND d.state = 'waiting';
+    UPDATE obol.delivery_queues q
+       SET claim_id = CASE WHEN v_event_no IS NOT NULL THEN p_claim_id END, event_no = v_event_no,
+           next_attempt_at = CASE WHEN v_event_no IS NOT NULL
+                                  THEN v_now + make_interval(secs => LEAST(GREATEST(p_lease_s, 1), 600)) END
+     WHERE q.license_id = p_license_id AND q.webhook_id = p_webhook_id;
+    -- Here and not when it ends: one whose process dies of it has been tried all the same.
+    UPDATE obol.deliveries d
+       SET attempts = d.attempts + 1, first_attempt_at = COALESCE(d.first_attempt_at, v_now), last_attempt_at = v_now
+     WHERE d.license_id = p_license_id AND d.event_no = v_event_no AND d.webhook_id = p_webhook_id;
+    RETURN QUERY
+        SELECT e.event_id, e.type, e.data, e.created_at, v_webhook.kind, v_webhook.url, v_webhook.secret,
+               CASE WHEN v_webhook.old_secret_until > v_now THEN v_webhook.old_secret END,
+               (SELECT l.email FROM obol.licenses l WHERE l.license_id = p_license_id AND v_webhook.kind = 'email'),
+               v_webhook.failing_since IS NOT NULL
+          FROM obol.events e WHERE e.license_id = p_license_id AND e.event_no = v_event_no;
+END
+$$;
+
+--
 -- Name: claim_idempotency_key(uuid, text, text, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -877,6 +982,20 @@ BEGIN
         v_limited_by := v_limited_by || v_subject.subject_id;
     END LOOP;
     RETURN QUERY SELECT v_amount, v_limited_by;
+END
+$$;
+
+--
+-- Name: count_waiting(boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.count_waiting(p_with_email boolean) RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN (SELECT count(*) FROM obol.deliveries d JOIN obol.webhooks w ON w.webhook_id = d.webhook_id
+             WHERE d.state = 'waiting' AND w.deleted_at IS NULL AND (w.kind = 'http' OR p_with_email));
 END
 $$;
 
@@ -1064,6 +1183,33 @@ END
 $$;
 
 --
+-- Name: create_webhook(uuid, text, text, text[], bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_webhook(p_webhook_id uuid, p_url text, p_name text, p_types text[], p_secret bytea, p_token_digest bytea, p_request_id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_most constant integer := 20;
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+BEGIN
+    IF (SELECT count(*) FROM obol.webhooks w WHERE w.deleted_at IS NULL AND w.kind = 'http') >= c_most THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: there are % webhooks already', c_most
+            USING ERRCODE = 'OB400', HINT = 'Delete one that is not needed.';
+    END IF;
+    INSERT INTO obol.webhooks (webhook_id, kind, url, name, types, secret, created_at)
+    VALUES (p_webhook_id, 'http', p_url, p_name, p_types, p_secret, clock_timestamp())
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'create_webhook', p_webhook_id::text, jsonb_build_object(
+            'url', p_url, 'name', p_name, 'types', p_types), p_request_id);
+    END IF;
+END
+$$;
+
+--
 -- Name: current_revision(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1154,6 +1300,31 @@ BEGIN
             'amount', v_amount, 'reference', p_reference), p_request_id);
     END IF;
     RETURN QUERY SELECT v_deduction_id, v_amount, v_balance;
+END
+$$;
+
+--
+-- Name: delete_webhook(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.delete_webhook(p_webhook_id uuid, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    UPDATE obol.webhooks w
+       SET deleted_at = v_now, secret = '', old_secret = NULL, old_secret_until = NULL
+     WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'delete_webhook', p_webhook_id::text, NULL, p_request_id);
+        RETURN true;
+    END IF;
+    PERFORM FROM obol.webhooks w WHERE w.webhook_id = p_webhook_id AND w.kind = 'http';
+    RETURN FOUND;
 END
 $$;
 
@@ -1289,7 +1460,7 @@ BEGIN
         through := LEAST(ceil(v_first / c_block) * c_block, p_through);
         -- Times as microseconds, because text depends on the session's zone.
         SELECT convert_to(string_agg(json_build_array(
-                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.reference, e.model, e.price,
+                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.key_id, e.reference, e.model, e.price,
                    e.usage, e.shortfall, (extract(epoch FROM e.created_at) * 1000000)::bigint)::text, E'\n'
                    ORDER BY e.entry_no), 'UTF8'), count(*)
           INTO v_block, v_count
@@ -1345,6 +1516,50 @@ END
 $$;
 
 --
+-- Name: due_deliveries(integer, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_deliveries(p_most integer, p_with_email boolean) RETURNS TABLE(license_id uuid, webhook_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_webhook record;
+BEGIN
+    FOR v_webhook IN
+        SELECT w.webhook_id, CASE WHEN w.failing_since IS NULL THEN p_most ELSE 1 END AS most
+          FROM obol.webhooks w
+         WHERE w.paused_at IS NULL AND w.deleted_at IS NULL AND (w.kind = 'http' OR p_with_email)
+    LOOP
+        RETURN QUERY SELECT q.license_id, q.webhook_id FROM obol.delivery_queues q
+                      WHERE q.webhook_id = v_webhook.webhook_id AND q.next_attempt_at <= v_now
+                      ORDER BY q.next_attempt_at LIMIT v_webhook.most;
+    END LOOP;
+END
+$$;
+
+--
+-- Name: due_expiring(integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_expiring(p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY SELECT DISTINCT g.license_id FROM obol.grants g
+                  WHERE g.credits_left > 0 AND g.expires_at IS NOT NULL AND g.voided_at IS NULL
+                    AND g.expiry_told_at IS NULL
+                    AND g.expires_at > v_now AND g.expires_at <= v_now + interval '7 days'
+                    AND g.starts_at + (g.expires_at - g.starts_at) * 0.75 <= v_now
+                  LIMIT p_most;
+END
+$$;
+
+--
 -- Name: due_holds(uuid, uuid[], timestamp with time zone, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1390,6 +1605,85 @@ BEGIN
                    LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
                   WHERE l.entry_count - COALESCE(w.entry_no, 0) >= p_least
                   LIMIT p_most;
+END
+$$;
+
+--
+-- Name: due_undelivered(integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_undelivered(p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid, hold_ids uuid[])
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_alive uuid[];
+BEGIN
+    SELECT COALESCE(array_agg(p.process_id), '{}') INTO v_alive
+      FROM obol.processes p WHERE p.lease_expires_at > v_now;
+    RETURN QUERY
+        SELECT due.license_id, array_agg(due.hold_id)
+          FROM (SELECT u.license_id, u.hold_id
+                  FROM obol.undelivered_holds u
+                  JOIN obol.holds h ON h.license_id = u.license_id AND h.hold_id = u.hold_id
+                 WHERE u.settled_at > v_now - interval '7 days'
+                   AND (u.settled_at <= v_now - interval '1 hour' OR h.process_id <> ALL (v_alive))
+                   AND NOT EXISTS (SELECT FROM obol.events e
+                                    WHERE e.license_id = u.license_id AND e.type = 'answer.undelivered'
+                                      AND e.cause_id = u.hold_id)
+                 ORDER BY u.license_id, u.hold_id LIMIT p_most) due
+         GROUP BY due.license_id
+         ORDER BY due.license_id;
+END
+$$;
+
+--
+-- Name: end_delivery(uuid, uuid, uuid, boolean, integer, text, integer, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.end_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_is_delivered boolean, p_status integer, p_error text, p_retry_after_s integer, p_is_final boolean) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_longest_s constant integer := 28800;
+    v_now timestamptz := clock_timestamp();
+    v_error text := left(p_error, 300);
+    v_event_no bigint;
+    v_delivery obol.deliveries;
+    v_state text;
+    v_delay_s double precision;
+    v_next timestamptz;
+BEGIN
+    SELECT q.event_no INTO v_event_no FROM obol.delivery_queues q
+     WHERE q.license_id = p_license_id AND q.webhook_id = p_webhook_id AND q.claim_id = p_claim_id
+       FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT d.* INTO v_delivery FROM obol.deliveries d
+     WHERE d.license_id = p_license_id AND d.event_no = v_event_no AND d.webhook_id = p_webhook_id;
+    v_state := CASE WHEN p_is_delivered THEN 'delivered'
+                    WHEN p_is_final OR v_delivery.first_attempt_at <= v_now - interval '3 days' THEN 'failed'
+                    ELSE 'waiting' END;
+    UPDATE obol.deliveries d
+       SET state = v_state, last_status = p_status, last_error = v_error
+     WHERE d.license_id = p_license_id AND d.event_no = v_event_no AND d.webhook_id = p_webhook_id;
+    IF v_state = 'waiting' THEN
+        v_delay_s := LEAST(5 * power(4, LEAST(v_delivery.attempts, 20) - 1), c_longest_s) * (0.8 + 0.4 * random());
+        -- The last one is when the three days are over.
+        v_next := LEAST(v_now + make_interval(secs => GREATEST(v_delay_s, LEAST(COALESCE(p_retry_after_s, 0), c_longest_s))),
+                        GREATEST(v_delivery.first_attempt_at + interval '3 days', v_now));
+    ELSE
+        SELECT v_now INTO v_next FROM obol.deliveries d
+         WHERE d.license_id = p_license_id AND d.webhook_id = p_webhook_id AND d.state = 'waiting' LIMIT 1;
+    END IF;
+    UPDATE obol.delivery_queues q
+       SET claim_id = NULL, event_no = NULL, next_attempt_at = v_next
+     WHERE q.license_id = p_license_id AND q.webhook_id = p_webhook_id;
+    RETURN v_state;
 END
 $$;
 
@@ -1736,6 +2030,10 @@ BEGIN
     PERFORM obol.bring_up_to_date(p_license_id, true);
     PERFORM obol.note_act(p_license_id, p_actor, 'grant_credits', p_grant_id::text,
                           jsonb_build_object('amount', p_amount, 'payment_id', p_payment_id), NULL);
+    PERFORM obol.write_event(p_license_id, 'grant.created', p_grant_id, jsonb_build_object(
+        'grant_id', p_grant_id, 'amount', p_amount, 'starts_at', obol.utc(v_now), 'expires_at', obol.utc(v_now + p_lifetime),
+        'reason', 'purchase', 'reference', 'payment ' || p_payment_id,
+        'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
 END
 $$;
 
@@ -1805,6 +2103,10 @@ BEGIN
         PERFORM obol.bring_up_to_date(p_license_id, true);
         PERFORM obol.note_act(p_license_id, v_actor, 'grant_credits', v_grant_id::text,
                               jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
+        PERFORM obol.write_event(p_license_id, 'grant.created', v_grant_id, jsonb_build_object(
+            'grant_id', v_grant_id, 'amount', p_amount, 'starts_at', obol.utc(COALESCE(p_starts_at, v_now)),
+            'expires_at', obol.utc(p_expires_at), 'reason', p_reason, 'reference', p_reference,
+            'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
     END IF;
     -- The balance as the first call found it, once it has started.
     RETURN QUERY SELECT d.*, COALESCE((SELECT e.balance_after FROM obol.ledger_entries e
@@ -2092,6 +2394,36 @@ END
 $$;
 
 --
+-- Name: list_events(uuid, text, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_events(p_only uuid, p_type text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(event_id uuid, license_id uuid, type text, created_at timestamp with time zone, data jsonb, deliveries jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT e.event_id, NULLIF(e.license_id, c_nobody), e.type, e.created_at, e.data,
+               COALESCE((SELECT jsonb_agg(jsonb_build_object(
+                                    'webhook_id', NULLIF(d.webhook_id, c_nobody), 'state', d.state,
+                                    'attempts', d.attempts, 'last_attempt_at', obol.utc(d.last_attempt_at),
+                                    'last_status', d.last_status, 'last_error', d.last_error) ORDER BY d.webhook_id)
+                           FROM obol.deliveries d
+                          WHERE d.license_id = e.license_id AND d.event_no = e.event_no), '[]')
+          FROM obol.events e
+         WHERE (p_only IS NULL OR e.license_id = p_only)
+           AND (p_type IS NULL OR e.type = p_type)
+           AND (p_before_at IS NULL OR (e.created_at, e.event_id) < (p_before_at, p_before_id))
+         ORDER BY e.created_at DESC, e.event_id DESC
+         LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_grants(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2339,6 +2671,24 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
 $$;
 
 --
+-- Name: list_thresholds(jsonb, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_thresholds(p_alerts jsonb, p_base bigint) RETURNS TABLE(threshold bigint, percent bigint)
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT c.value::bigint, NULL::bigint
+          FROM jsonb_array_elements_text(COALESCE(p_alerts -> 'credits', '[]')) c
+        UNION ALL
+        SELECT (p_base::numeric * c.value::bigint / 100)::bigint, c.value::bigint
+          FROM jsonb_array_elements_text(COALESCE(p_alerts -> 'percent', '[]')) c;
+END
+$$;
+
+--
 -- Name: list_tokens(timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2353,6 +2703,36 @@ BEGIN
                   WHERE p_after_at IS NULL OR (t.created_at, t.token_id) > (p_after_at, p_after_id)
                   ORDER BY t.created_at, t.token_id
                   LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_webhooks(uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_webhooks(p_only uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(webhook_id uuid, name text, url text, types text[], status text, created_at timestamp with time zone, paused_at timestamp with time zone, paused_because text, failing_since timestamp with time zone, last_error text, old_secret_until timestamp with time zone, waiting bigint, failed bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT w.webhook_id, w.name, w.url, w.types,
+               CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN w.failing_since IS NOT NULL THEN 'failing'
+                    ELSE 'active' END,
+               w.created_at, w.paused_at, w.paused_because, w.failing_since, w.last_error,
+               CASE WHEN w.old_secret_until > v_now THEN w.old_secret_until END,
+               (SELECT count(*) FROM obol.deliveries d WHERE d.webhook_id = w.webhook_id AND d.state = 'waiting'),
+               (SELECT count(*) FROM obol.deliveries d WHERE d.webhook_id = w.webhook_id AND d.state = 'failed')
+          FROM obol.webhooks w
+         WHERE w.deleted_at IS NULL AND w.kind = 'http'
+           AND (p_only IS NULL OR w.webhook_id = p_only)
+           AND (p_after_at IS NULL OR (w.created_at, w.webhook_id) > (p_after_at, p_after_id))
+         ORDER BY w.created_at, w.webhook_id
+         LIMIT p_limit;
 END
 $$;
 
@@ -2395,19 +2775,36 @@ BEGIN
             WHEN jsonb_typeof(v_value) = 'null' THEN v_most IS NOT NULL OR v_name = 'models'
             WHEN v_name = 'models' THEN
                 jsonb_typeof(v_value) = 'array' AND jsonb_array_length(v_value) BETWEEN 1 AND 100
-                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "")')
+                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "" || @ like_regex "[*].")')
             WHEN jsonb_typeof(v_value) = 'number' THEN
                 (v_value #>> '{}')::numeric BETWEEN 1 AND v_most AND (v_value #>> '{}') ~ '^[0-9]+$'
             END;
         IF v_is_good IS NOT TRUE THEN
             RAISE EXCEPTION 'INVALID_AMOUNT: the limit % cannot be %', v_name, v_value
                 USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'limits.' || v_name),
-                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings with a *.';
+                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings that end with a *.';
         END IF;
     END LOOP;
     RETURN NULLIF(jsonb_strip_nulls(COALESCE(p_limits, '{}') || COALESCE(p_change, '{}')), '{}');
 END
 $_$;
+
+--
+-- Name: next_threshold(jsonb, bigint, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.next_threshold(p_alerts jsonb, p_base bigint, p_balance bigint) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF p_balance = 0 THEN
+        RETURN -1;
+    END IF;
+    RETURN COALESCE((SELECT max(t.threshold) FROM obol.list_thresholds(p_alerts, p_base) t
+                      WHERE t.threshold < p_balance), 0);
+END
+$$;
 
 --
 -- Name: note_act(uuid, text, text, text, jsonb, text); Type: FUNCTION; Schema: obol; Owner: -
@@ -2420,6 +2817,37 @@ CREATE FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_tar
 BEGIN
     INSERT INTO obol.admin_acts (acted_at, actor, act, license_id, target, detail, request_id)
     VALUES (clock_timestamp(), p_actor, p_act, p_license_id, p_target, p_detail, p_request_id);
+END
+$$;
+
+--
+-- Name: note_balance(uuid, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_balance(p_license_id uuid, p_balance bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_license record;
+    v_crossed record;
+    v_next bigint;
+BEGIN
+    SELECT l.alerts, l.alert_base, l.notify_below INTO v_license
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    FOR v_crossed IN
+        SELECT t.threshold, t.percent FROM obol.list_thresholds(v_license.alerts, v_license.alert_base) t
+         WHERE t.threshold BETWEEN GREATEST(p_balance, 1) AND v_license.notify_below
+         ORDER BY t.threshold DESC, t.percent
+    LOOP
+        PERFORM obol.write_event(p_license_id, 'license.low_balance', NULL, jsonb_build_object(
+            'balance', p_balance, 'threshold', v_crossed.threshold, 'percent', v_crossed.percent));
+    END LOOP;
+    IF p_balance = 0 THEN
+        PERFORM obol.write_event(p_license_id, 'license.exhausted', NULL, jsonb_build_object('balance', 0));
+    END IF;
+    v_next := obol.next_threshold(v_license.alerts, v_license.alert_base, p_balance);
+    UPDATE obol.licenses l SET notify_below = v_next WHERE l.license_id = p_license_id;
 END
 $$;
 
@@ -2497,6 +2925,35 @@ END
 $$;
 
 --
+-- Name: note_webhook(uuid, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_error text := left(p_error, 300);
+BEGIN
+    IF p_error IS NULL THEN
+        UPDATE obol.webhooks w SET failing_since = NULL, last_error = NULL
+         WHERE w.webhook_id = p_webhook_id AND w.failing_since IS NOT NULL;
+        RETURN false;
+    END IF;
+    UPDATE obol.webhooks w
+       SET failing_since = COALESCE(w.failing_since, v_now), last_error = v_error
+     WHERE w.webhook_id = p_webhook_id AND w.kind = 'http';
+    UPDATE obol.webhooks w
+       SET paused_at = v_now, paused_because = CASE WHEN p_is_gone THEN 'gone' ELSE 'failing' END
+     WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.paused_at IS NULL
+       AND (p_is_gone OR w.failing_since <= v_now - interval '3 days');
+    RETURN FOUND;
+END
+$$;
+
+--
 -- Name: open_hold(uuid, bytea, uuid, uuid, bigint, bigint, integer, text, jsonb, text, bytea, text, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2558,9 +3015,11 @@ BEGIN
             RETURN;
         END IF;
         IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
-            v_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
-            v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
-                                               p_max_unpaid_tokens);
+            v_limited_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
+            -- What the limits have lowered may be there: that is tried before it is looked for what else is wrong.
+            v_amount := CASE WHEN v_limited_amount < v_amount THEN v_limited_amount
+                             ELSE obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                                         p_max_unpaid_tokens) END;
         ELSE
             v_is_current := true;
         END IF;
@@ -2589,8 +3048,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
-                        NULL::bigint, NULL::bigint, NULL::bytea;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available, NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
 
@@ -2710,6 +3168,71 @@ END
 $$;
 
 --
+-- Name: pause_webhook(uuid, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    -- Its row first: two that resume it at once would take the rows below in two orders.
+    UPDATE obol.webhooks w
+       SET paused_at = CASE WHEN p_is_paused THEN v_now END, paused_because = CASE WHEN p_is_paused THEN 'operator' END,
+           failing_since = NULL
+     WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL
+       AND (w.paused_at IS NOT NULL) <> p_is_paused;
+    IF FOUND THEN
+        IF NOT p_is_paused THEN
+            UPDATE obol.deliveries d SET attempts = 0, first_attempt_at = NULL
+             WHERE d.webhook_id = p_webhook_id AND d.state = 'waiting';
+            UPDATE obol.delivery_queues q SET next_attempt_at = v_now
+             WHERE q.webhook_id = p_webhook_id AND q.next_attempt_at IS NOT NULL AND q.claim_id IS NULL;
+        END IF;
+        PERFORM obol.note_act(NULL, v_actor, CASE WHEN p_is_paused THEN 'pause_webhook' ELSE 'resume_webhook' END,
+                              p_webhook_id::text, NULL, p_request_id);
+        RETURN true;
+    END IF;
+    PERFORM FROM obol.webhooks w WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL;
+    RETURN FOUND;
+END
+$$;
+
+--
+-- Name: purge_events(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.purge_events(p_batch_size integer DEFAULT 1000, p_days integer DEFAULT 30) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_old timestamptz := clock_timestamp() - make_interval(days => LEAST(GREATEST(p_days, 30), 36500));
+    v_batch_size integer := LEAST(GREATEST(p_batch_size, 1), 10000);
+    v_bound timestamptz;
+    v_deleted uuid[];
+    v_count integer;
+BEGIN
+    SELECT max(o.created_at) INTO v_bound
+      FROM (SELECT e.created_at FROM obol.events e WHERE e.created_at <= v_old
+             ORDER BY e.created_at LIMIT v_batch_size) o;
+    DELETE FROM obol.events e WHERE e.created_at <= v_bound;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    SELECT array_agg(w.webhook_id) INTO v_deleted FROM obol.webhooks w WHERE w.deleted_at IS NOT NULL;
+    IF v_deleted IS NOT NULL THEN
+        DELETE FROM obol.deliveries d WHERE d.webhook_id = ANY (v_deleted) AND d.state = 'waiting';
+        DELETE FROM obol.delivery_queues q WHERE q.webhook_id = ANY (v_deleted);
+    END IF;
+    RETURN v_count;
+END
+$$;
+
+--
 -- Name: purge_expired(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2773,6 +3296,29 @@ BEGIN
     DELETE FROM obol.processes p
      WHERE p.lease_expires_at < v_now - interval '1 day' AND p.process_id <> ALL (v_needed);
     RETURN v_answers + v_hold_keys + v_holds + v_keys;
+END
+$$;
+
+--
+-- Name: queue_delivery(uuid, bigint, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.queue_delivery(p_license_id uuid, p_event_no bigint, p_webhook_id uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO obol.deliveries (license_id, event_no, webhook_id)
+    VALUES (p_license_id, p_event_no, p_webhook_id)
+    ON CONFLICT (license_id, event_no, webhook_id) DO UPDATE
+       SET state = 'waiting', attempts = 0, first_attempt_at = NULL;
+    -- After that row: whoever finds that nothing waits has this one locked, and says so before this goes on.
+    INSERT INTO obol.delivery_queues AS q (license_id, webhook_id, next_attempt_at)
+    VALUES (p_license_id, p_webhook_id, v_now)
+    ON CONFLICT (license_id, webhook_id) DO UPDATE
+       SET next_attempt_at = COALESCE(q.next_attempt_at, excluded.next_attempt_at);
 END
 $$;
 
@@ -3108,6 +3654,42 @@ END
 $$;
 
 --
+-- Name: replay_events(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.replay_events(p_webhook_id uuid, p_event_id uuid, p_token_digest bytea, p_request_id text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_event record;
+    v_count integer := 0;
+BEGIN
+    PERFORM FROM obol.webhooks w WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    FOR v_event IN
+        SELECT e.license_id, e.event_no FROM obol.events e WHERE e.event_id = p_event_id
+        UNION ALL
+        SELECT d.license_id, d.event_no FROM obol.deliveries d
+         WHERE p_event_id IS NULL AND d.webhook_id = p_webhook_id AND d.state = 'failed'
+        ORDER BY 1, 2
+    LOOP
+        PERFORM obol.queue_delivery(v_event.license_id, v_event.event_no, p_webhook_id);
+        v_count := v_count + 1;
+    END LOOP;
+    IF v_count > 0 THEN
+        PERFORM obol.note_act(NULL, v_actor, 'replay_events', p_webhook_id::text, jsonb_build_object(
+            'event_id', p_event_id, 'count', v_count), p_request_id);
+    END IF;
+    RETURN v_count;
+END
+$$;
+
+--
 -- Name: replay_hold(uuid, uuid, text, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3184,6 +3766,9 @@ BEGIN
      WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.revoked_at IS NULL;
     IF FOUND THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'revoke_key', p_key_id::text, NULL, p_request_id);
+        PERFORM obol.write_event(p_license_id, 'key.revoked', p_key_id, jsonb_build_object(
+            'key_id', p_key_id, 'revoked_at', obol.utc(v_now),
+            'name', (SELECT k.name FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id)));
     END IF;
     RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
                    FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
@@ -3350,6 +3935,86 @@ BEGIN
     RETURN v_ends_at;
 END
 $$;
+
+--
+-- Name: rotate_webhook(uuid, bytea, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.rotate_webhook(p_webhook_id uuid, p_secret bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_until timestamptz := clock_timestamp() + make_interval(secs => p_overlap_s);
+BEGIN
+    UPDATE obol.webhooks w
+       SET secret = p_secret, old_secret = w.secret, old_secret_until = v_until
+     -- The same again, because its outcome was not known, must not push the old one out.
+     WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL AND w.secret <> p_secret;
+    IF FOUND THEN
+        PERFORM obol.note_act(NULL, v_actor, 'rotate_webhook', p_webhook_id::text, jsonb_build_object(
+            'overlap_s', p_overlap_s), p_request_id);
+        RETURN true;
+    END IF;
+    PERFORM FROM obol.webhooks w WHERE w.webhook_id = p_webhook_id AND w.kind = 'http' AND w.deleted_at IS NULL;
+    RETURN FOUND;
+END
+$$;
+
+--
+-- Name: set_alerts(uuid, jsonb, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_alerts(p_license_id uuid, p_alerts jsonb, p_email text, p_token_digest bytea, p_request_id text) RETURNS TABLE(alerts jsonb, email text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $_$
+#variable_conflict use_column
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_before record;
+    v_alerts jsonb;
+    v_email text;
+    v_base bigint;
+    v_next bigint;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    IF p_alerts <> 'null' AND (
+        jsonb_typeof(p_alerts) <> 'object'
+        OR jsonb_path_exists(p_alerts, '$.keyvalue() ? (@.key <> "credits" && @.key <> "percent")', '{}', true)
+        OR jsonb_path_exists(p_alerts, 'strict $.* ? (@.type() <> "array")', '{}', true)
+        OR jsonb_path_exists(p_alerts, '$.*.size() ? (@ > 10)')
+        OR jsonb_path_exists(p_alerts, '$.*[*] ? (@.type() <> "number" || @ < 1 || @.floor() <> @)')
+        OR jsonb_path_exists(p_alerts, '$.credits[*] ? (@ > 9223372036854775807)')
+        OR jsonb_path_exists(p_alerts, '$.percent[*] ? (@ > 99)')
+    ) THEN
+        RAISE EXCEPTION 'INVALID_AMOUNT: the thresholds cannot be %', p_alerts
+            USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'alerts'),
+                  HINT = 'Name ten whole numbers of credits from 1 on, and ten of percent from 1 to 99, at most.';
+    END IF;
+    SELECT l.alerts, l.email, l.alert_base, l.balance, l.notify_below INTO v_before
+      FROM obol.licenses l WHERE l.license_id = p_license_id;
+    v_alerts := CASE WHEN p_alerts IS NULL THEN v_before.alerts ELSE NULLIF(p_alerts, 'null') END;
+    v_email := CASE WHEN p_email IS NULL THEN v_before.email ELSE NULLIF(p_email, '') END;
+    -- Where no top-up was noted, the balance of now is what there is to take percents of.
+    v_base := GREATEST(v_before.alert_base, v_before.balance);
+    v_next := CASE WHEN v_alerts IS NOT DISTINCT FROM v_before.alerts THEN v_before.notify_below
+                   WHEN v_before.balance = 0 THEN v_before.notify_below
+                   ELSE obol.next_threshold(v_alerts, v_base, v_before.balance) END;
+    IF v_alerts IS DISTINCT FROM v_before.alerts OR v_email IS DISTINCT FROM v_before.email THEN
+        UPDATE obol.licenses l
+           SET alerts = v_alerts, email = v_email, alert_base = v_base, notify_below = v_next
+         WHERE l.license_id = p_license_id;
+        PERFORM obol.note_act(p_license_id, v_actor, 'set_alerts', NULL, jsonb_build_object(
+            'before', jsonb_build_object('alerts', v_before.alerts, 'email', v_before.email),
+            'after', jsonb_build_object('alerts', v_alerts, 'email', v_email)), p_request_id);
+    END IF;
+    RETURN QUERY SELECT v_alerts, v_email;
+END
+$_$;
 
 --
 -- Name: set_key(uuid, uuid, text, timestamp with time zone, boolean, jsonb, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
@@ -3680,6 +4345,7 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_notify_below bigint;
     v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
@@ -3703,7 +4369,7 @@ BEGIN
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND (k.valid_until > v_now
                                OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
         -- A change of the grants that comes while this waits for the lock may as well come after it: what is
         -- charged was held.
         EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
@@ -3729,7 +4395,7 @@ BEGIN
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
         -- Only under the lock is what is available still so when it is taken: on a license that many calls use
         -- at once, to read first and compare afterwards would hardly ever succeed.
@@ -3740,7 +4406,7 @@ BEGIN
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     END IF;
     IF v_balance IS NULL THEN
         PERFORM obol.refuse_hold(v_hold, p_amount);
@@ -3748,7 +4414,28 @@ BEGIN
 
     PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
                              p_usage, p_answer, p_answer_ttl_s);
+    IF v_balance <= v_notify_below AND v_charge > 0 THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
+END
+$$;
+
+--
+-- Name: show_alerts(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(alerts jsonb, email text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT l.alerts, l.email FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
 END
 $$;
 
@@ -3907,6 +4594,12 @@ BEGIN
     END IF;
     -- Takes what was voided.
     PERFORM obol.bring_up_to_date(p_license_id, true);
+    -- Of that it tells itself, and not of the parts that were taken here.
+    SELECT l.balance INTO v_balance
+      FROM obol.licenses l WHERE l.license_id = p_license_id AND l.balance <= l.notify_below;
+    IF FOUND THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
 END
 $$;
 
@@ -3942,6 +4635,91 @@ BEGIN
     RETURN QUERY SELECT v_payment.credits
                         - ceil(v_payment.credits * LEAST(v_money, v_payment.price) / v_payment.price)::bigint,
                         v_kept, v_taken - v_again;
+END
+$$;
+
+--
+-- Name: tell_expiring(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.tell_expiring(p_license_id uuid) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_now timestamptz;
+    v_grant record;
+    v_count integer := 0;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    -- Only then is credits_left what is left.
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+    v_now := clock_timestamp();
+    FOR v_grant IN
+        UPDATE obol.grants g
+           SET expiry_told_at = v_now
+         WHERE g.license_id = p_license_id
+           AND g.credits_left > 0 AND g.expires_at IS NOT NULL AND g.voided_at IS NULL AND g.expiry_told_at IS NULL
+           AND g.expires_at > v_now AND g.expires_at <= v_now + interval '7 days'
+           AND g.starts_at + (g.expires_at - g.starts_at) * 0.75 <= v_now
+        RETURNING g.grant_id, g.amount, g.credits_left, g.expires_at, g.reason, g.reference
+    LOOP
+        PERFORM obol.write_event(p_license_id, 'grant.expiring', v_grant.grant_id, jsonb_build_object(
+            'grant_id', v_grant.grant_id, 'amount', v_grant.amount, 'left', v_grant.credits_left,
+            'expires_at', obol.utc(v_grant.expires_at), 'reason', v_grant.reason, 'reference', v_grant.reference));
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END
+$$;
+
+--
+-- Name: tell_undelivered(uuid, uuid[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.tell_undelivered(p_license_id uuid, p_hold_ids uuid[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_charge record;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    FOR v_charge IN
+        SELECT u.hold_id, u.charge, u.model, u.settled_at FROM obol.undelivered_holds u
+         WHERE u.license_id = p_license_id AND u.hold_id = ANY (p_hold_ids)
+         ORDER BY u.settled_at, u.hold_id
+    LOOP
+        PERFORM obol.write_event(p_license_id, 'answer.undelivered', v_charge.hold_id, jsonb_build_object(
+            'hold_id', v_charge.hold_id, 'charge', v_charge.charge, 'model', v_charge.model,
+            'settled_at', obol.utc(v_charge.settled_at)));
+    END LOOP;
+END
+$$;
+
+--
+-- Name: tell_upstream_refusal(integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.tell_upstream_refusal(p_status integer) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM FROM obol.events e
+      WHERE e.license_id = c_nobody AND e.type = 'upstream.refuses_us' AND e.created_at > v_now - interval '1 hour';
+    IF FOUND THEN
+        RETURN false;
+    END IF;
+    -- Two processes that find this out at once take the same number: one asks again, and sees the other's.
+    PERFORM obol.write_event(c_nobody, 'upstream.refuses_us', NULL, jsonb_build_object('status', p_status));
+    RETURN true;
 END
 $$;
 
@@ -3983,6 +4761,17 @@ END
 $$;
 
 --
+-- Name: utc(timestamp with time zone); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.utc(p_moment timestamp with time zone) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT to_char(p_moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+--
 -- Name: verify(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -4007,6 +4796,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
     UNION ALL
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
+    UNION ALL
+    SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
     UNION ALL
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
 $$;
@@ -4098,6 +4889,29 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
         OR (t.revoked_at IS NULL
             AND EXISTS (SELECT FROM obol.admin_acts a
                          WHERE a.act = 'revoke_token' AND a.detail ->> 'token_id' = t.token_id::text))
+$$;
+
+--
+-- Name: verify_events(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_events() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT d.license_id, 'what waits has its turn', format('event %s waits for the webhook %s, and is in no queue', d.event_no, d.webhook_id)
+      FROM obol.deliveries d
+      JOIN obol.webhooks w ON w.webhook_id = d.webhook_id AND w.deleted_at IS NULL
+      LEFT JOIN obol.delivery_queues q ON q.license_id = d.license_id AND q.webhook_id = d.webhook_id
+     WHERE d.state = 'waiting' AND q.next_attempt_at IS NULL
+    UNION ALL
+    SELECT l.license_id, 'a low balance is told', format('the balance is %s, and the threshold of %s was not told', l.balance, l.notify_below)
+      FROM obol.licenses l
+     WHERE l.notify_below > 0 AND l.balance <= l.notify_below;
+END
 $$;
 
 --
@@ -4701,12 +5515,13 @@ BEGIN
      WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
        AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
     UNION ALL
-    SELECT e.license_id, 'a charge names its hold and carries its price',
+    SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.created_at >= p_since AND e.kind = 'charge'
        AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR h.key_id IS DISTINCT FROM e.key_id
             OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',
@@ -4933,6 +5748,48 @@ END
 $$;
 
 --
+-- Name: write_event(uuid, text, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.write_event(p_license_id uuid, p_type text, p_cause_id uuid, p_data jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    c_nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    v_event_no bigint;
+    v_about jsonb := jsonb_build_object('license_id', NULLIF(p_license_id, c_nobody), 'external_id',
+                                        (SELECT x.external_id FROM obol.external_ids x WHERE x.license_id = p_license_id));
+    v_webhook_id uuid;
+BEGIN
+    PERFORM FROM obol.events e
+      WHERE e.license_id = p_license_id AND e.type = p_type AND e.cause_id = p_cause_id;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO obol.events (license_id, event_no, event_id, type, cause_id, data, created_at)
+    SELECT p_license_id, COALESCE(max(e.event_no), 0) + 1, gen_random_uuid(), p_type, p_cause_id, v_about || p_data,
+           clock_timestamp()
+      FROM obol.events e WHERE e.license_id = p_license_id
+    ON CONFLICT DO NOTHING
+    RETURNING event_no INTO v_event_no;
+    IF NOT FOUND THEN
+        PERFORM obol.ask_again('an event was written');
+    END IF;
+    -- In one order, as two transactions may write for the same ones.
+    FOR v_webhook_id IN
+        SELECT w.webhook_id FROM obol.webhooks w
+         WHERE w.deleted_at IS NULL AND (w.types IS NULL OR p_type = ANY (w.types))
+           AND (w.kind = 'http' OR EXISTS (SELECT FROM obol.licenses l
+                                            WHERE l.license_id = p_license_id AND l.email IS NOT NULL))
+         ORDER BY w.webhook_id
+    LOOP
+        PERFORM obol.queue_delivery(p_license_id, v_event_no, v_webhook_id);
+    END LOOP;
+END
+$$;
+
+--
 -- Name: admin_acts; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -5034,6 +5891,48 @@ CREATE TABLE obol.audit_starts (
 --
 
 COMMENT ON TABLE obol.audit_starts IS 'Up to which entry a license is of before the audit trail: verify wants no acts for those. Only written by the migration; a license without a row here was made later, or had no entries.';
+
+--
+-- Name: deliveries; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.deliveries (
+    license_id uuid NOT NULL,
+    event_no bigint NOT NULL,
+    webhook_id uuid NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    first_attempt_at timestamp with time zone,
+    last_attempt_at timestamp with time zone,
+    last_status integer,
+    last_error text,
+    CONSTRAINT deliveries_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'delivered'::text, 'failed'::text])))
+);
+
+--
+-- Name: TABLE deliveries; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.deliveries IS 'Each event for each webhook that wanted it when it happened: waiting, delivered, or given up after three days (failed).';
+
+--
+-- Name: delivery_queues; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.delivery_queues (
+    license_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    next_attempt_at timestamp with time zone,
+    claim_id uuid,
+    event_no bigint
+)
+WITH (fillfactor='50');
+
+--
+-- Name: TABLE delivery_queues; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.delivery_queues IS 'The order of a license''s events at a webhook: only the first that waits is tried, from next_attempt_at on (null: none waits). Whoever tries it (claim_id, event_no) puts that time off first, so that nobody else does meanwhile, and anybody may when the process has died.';
 
 --
 -- Name: ledger_entries; Type: TABLE; Schema: obol; Owner: -
@@ -5144,6 +6043,27 @@ CREATE VIEW obol.entry_usage AS
   WHERE (e.kind = ANY (ARRAY['charge'::text, 'deduction'::text, 'refund'::text]));
 
 --
+-- Name: events; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.events (
+    license_id uuid NOT NULL,
+    event_no bigint NOT NULL,
+    event_id uuid NOT NULL,
+    type text NOT NULL,
+    cause_id uuid,
+    data jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT events_event_no_check CHECK ((event_no > 0))
+);
+
+--
+-- Name: TABLE events; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.events IS 'What happened and others want to know, written in the transaction in which it happens, and numbered by license. cause_id (a hold, a grant, a key, a payment) is told once of each type. license_id is all zeros where it is about no license: therefore without a foreign key.';
+
+--
 -- Name: external_ids; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -5177,6 +6097,7 @@ CREATE TABLE obol.grants (
     reason text NOT NULL,
     reference text,
     created_at timestamp with time zone NOT NULL,
+    expiry_told_at timestamp with time zone,
     CONSTRAINT grants_amount_check CHECK ((amount > 0)),
     CONSTRAINT grants_check CHECK ((expires_at > starts_at)),
     CONSTRAINT grants_check1 CHECK (((credits_left + lapsed) <= amount)),
@@ -5265,6 +6186,10 @@ CREATE TABLE obol.licenses (
     next_change_at timestamp with time zone DEFAULT 'infinity'::timestamp with time zone NOT NULL,
     allotted_entry_no bigint DEFAULT 0 NOT NULL,
     limits jsonb,
+    notify_below bigint DEFAULT 0 NOT NULL,
+    alert_base bigint DEFAULT 0 NOT NULL,
+    alerts jsonb,
+    email text,
     CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
     CONSTRAINT licenses_check CHECK ((held <= balance)),
     CONSTRAINT licenses_held_check CHECK ((held >= 0)),
@@ -5278,6 +6203,24 @@ WITH (fillfactor='50', autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_
 --
 
 COMMENT ON TABLE obol.licenses IS 'The owners of credits. Every charge is one update of one row here, so there is room on each page for new versions and no index on a column that a charge changes. unpaid_tokens were let through in streams that broke off and count until unpaid_until. next_change_at is when the set of grants changes next; what was used up to the entry allotted_entry_no is allotted to them.';
+
+--
+-- Name: COLUMN licenses.notify_below; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.licenses.notify_below IS 'The highest threshold below the balance that is still to be told: 0 for the end of the credits, -1 when that was told too. A charge compares with it, and only the one that crosses it writes an event.';
+
+--
+-- Name: COLUMN licenses.alert_base; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.licenses.alert_base IS 'The balance after the last top-up, of which thresholds in percent are.';
+
+--
+-- Name: COLUMN licenses.alerts; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.licenses.alerts IS '{"credits": […], "percent": […]}, with those that are set; null: none.';
 
 --
 -- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
@@ -5655,6 +6598,37 @@ WITH (fillfactor='50');
 COMMENT ON TABLE obol.usage_watermarks IS 'How far the entries of a license are rolled up. A row of its own, so that the background never waits for a charge, nor a charge for it; none: nothing is.';
 
 --
+-- Name: webhooks; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.webhooks (
+    webhook_id uuid NOT NULL,
+    kind text NOT NULL,
+    url text NOT NULL,
+    name text NOT NULL,
+    types text[],
+    secret bytea NOT NULL,
+    old_secret bytea,
+    old_secret_until timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    paused_at timestamp with time zone,
+    paused_because text,
+    failing_since timestamp with time zone,
+    last_error text,
+    deleted_at timestamp with time zone,
+    CONSTRAINT webhooks_check CHECK (((paused_at IS NULL) = (paused_because IS NULL))),
+    CONSTRAINT webhooks_check1 CHECK (((old_secret IS NULL) = (old_secret_until IS NULL))),
+    CONSTRAINT webhooks_kind_check CHECK ((kind = ANY (ARRAY['http'::text, 'email'::text]))),
+    CONSTRAINT webhooks_paused_because_check CHECK ((paused_because = ANY (ARRAY['operator'::text, 'failing'::text, 'gone'::text])))
+);
+
+--
+-- Name: TABLE webhooks; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.webhooks IS 'Where events go. Secrets are sealed under a key that only the service has: the database can sign nothing. types: null for all. The one of all zeros is the e-mail to licenses that have an address.';
+
+--
 -- Name: admin_acts admin_acts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -5695,6 +6669,34 @@ ALTER TABLE ONLY obol.allotments
 
 ALTER TABLE ONLY obol.audit_starts
     ADD CONSTRAINT audit_starts_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: deliveries deliveries_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (license_id, event_no, webhook_id);
+
+--
+-- Name: delivery_queues delivery_queues_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.delivery_queues
+    ADD CONSTRAINT delivery_queues_pkey PRIMARY KEY (license_id, webhook_id);
+
+--
+-- Name: events events_license_id_type_cause_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.events
+    ADD CONSTRAINT events_license_id_type_cause_id_key UNIQUE (license_id, type, cause_id);
+
+--
+-- Name: events events_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (license_id, event_no);
 
 --
 -- Name: external_ids external_ids_license_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -5865,6 +6867,13 @@ ALTER TABLE ONLY obol.usage_watermarks
     ADD CONSTRAINT usage_watermarks_pkey PRIMARY KEY (license_id);
 
 --
+-- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (webhook_id);
+
+--
 -- Name: admin_acts_time; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -5875,6 +6884,42 @@ CREATE INDEX admin_acts_time ON obol.admin_acts USING brin (acted_at) WITH (auto
 --
 
 CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
+
+--
+-- Name: deliveries_failed; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX deliveries_failed ON obol.deliveries USING btree (webhook_id) WHERE (state = 'failed'::text);
+
+--
+-- Name: deliveries_waiting; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX deliveries_waiting ON obol.deliveries USING btree (webhook_id, license_id, event_no) WHERE (state = 'waiting'::text);
+
+--
+-- Name: delivery_queues_due; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX delivery_queues_due ON obol.delivery_queues USING btree (webhook_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+--
+-- Name: events_age; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX events_age ON obol.events USING btree (created_at, event_id);
+
+--
+-- Name: events_ids; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX events_ids ON obol.events USING btree (event_id);
+
+--
+-- Name: grants_expiring; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX grants_expiring ON obol.grants USING btree (expires_at) WHERE ((credits_left > 0) AND (expires_at IS NOT NULL) AND (voided_at IS NULL) AND (expiry_told_at IS NULL));
 
 --
 -- Name: grants_open; Type: INDEX; Schema: obol; Owner: -
@@ -5893,6 +6938,12 @@ CREATE INDEX holds_ended ON obol.holds USING btree (ended_at) WHERE (state = ANY
 --
 
 CREATE INDEX holds_open ON obol.holds USING btree (process_id, expires_at) WHERE (state = 'held'::text);
+
+--
+-- Name: holds_undelivered; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_undelivered ON obol.holds USING btree (ended_at) WHERE ((state = 'settled'::text) AND (process_id IS NOT NULL) AND (delivered_at IS NULL));
 
 --
 -- Name: idempotency_keys_age; Type: INDEX; Schema: obol; Owner: -
@@ -5943,6 +6994,13 @@ ALTER TABLE ONLY obol.allotments
 
 ALTER TABLE ONLY obol.audit_starts
     ADD CONSTRAINT audit_starts_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: deliveries deliveries_license_id_event_no_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.deliveries
+    ADD CONSTRAINT deliveries_license_id_event_no_fkey FOREIGN KEY (license_id, event_no) REFERENCES obol.events(license_id, event_no) ON DELETE CASCADE;
 
 --
 -- Name: grants grants_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
@@ -6061,6 +7119,12 @@ GRANT ALL ON FUNCTION obol.adjust_credits_v2(p_license_id uuid, p_adjustment_id 
 REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) FROM PUBLIC;
 
 --
+-- Name: FUNCTION arm_alerts(p_license_id uuid, p_balance bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.arm_alerts(p_license_id uuid, p_balance bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION ask_again(p_what text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6162,6 +7226,13 @@ REVOKE ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) FROM
 GRANT ALL ON FUNCTION obol.check_token(p_token_digest bytea, p_scope text) TO obol_service;
 
 --
+-- Name: FUNCTION claim_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_lease_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.claim_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_lease_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.claim_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_lease_s integer) TO obol_service;
+
+--
 -- Name: FUNCTION claim_idempotency_key(p_license_id uuid, p_scope text, p_idempotency_key text, p_fingerprint bytea, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6178,6 +7249,13 @@ REVOKE ALL ON FUNCTION obol.count_end(p_hold obol.holds, p_credits bigint, p_hol
 --
 
 REVOKE ALL ON FUNCTION obol.count_use(p_license_id uuid, p_key_digest bytea, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer, p_now timestamp with time zone) FROM PUBLIC;
+
+--
+-- Name: FUNCTION count_waiting(p_with_email boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.count_waiting(p_with_email boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.count_waiting(p_with_email boolean) TO obol_service;
 
 --
 -- Name: FUNCTION create_key(p_license_id uuid, p_key_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb, p_idempotency_key text, p_fingerprint bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -6207,6 +7285,13 @@ REVOKE ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_
 GRANT ALL ON FUNCTION obol.create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION create_webhook(p_webhook_id uuid, p_url text, p_name text, p_types text[], p_secret bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_webhook(p_webhook_id uuid, p_url text, p_name text, p_types text[], p_secret bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_webhook(p_webhook_id uuid, p_url text, p_name text, p_types text[], p_secret bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION current_revision(); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6232,6 +7317,13 @@ REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, refe
 
 REVOKE ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION delete_webhook(p_webhook_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.delete_webhook(p_webhook_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.delete_webhook(p_webhook_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION describe_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -6271,6 +7363,20 @@ REVOKE ALL ON FUNCTION obol.due_changes(p_most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.due_changes(p_most integer) TO obol_service;
 
 --
+-- Name: FUNCTION due_deliveries(p_most integer, p_with_email boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_deliveries(p_most integer, p_with_email boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_deliveries(p_most integer, p_with_email boolean) TO obol_service;
+
+--
+-- Name: FUNCTION due_expiring(p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_expiring(p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_expiring(p_most integer) TO obol_service;
+
+--
 -- Name: FUNCTION due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6283,6 +7389,20 @@ GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_o
 
 REVOKE ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION due_undelivered(p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_undelivered(p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_undelivered(p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION end_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_is_delivered boolean, p_status integer, p_error text, p_retry_after_s integer, p_is_final boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.end_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_is_delivered boolean, p_status integer, p_error text, p_retry_after_s integer, p_is_final boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.end_delivery(p_license_id uuid, p_webhook_id uuid, p_claim_id uuid, p_is_delivered boolean, p_status integer, p_error text, p_retry_after_s integer, p_is_final boolean) TO obol_service;
 
 --
 -- Name: FUNCTION end_package(p_package_id text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -6436,6 +7556,13 @@ REVOKE ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_mo
 GRANT ALL ON FUNCTION obol.list_entries_v2(p_license_id uuid, p_kind text, p_model text, p_key_id uuid, p_from timestamp with time zone, p_to timestamp with time zone, p_after bigint, p_before bigint, p_limit integer, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION list_events(p_only uuid, p_type text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_events(p_only uuid, p_type text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_events(p_only uuid, p_type text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_grants(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6510,11 +7637,24 @@ REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
 
 --
+-- Name: FUNCTION list_thresholds(p_alerts jsonb, p_base bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_thresholds(p_alerts jsonb, p_base bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_webhooks(p_only uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_webhooks(p_only uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_webhooks(p_only uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION lock_license(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -6529,10 +7669,22 @@ REVOKE ALL ON FUNCTION obol.lock_license(p_license_id uuid) FROM PUBLIC;
 REVOKE ALL ON FUNCTION obol.merge_limits(p_license_id uuid, p_limits jsonb, p_change jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION next_threshold(p_alerts jsonb, p_base bigint, p_balance bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.next_threshold(p_alerts jsonb, p_base bigint, p_balance bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.note_act(p_license_id uuid, p_actor text, p_act text, p_target text, p_detail jsonb, p_request_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_balance(p_license_id uuid, p_balance bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_balance(p_license_id uuid, p_balance bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION note_checkout(p_license_id uuid, p_digest bytea, p_payment_id uuid, p_session_id text, p_checkout_url text); Type: ACL; Schema: obol; Owner: -
@@ -6553,6 +7705,13 @@ GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[],
 --
 
 REVOKE ALL ON FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean) TO obol_service;
 
 --
 -- Name: FUNCTION open_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_min_amount bigint, p_expires_in_s integer, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_max_unpaid_tokens bigint); Type: ACL; Schema: obol; Owner: -
@@ -6576,11 +7735,31 @@ REVOKE ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest byte
 GRANT ALL ON FUNCTION obol.overview(p_from date, p_to date, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION purge_events(p_batch_size integer, p_days integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.purge_events(p_batch_size integer, p_days integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.purge_events(p_batch_size integer, p_days integer) TO obol_service;
+
+--
 -- Name: FUNCTION purge_expired(p_batch_size integer, p_key_days integer); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.purge_expired(p_batch_size integer, p_key_days integer) TO obol_service;
+
+--
+-- Name: FUNCTION queue_delivery(p_license_id uuid, p_event_no bigint, p_webhook_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.queue_delivery(p_license_id uuid, p_event_no bigint, p_webhook_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION recent_licenses(p_since timestamp with time zone); Type: ACL; Schema: obol; Owner: -
@@ -6652,6 +7831,13 @@ REVOKE ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, 
 GRANT ALL ON FUNCTION obol.release_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_unpaid jsonb) TO obol_service;
 
 --
+-- Name: FUNCTION replay_events(p_webhook_id uuid, p_event_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.replay_events(p_webhook_id uuid, p_event_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.replay_events(p_webhook_id uuid, p_event_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION replay_hold(p_license_id uuid, p_hold_id uuid, p_idempotency_key text, p_fingerprint bytea); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6690,6 +7876,20 @@ REVOKE ALL ON FUNCTION obol.rotate_license_key(p_license_id uuid, p_key_digest b
 
 REVOKE ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.rotate_license_key_v2(p_license_id uuid, p_key_digest bytea, p_overlap_s integer, p_key_id uuid, p_only_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION rotate_webhook(p_webhook_id uuid, p_secret bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.rotate_webhook(p_webhook_id uuid, p_secret bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.rotate_webhook(p_webhook_id uuid, p_secret bytea, p_overlap_s integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION set_alerts(p_license_id uuid, p_alerts jsonb, p_email text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_alerts(p_license_id uuid, p_alerts jsonb, p_email text, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_alerts(p_license_id uuid, p_alerts jsonb, p_email text, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_key(p_license_id uuid, p_key_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_limits jsonb, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -6757,6 +7957,13 @@ REVOKE ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p
 GRANT ALL ON FUNCTION obol.settle_hold(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_process_id uuid, p_amount bigint, p_usage jsonb, p_answer bytea, p_answer_ttl_s integer, p_max_credits bigint) TO obol_service;
 
 --
+-- Name: FUNCTION show_alerts(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION show_license(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -6790,10 +7997,37 @@ REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid,
 REVOKE ALL ON FUNCTION obol.sum_up_payment(p_license_id uuid, p_payment_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.tell_expiring(p_license_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.tell_expiring(p_license_id uuid) TO obol_service;
+
+--
+-- Name: FUNCTION tell_undelivered(p_license_id uuid, p_hold_ids uuid[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.tell_undelivered(p_license_id uuid, p_hold_ids uuid[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.tell_undelivered(p_license_id uuid, p_hold_ids uuid[]) TO obol_service;
+
+--
+-- Name: FUNCTION tell_upstream_refusal(p_status integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.tell_upstream_refusal(p_status integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.tell_upstream_refusal(p_status integer) TO obol_service;
+
+--
 -- Name: FUNCTION use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.use_key(p_license_id uuid, p_key_digest bytea, p_is_of_key boolean, p_limits jsonb, p_model text, p_amount bigint, p_min_amount bigint, p_holds integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION utc(p_moment timestamp with time zone); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.utc(p_moment timestamp with time zone) FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify(); Type: ACL; Schema: obol; Owner: -
@@ -6806,6 +8040,12 @@ REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_acts() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_events(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_events() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_grants(); Type: ACL; Schema: obol; Owner: -
@@ -6910,6 +8150,12 @@ GRANT ALL ON FUNCTION obol.verify_v2(p_since timestamp with time zone, p_limit i
 
 REVOKE ALL ON FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.void_grant(p_license_id uuid, p_grant_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION write_event(p_license_id uuid, p_type text, p_cause_id uuid, p_data jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.write_event(p_license_id uuid, p_type text, p_cause_id uuid, p_data jsonb) FROM PUBLIC;
 
 --
 -- PostgreSQL database dump complete

@@ -6,8 +6,11 @@ usage: scripts/lint_sql.py
 - A file of alembic/functions/<room>/ or alembic/views/ defines what it is called after, is the same as its
   newest snapshot in alembic/versions/<revision>/, and is short enough to be read.
 - A function runs unchanged where licenses are spread over several databases: docs/sharding.md has the rules.
+- What the service asks is one plain call of a function, or it would not be delegated there.
 """
 
+import importlib
+import pkgutil
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -17,6 +20,9 @@ from typing import Any, NamedTuple
 import pglast
 from pglast import ast
 from pglast.visitors import Visitor
+from sqlalchemy import TextClause
+
+from service import repository
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,14 +35,20 @@ NOT_OF_ONE_LICENSE = {
     "charge_for": "computes, and reads nothing",
     "check_token": "of a token",
     "count_end": "inner: its first argument is a hold",
+    "count_waiting": "one read over all licenses",
     "create_token": "of a token",
+    "create_webhook": "of a webhook",
     "current_revision": "of the database",
     "deduct_credits": "takes a license key and finds the license in it",
+    "delete_webhook": "of a webhook",
     "digest_acts": "the audit trail",
     "disagreement_of": "compares, and reads nothing",
     "due_changes": "one read over all licenses",
+    "due_deliveries": "one read over all licenses",
+    "due_expiring": "one read over all licenses",
     "due_holds": "one read over all licenses",
     "due_rollups": "one read over all licenses",
+    "due_undelivered": "one read over all licenses",
     "end_package": "of a package",
     "find_imported_key": "of a key, to find its license",
     "find_stripe_intent": "of a payment intent, to find its license",
@@ -45,26 +57,38 @@ NOT_OF_ONE_LICENSE = {
     "hmac_sha256": "computes, and reads nothing",
     "is_signed_by_stripe": "of an event, before its license is believed",
     "list_acts": "the audit trail",
+    "list_events": "one read over all licenses",
     "list_heads": "one read over all licenses",
     "list_holds": "one read over all licenses",
     "list_licenses": "one read over all licenses",
     "list_packages": "what is sold",
     "list_prices": "the price book",
+    "list_thresholds": "computes, and reads nothing",
     "list_tokens": "of tokens",
+    "list_webhooks": "of webhooks",
+    "next_threshold": "computes, and reads nothing",
+    "note_webhook": "of a webhook",
     "overview": "one read over all licenses",
+    "pause_webhook": "of a webhook",
+    "purge_events": "plain writes over all licenses",
     "purge_expired": "plain writes over all licenses",
     "recent_licenses": "one read over all licenses",
     "refuse_amount": "only raises",
     "refuse_hold": "only raises",
     "register_first_token": "of a token",
+    "replay_events": "of a webhook, an operator's",
     "revoke_token": "of a token",
+    "rotate_webhook": "of a webhook",
     "set_package": "of a package",
     "set_prices": "the price book",
     "set_prices_v2": "the price book",
     "set_stripe_secret": "of a secret",
     "settle_acts": "the audit trail",
+    "tell_upstream_refusal": "of no license",
+    "utc": "computes, and reads nothing",
     "verify": "one read over all licenses",
     "verify_acts": "one read over all licenses",
+    "verify_events": "one read over all licenses",
     "verify_grants": "one read over all licenses",
     "verify_holds": "one read over all licenses",
     "verify_idempotency": "one read over all licenses",
@@ -97,7 +121,7 @@ class Function(NamedTuple):
 
 
 def main() -> None:
-    findings = sorted(lint(ROOT / "alembic"))
+    findings = sorted([*lint(ROOT / "alembic"), *lint_calls()])
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     sys.exit(bool(findings))
@@ -126,6 +150,29 @@ def lint(folder: Path) -> Iterator[str]:
             yield from (f"{where}: {finding}" for finding in lint_function(text, volatile_views))
 
 
+def lint_calls() -> Iterator[str]:
+    """What keeps the calls of the service from being delegated, a line for each thing."""
+    for module in pkgutil.iter_modules(repository.__path__):
+        for name, value in vars(importlib.import_module(f"service.repository.{module.name}")).items():
+            # What names no function of ours asks the catalogs.
+            if isinstance(value, TextClause) and re.search(r"\bobol\.\w+\(", value.text):
+                yield from (f"{module.name}.{name}: {finding}" for finding in lint_call(value.text))
+
+
+def lint_call(statement: str) -> Iterator[str]:
+    """What keeps a statement from being one plain call of a function with values."""
+    seen = _Seen()
+    parsed = pglast.parse_sql(re.sub(r"(?<!:):(\w+)", "NULL", statement))
+    for one in parsed:
+        seen(one.stmt)
+    calls = [call for call in seen.calls if call.funcname[0].sval == "obol"]
+    if len(parsed) > 1 or len(seen.selects) > 1 or len(calls) > 1 or seen.relations:
+        yield "it is more than one call of one function; a call is delegated alone"
+    for call in seen.calls:
+        if call not in calls:
+            yield f"it calls {_name(call)}(), which may be volatile; hand over a value"
+
+
 def present(folder: Path) -> list[Path]:
     """The files of what is in force."""
     return sorted([*folder.glob("functions/*/*.sql"), *folder.glob("views/*.sql")])
@@ -140,6 +187,8 @@ def lint_function(script: str, volatile_views: Collection[str] = ()) -> Iterator
     function = read_function(script)
     if function.arguments[:1] != ["p_license_id"] and function.name not in NOT_OF_ONE_LICENSE:
         yield "its first argument is not p_license_id, and lint_sql.py does not name it as an exception"
+    if re.search(r"\b(CONSTRAINT_NAME|TABLE_NAME)\b", script):
+        yield "it reads the name of a constraint or table from an error, and shards have other names"
     for query in function.queries:
         # What is no query by itself is an expression, or an assignment.
         try:

@@ -17,7 +17,8 @@ POOL_WAIT_S = 3.0
 def create_app(config: Config) -> Flask:
     """The only wiring: from a configuration to a WSGI application.
 
-    The heartbeat is started by the first generation, or by `services_of(app).lease.start()`.
+    The heartbeat is started by the first generation, or by `services_of(app).lease.start()`; the chores by
+    `services_of(app).chores.start()` alone.
 
     Raises:
         ConfigError: naming a variable that is missing.
@@ -26,18 +27,20 @@ def create_app(config: Config) -> Flask:
     # do not wait for Flask and the SDK.
     from functools import partial
 
-    from . import api, metrics, pages, tracing
+    from . import api, chores, metrics, pages, tracing
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
-    from .gateway.transcript import key_id
     from .gateway.upstream import Upstream
     from .http.imported_keys import ImportedKeys
     from .http.services import Services
     from .http.threads import Threads
     from .lease import CONNECTIONS, Lease
     from .logs import log
+    from .mail import Mailer
     from .repository import imports
+    from .sealing import key_id
+    from .webhooks import Settings
 
     config.check_served()
     tracing.set_up()
@@ -45,6 +48,8 @@ def create_app(config: Config) -> Flask:
         config.require_database_url(), config.pool_size, POOL_WAIT_S, on_wait=metrics.POOL_WAIT_SECONDS.observe
     )
     lease = Lease(Database(config.require_database_url(), CONNECTIONS, POOL_WAIT_S), config.lease_s)
+    webhook_settings = Settings(config.webhook_keys, config.webhook_allow_private)
+    mailer = Mailer(config.smtp_server, config.smtp_from) if config.smtp_server and config.smtp_from else None
     api_key, base_url = config.anthropic_api_key, config.anthropic_base_url
     if config.dev and api_key is None:
         # A base URL that is set wins: somebody's own stand-in for the model.
@@ -67,9 +72,16 @@ def create_app(config: Config) -> Flask:
             upstream=upstream,
             threads=Threads(config.threads_per_license),
             imported_keys=ImportedKeys(partial(imports.find_key, database)),
+            chores=chores.Chores(
+                Database(config.require_database_url(), chores.CONNECTIONS, POOL_WAIT_S),
+                webhook_settings,
+                mailer=mailer,
+            ),
+            webhook_settings=webhook_settings,
             replay_key_ids=tuple(map(key_id, config.replay_keys)),
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
+            session_key=config.session_key,
             cashier=_cashier(config),
         )
     )

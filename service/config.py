@@ -12,8 +12,9 @@ from tempfile import gettempdir
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from . import keys
+from . import keys, smtp
 from .db import sqlalchemy_url
+from .smtp import SmtpServer
 
 NAMES = (
     "OBOL_ADMIN_TOKEN",
@@ -27,12 +28,17 @@ NAMES = (
     "OBOL_POOL_SIZE",
     "OBOL_PUBLIC_URL",
     "OBOL_REPLAY_KEYS",
+    "OBOL_SESSION_KEY",
+    "OBOL_SMTP_FROM",
+    "OBOL_SMTP_URL",
     "OBOL_STRIPE_API_BASE",
     "OBOL_STRIPE_SECRET_KEY",
     "OBOL_THREADS",
     "OBOL_THREADS_PER_LICENSE",
     "OBOL_UNPAID_TOKENS_PER_HOUR",
     "OBOL_UPSTREAM_TIMEOUT_S",
+    "OBOL_WEBHOOK_ALLOW_PRIVATE",
+    "OBOL_WEBHOOK_KEYS",
 )
 
 # Kubernetes injects these for a service that is called "obol".
@@ -67,6 +73,11 @@ class Config:
     default_model: str
     default_max_tokens: int
     replay_keys: tuple[bytes, ...]
+    session_key: bytes | None
+    webhook_keys: tuple[bytes, ...]
+    webhook_allow_private: bool
+    smtp_server: SmtpServer | None
+    smtp_from: str | None
     data_dir: Path
     metrics_dir: Path
     dev: bool
@@ -123,7 +134,11 @@ def load(environ: Mapping[str, str]) -> Config:
         raise ConfigError(
             "OBOL_STRIPE_SECRET_KEY needs OBOL_PUBLIC_URL: the address of this service, to come back to from Stripe."
         )
-    threads = read("OBOL_THREADS", _integer(1, 1000), 64)
+    threads = read("OBOL_THREADS", _integer(1, 1000), 1000)
+    smtp_server, smtp_from = read("OBOL_SMTP_URL", smtp.parse, None), read("OBOL_SMTP_FROM", _address, None)
+    if (smtp_server is None) != (smtp_from is None):
+        missing, set_ = ("FROM", "URL") if smtp_from is None else ("URL", "FROM")
+        raise ConfigError(f"OBOL_SMTP_{missing} is not set, and OBOL_SMTP_{set_} is: mail needs both.")
     return Config(
         database_url=database_url,
         migrate_url=read("OBOL_MIGRATE_URL", _url, None),
@@ -142,7 +157,12 @@ def load(environ: Mapping[str, str]) -> Config:
         upstream_timeout_s=read("OBOL_UPSTREAM_TIMEOUT_S", _integer(1, 3600), 600),
         default_model=environ.get("OBOL_DEFAULT_MODEL") or "claude-sonnet-5-5",
         default_max_tokens=read("OBOL_DEFAULT_MAX_TOKENS", _integer(1, 1_000_000), 512),
-        replay_keys=read("OBOL_REPLAY_KEYS", _replay_keys, ()),
+        replay_keys=read("OBOL_REPLAY_KEYS", _sealing_keys, ()),
+        webhook_keys=read("OBOL_WEBHOOK_KEYS", _sealing_keys, ()),
+        webhook_allow_private=read("OBOL_WEBHOOK_ALLOW_PRIVATE", _flag, False),
+        smtp_server=smtp_server,
+        smtp_from=smtp_from,
+        session_key=read("OBOL_SESSION_KEY", _key, None),
         data_dir=Path(environ.get("OBOL_DATA_DIR") or ".obol").absolute(),
         metrics_dir=Path(environ.get("OBOL_METRICS_DIR") or gettempdir()).absolute(),
         dev=read("OBOL_DEV", _flag, False),
@@ -229,6 +249,12 @@ def _stripe_key(value: str) -> str | None:
     return value
 
 
+def _address(value: str) -> str | None:
+    if not smtp.is_address(value):
+        raise ValueError("it must be an e-mail address such as billing@example.com")
+    return value
+
+
 def _admin_token(value: str) -> str | None:
     if len(value) < keys.LEAST_TOKEN_LENGTH:
         raise ValueError(
@@ -242,14 +268,24 @@ def _admin_token(value: str) -> str | None:
     return value
 
 
-def _replay_keys(value: str) -> tuple[bytes, ...]:
-    keys = []
-    for part in value.split(","):
-        try:
-            key = base64.b64decode(part.strip() + "=" * (-len(part.strip()) % 4), altchars=b"-_", validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != 32:
-            raise ValueError("each key, separated by commas, must be 32 random bytes in base64url")
-        keys.append(key)
-    return tuple(keys)
+def _sealing_keys(value: str) -> tuple[bytes, ...]:
+    keys = tuple(_decode_key(part.strip()) for part in value.split(","))
+    if None in keys:
+        raise ValueError("each key, separated by commas, must be 32 random bytes in base64url")
+    return tuple(key for key in keys if key is not None)
+
+
+def _key(value: str) -> bytes | None:
+    key = _decode_key(value)
+    if key is None:
+        raise ValueError("it must be 32 random bytes in base64url")
+    return key
+
+
+def _decode_key(text: str) -> bytes | None:
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        # ValueError: what is not ASCII.
+        return None
+    return key if len(key) == 32 else None

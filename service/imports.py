@@ -52,11 +52,11 @@ def run(
     try:
         with closing(_Seen(called)) as seen:
             for line in lines:
-                refusal = line if isinstance(line, Refusal) else seen.refusal(line)
-                if refusal is not None:
-                    in_hand.append(Outcome(refusal.number, "refused", refusal=refusal))
-                elif isinstance(line, Line):
-                    in_hand.append(pool.submit(_import, db, line, dry_run=dry_run, actor=actor))
+                one = line if isinstance(line, Refusal) else seen.refusal(line) or line
+                if isinstance(one, Refusal):
+                    in_hand.append(Outcome(one.number, "refused", refusal=one))
+                else:
+                    in_hand.append(pool.submit(_import, db, one, dry_run=dry_run, actor=actor))
                 if len(in_hand) >= _IN_HAND * at_once:
                     yield _outcome(in_hand.popleft())
             while in_hand:

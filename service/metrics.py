@@ -142,11 +142,27 @@ UPSTREAM_REFUSES_US = Counter(
     "obol_upstream_refuses_us", "Calls that the upstream refused because of our account with it", registry=_REGISTRY
 )
 
+WEBHOOK_DELIVERIES = Counter(
+    "obol_webhook_deliveries",
+    "Attempts to deliver an event, by webhook or e-mail: delivered; waiting for the next attempt; failed, which is "
+    "given up; or lapsed, when another process had taken it over",
+    ("outcome",),
+    registry=_REGISTRY,
+)
+EVENTS_WAITING = Gauge(
+    "obol_events_waiting",
+    "Deliveries of events that wait, those of paused webhooks included, as of the last minute",
+    registry=_REGISTRY,
+    multiprocess_mode="livemax",
+)
+
 # Prometheus sees no increase in a figure that comes into being with its first 1.
 for _kind in ("charge", "deduction", "refund"):
     CREDITS.labels(_kind)
 for _reason in ("upstream_error", "upstream_timeout", "usage_missing", "usage_implausible"):
     OPERATOR_LOSS.labels(_reason)
+for _outcome in ("delivered", "waiting", "failed"):
+    WEBHOOK_DELIVERIES.labels(_outcome)
 for _status in ("timeout", "connection", "unreadable", "429", "500", "529"):
     UPSTREAM_ERRORS.labels(_status)
 
@@ -156,6 +172,18 @@ _AGES = {age.name: age for age in (HOLD_OLDEST_SECONDS, LEASE_AGE_SECONDS)}
 def scrape() -> bytes:
     """All of it, of all workers, in Prometheus's text format (`CONTENT_TYPE`)."""
     return generate_latest(_Told())
+
+
+def figures() -> dict[str, float]:
+    """The sum of each, over all workers and labels, by the name that its samples have; ages are the oldest."""
+    sums: dict[str, float] = {}
+    for metric in _Told().collect():
+        for sample in metric.samples:
+            if metric.name in _AGES:
+                sums[sample.name] = max(sums.get(sample.name, 0.0), sample.value)
+            else:
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    return sums
 
 
 class _Told(Collector):

@@ -50,6 +50,12 @@ def days(first: date | None, last: date | None) -> tuple[date, date]:
     return first, last
 
 
+def last_days(count: int) -> tuple[date, date]:
+    """So many days (UTC), of which the last is today."""
+    today = datetime.now(UTC).date()
+    return today - timedelta(days=count - 1), today
+
+
 def usage_of(
     db: Database,
     reader: Reader,
@@ -65,6 +71,14 @@ def usage_of(
     first, last = days(first, last)
     rows = usage.usage(db, reader, first=first, last=last, by=by)
     return Usage(first, last, rows, {name: sum(getattr(row, name) for row in rows) for name in FIGURES})
+
+
+def credits_by_day(found: Usage) -> Iterator[tuple[date, int]]:
+    """What was used on each day that was asked for, also on those on which nothing was."""
+    used = {row.day: row.credits for row in found.rows}
+    for n in range((found.last - found.first).days + 1):
+        day = found.first + timedelta(days=n)
+        yield day, used.get(day, 0)
 
 
 def as_csv(batches: Iterable[list[Entry]]) -> Iterator[bytes]:

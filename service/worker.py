@@ -17,7 +17,7 @@ import socket
 import termios
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from fcntl import ioctl
 from functools import partial
 from typing import Any
@@ -29,6 +29,14 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 ARRIVAL_S = 10
 LONGEST_HEADER = 32 * 1024
 COLLECTED_BODY = 64 * 1024
+
+# A request for which no thread comes free in this time is refused. Long enough for a burst of short calls, and for
+# nobody to wait behind answers that take minutes.
+THREAD_WAIT_S = 0.5
+
+# Whether this works, and what it does, is answered all the same, by threads that nobody else has.
+_WATCHING = (b"GET /healthz ", b"GET /readyz ", b"GET /metrics ")
+_FOR_WATCHING = 4
 
 # What a thread waits for at most before a client that sends or takes nothing is given up; whoever does
 # something has it again, second by second, at this pace.
@@ -80,42 +88,54 @@ class Patience:
 
 class Connection(socket.socket):
     """A client's socket. In a thread it waits for a client that keeps a pace, and for no other, whatever
-    time limit is set besides; `reading` and `writing` are made anew for each request."""
+    time limit is set besides; `reading` and `writing` are made anew for each request.
+
+    The system never waits for it: what waits is `Patience`. So a time limit is only noted, where Python's own sockets
+    tell the system of each change, a dozen times a request, and let go of the interpreter for it."""
 
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
         self.reading = self.writing = Patience(0, 1)
+        super().setblocking(False)
+        self._timeout_s: float | None = None
+
+    def settimeout(self, value: float | None) -> None:
+        self._timeout_s = value
+
+    def gettimeout(self) -> float | None:
+        return self._timeout_s
+
+    def setblocking(self, flag: bool) -> None:
+        self._timeout_s = None if flag else 0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        timeout = self.gettimeout()
-        if flags or timeout == 0:
-            return super().recv(size, flags)
-        if not self.reading.has_come(self, select.POLLIN, timeout):
-            # Of all errors one that gunicorn does not log with its traceback.
-            raise ConnectionResetError(errno.ECONNRESET, "The client sends nothing.")
-        received = super().recv(size)
-        self.reading.reward(len(received))
-        return received
+        while True:
+            try:
+                received = super().recv(size, flags)
+            except BlockingIOError:
+                if self._timeout_s == 0:
+                    raise
+                if not self.reading.has_come(self, select.POLLIN, self._timeout_s):
+                    # Of all errors one that gunicorn does not log with its traceback.
+                    raise ConnectionResetError(errno.ECONNRESET, "The client sends nothing.") from None
+                continue
+            self.reading.reward(len(received))
+            return received
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        timeout = self.gettimeout()
-        if timeout == 0:
-            return super().sendall(data, flags)
         rest = memoryview(data)
-        # Only what really waits for the client is counted, and not what waits for the interpreter.
-        self.setblocking(False)
-        try:
-            while rest:
-                try:
-                    sent = self.send(rest, flags)
-                except BlockingIOError:
-                    if not self.writing.has_come(self, select.POLLOUT, timeout):
-                        raise BrokenPipeError(errno.EPIPE, "The client takes nothing.") from None
-                    continue
-                rest = rest[sent:]
-                self.writing.reward(sent)
-        finally:
-            self.settimeout(timeout)
+        while rest:
+            try:
+                sent = self.send(rest, flags)
+            except BlockingIOError:
+                if self._timeout_s == 0:
+                    raise
+                # Only what really waits for the client is counted, and not what waits for the interpreter.
+                if not self.writing.has_come(self, select.POLLOUT, self._timeout_s):
+                    raise BrokenPipeError(errno.EPIPE, "The client takes nothing.") from None
+                continue
+            rest = rest[sent:]
+            self.writing.reward(sent)
 
     def has_unread(self) -> bool:
         """Whether the client's system has not yet taken all that was written; False where nobody can tell."""
@@ -165,10 +185,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._threads_taken = 0
         # Each with the time when it is given up; the earliest first, as the limits are the same for all.
+        self._ready: dict[Client, float] = {}
         self._arriving: dict[Client, float] = {}
         self._unread: dict[Client, float] = {}
         self._leaving: dict[Client, float] = {}
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.cfg.threads + _FOR_WATCHING)
 
     def accept(self, listener: Any) -> None:
         try:
@@ -205,6 +230,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return super().handle_request(req, conn)
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
+        self._threads_taken -= 1
+        if self._ready and self._threads_taken < self.cfg.threads:
+            self._give_thread(next(iter(self._ready)))
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
         if is_kept or not self._can_look_ahead():
             super().finish_request(conn, fs)
@@ -212,8 +240,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._see_off(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        # Nothing tells when a client has taken the answer before.
-        super().wait_for_and_dispatch_events(min(timeout, 0.05) if self._unread else timeout)
+        # Nothing tells when a client has taken the answer before, or has waited long enough.
+        super().wait_for_and_dispatch_events(min(timeout, 0.05) if self._unread or self._ready else timeout)
 
     def murder_pending(self) -> None:
         """End what has waited too long; gunicorn calls it once a second at least."""
@@ -222,7 +250,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._give_up(conn, 408, "Request Timeout")
         for conn in [conn for conn in self._unread if not conn.sock.has_unread()]:
             del self._unread[conn]
-            self._give_thread(conn)
+            self._wait_for_thread(conn)
+        for conn in _overdue(self._ready):
+            self._refuse(conn)
         for conn in _overdue(self._unread):
             self._close(conn)
         for conn in _overdue(self._leaving, 0 if self.alive else LINGER_S - STOPPING_LINGER_S):
@@ -258,7 +288,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             if conn.sock.has_unread():
                 self._unread[conn] = time.monotonic() + ARRIVAL_S
             else:
-                self._give_thread(conn)
+                self._wait_for_thread(conn)
         elif has_ended:
             self._close(conn)
         elif len(conn.collected) > LONGEST_HEADER and not conn.has_header():
@@ -266,7 +296,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             conn.tell_to_send()
 
+    def _wait_for_thread(self, conn: Client) -> None:
+        if self._threads_taken < self.cfg.threads or conn.collected.startswith(_WATCHING):
+            self._give_thread(conn)
+        else:
+            self._ready[conn] = time.monotonic() + THREAD_WAIT_S
+
     def _give_thread(self, conn: Client) -> None:
+        self._ready.pop(conn, None)
+        self._threads_taken += 1
         if conn.parser is not None:
             conn.parser.unreader.unread(bytes(conn.collected))
             conn.collected.clear()
@@ -280,12 +318,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             # It is known what is asked, and the application says how a body has to come.
             self._stop_waiting(conn)
             conn.read_stall_s = 0
-            self._give_thread(conn)
+            self._wait_for_thread(conn)
             return
         self._stop_waiting(conn)
         if conn.collected and not conn.sock.has_unread():
             with contextlib.suppress(OSError):
                 util.write_error(conn.sock, status, reason, "")
+        self._see_off(conn)
+
+    def _refuse(self, conn: Client) -> None:
+        """Answer a request that no thread came free for."""
+        # Here, because the master imports this module, and must not import that one.
+        from .metrics import REQUESTS
+
+        REQUESTS.labels("none", 503, "over_capacity").inc()
+        self._stop_waiting(conn)
+        _, _, target = bytes(conn.collected[:LONGEST_HEADER]).partition(b" ")
+        with contextlib.suppress(OSError):
+            util.write_error(conn.sock, 503, "Service Unavailable", target.decode("latin-1"))
         self._see_off(conn)
 
     def _see_off(self, conn: Client) -> None:
@@ -317,7 +367,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def _stop_waiting(self, conn: Client) -> None:
-        for waiting in (self._arriving, self._unread, self._leaving):
+        for waiting in (self._arriving, self._ready, self._unread, self._leaving):
             waiting.pop(conn, None)
         # It may never have been there, or its socket is closed already.
         with contextlib.suppress(KeyError, ValueError):

@@ -209,6 +209,7 @@ def environ(urls: Urls, upstream: sandbox.Sandbox) -> dict[str, str]:
         "ANTHROPIC_BASE_URL": upstream.url,
         "OBOL_LEASE_S": "2",
         "OBOL_REPLAY_KEYS": "A" * 43,
+        "OBOL_SESSION_KEY": "S" * 42 + "A",
     }
 
 

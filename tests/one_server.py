@@ -56,6 +56,7 @@ def served(
         "ANTHROPIC_API_KEY": "test-upstream-key",
         "ANTHROPIC_BASE_URL": sandboxed.url,
         "OBOL_REPLAY_KEYS": "A" * 43,
+        "OBOL_SESSION_KEY": "S" * 42 + "A",
         **getattr(request.module, "ENVIRON", {}),
     }
     server = Served(environ, tmp_path_factory.mktemp("served") / "log")

@@ -1,13 +1,13 @@
 """Payments by card.
 
 Revision ID: 0010
-Revises: 0008
+Revises: 0009
 """
 
 from service.migrations import run_scripts
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 UPGRADE = (
     "tables",

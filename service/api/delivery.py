@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from .. import metrics
+from .. import metrics, noticed
 from ..gateway.completions import Answer
 from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
@@ -117,6 +117,7 @@ def _deliver(
             lease.note_delivered(key.license_id, receipt.hold_id)
         elif not replayed and not receipt.is_stored:
             metrics.UNDELIVERED.inc()
+            noticed.undelivered(key.license_id, receipt.hold_id)
 
     connection = request.environ.get("gunicorn.socket")
     written = as_it_comes if isinstance(source, AnswerStream) else in_time

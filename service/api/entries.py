@@ -13,9 +13,7 @@ from ..http.services import services
 from ..http.streaming import accepted_of, stream
 from ..problems import Problem
 from ..repository import usage
-from ..repository.usage import Filters, Reader
-
-KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
+from ..repository.usage import KINDS, Filters, Reader
 
 JSON, CSV, NDJSON = "application/json", "text/csv", "application/x-ndjson"
 

@@ -8,7 +8,7 @@ import click
 
 from .. import operator
 from ..operator import OWNER
-from ..repository import licenses
+from ..repository import licenses, webhooks
 from ..repository.licenses import ListedLicense
 from .common import (
     CREDITS,
@@ -26,6 +26,7 @@ from .common import (
     say,
     table,
 )
+from .webhooks import EmailAddress, Threshold, alerts_of, told_text
 
 # How long older keys stay good: clients get the new one in a day, or are told of it.
 OVERLAP_S = 24 * 3600
@@ -127,7 +128,11 @@ def show(license_id: UUID, as_json: bool) -> None:
     """One license."""
     with owner() as database:
         row = licenses.show(database, license_id)
-    say(_license_document(row), _license_table([row]), as_json)
+        told = webhooks.show_alerts(database, license_id)
+    text = _license_table([row])
+    if told.alerts is not None or told.email is not None:
+        text += f"\n\nTells of its balance: {told_text(told)}."
+    say(_license_document(row) | told._asdict(), text, as_json)
 
 
 def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
@@ -141,6 +146,14 @@ def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
 @click.option("--name", type=NAME, help="A new name.")
 @click.option("--expires", type=ExpiryOrNever(), help="A new end, e.g. 2027-01-31T00:00:00Z, or never.")
 @limit_option
+@click.option(
+    "--alert-below",
+    "thresholds",
+    multiple=True,
+    type=Threshold(),
+    help="Tell when the balance has fallen to this: 1000, 20%, or none. Several times; in place of those that it has.",
+)
+@click.option("--email", type=EmailAddress(), help="Where it is told so, or none.")
 @click.option("--allow-past", is_flag=True, help="Take an end that is past: the license is refused from now on.")
 @as_json
 def set_license(
@@ -149,12 +162,14 @@ def set_license(
     name: str | None,
     expires: datetime | Literal["never"] | None,
     limits: tuple[tuple[str, Any], ...],
+    thresholds: tuple[tuple[str, int] | None, ...],
+    email: str | None,
     allow_past: bool,
     as_json: bool,
 ) -> None:
-    """Rename a license, renew it, let it end, or change its limits. What is not named stays as it is."""
-    if name is None and expires is None and not limits:
-        raise click.UsageError("say what to set: --name, --expires, --limit, or several of them.")
+    """Rename a license, renew it, let it end, change its limits or what it tells. What is not named stays as it is."""
+    if name is None and expires is None and not limits and not thresholds and email is None:
+        raise click.UsageError("say what to set: --name, --expires, --limit, --alert-below, --email, or several.")
     with owner() as database:
         row = licenses.set_license(
             database,
@@ -165,7 +180,8 @@ def set_license(
             limits=dict(limits) or None,
             actor=OWNER,
         )
-    say(_license_document(row), _license_table([row]), as_json)
+        told = webhooks.set_alerts(database, license_id, alerts=alerts_of(thresholds), email=email, actor=OWNER)
+    say(_license_document(row) | told._asdict(), _license_table([row]), as_json)
 
 
 @license.command()

@@ -14,8 +14,8 @@ from .. import migrations, operator
 from ..config import Config, load
 from ..dev import sandbox
 from ..operator import OWNER
-from ..repository import licenses
-from .common import WRONG_USAGE, Whole, database, environment, fail
+from ..repository import licenses, sharding
+from .common import REFUSED, WRONG_USAGE, Whole, database, environment, fail, owner
 
 DEMO_CREDITS = 100_000
 
@@ -122,6 +122,23 @@ def migrate(revision: str) -> None:
     click.echo(f"The database is at {revision}.")
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Print the statements that would be run, and run none.")
+def shard(dry_run: bool) -> None:
+    """Distribute the migrated database over the nodes of its Citus cluster; again after every migration."""
+    with owner() as opened:
+        try:
+            statements = sharding.plan(opened)
+        except sharding.CannotShard as error:
+            fail(str(error), REFUSED)
+        for statement in statements:
+            if not dry_run:
+                sharding.run(opened, statement)
+            click.echo(f"{statement};")
+    if not statements:
+        click.echo("-- All of the schema is distributed.")
+
+
 @click.command(name="sandbox")
 @click.option("--port", default=8001, show_default=True, type=Whole(1, 65535))
 @click.option("--delay-ms", default=0, show_default=True, type=Whole(0, 3_600_000), help="How long answers take.")
@@ -138,4 +155,4 @@ def serve_sandbox(port: int, delay_ms: int) -> None:
     sys.exit(128 + signal.sigwait(_STOP))
 
 
-COMMANDS = (serve, migrate, serve_sandbox)
+COMMANDS = (serve, migrate, shard, serve_sandbox)

@@ -10,10 +10,8 @@ import click
 
 from .. import statements
 from ..repository import usage
-from ..repository.usage import BATCH, DIMENSIONS, FIGURES, Entry, Filters, Reader, Span
+from ..repository.usage import BATCH, DIMENSIONS, FIGURES, KINDS, Entry, Filters, Reader, Span
 from .common import DayOf, Expiry, Id, Words, as_json, harmless, moment, owner, say, table
-
-KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
 
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
 

@@ -18,7 +18,7 @@ from .private_file import write_private
 
 @contextmanager
 def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment with, in development, an embedded PostgreSQL and a replay key of its own.
+    """The environment with, in development, an embedded PostgreSQL and keys of its own.
 
     The server runs for as long as the block, or longer if another process uses it.
 
@@ -31,7 +31,11 @@ def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         yield filled
         return
     if not config.replay_keys:
-        filled["OBOL_REPLAY_KEYS"] = _replay_key(config.data_dir)
+        filled["OBOL_REPLAY_KEYS"] = _own_key(config.data_dir, "replay.key")
+    if config.session_key is None:
+        filled["OBOL_SESSION_KEY"] = _own_key(config.data_dir, "session.key")
+    if not config.webhook_keys:
+        filled["OBOL_WEBHOOK_KEYS"] = _own_key(config.data_dir, "webhook.key")
     if config.database_url is not None:
         yield filled
         return
@@ -48,11 +52,12 @@ def environment(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         server.release()
 
 
-def _replay_key(data_dir: Path) -> str:
-    file = data_dir / "replay.key"
+def _own_key(data_dir: Path, name: str) -> str:
+    """32 random bytes, made once and kept in a file of this name."""
+    file = data_dir / name
     if not file.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        mine = file.with_name(f"replay.key.{secrets.token_hex(8)}")
+        mine = file.with_name(f"{name}.{secrets.token_hex(8)}")
         write_private(mine, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         # Of several processes that start at once the first one's key is everybody's.
         with contextlib.suppress(FileExistsError):

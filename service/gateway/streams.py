@@ -30,7 +30,7 @@ class AnswerStream:
     when there is no answer after all; nothing was charged then.
     """
 
-    def __init__(self, hold: LiveHold, events: Iterable[sse.Event], message: Message) -> None:
+    def __init__(self, hold: LiveHold, events: Generator[sse.Event], message: Message) -> None:
         self._hold = hold
         self.receipt = hold.receipt
         self.message = message
@@ -48,7 +48,7 @@ class AnswerStream:
             for _ in self._handed_through:
                 pass
 
-    def _hand_through(self, events: Iterable[sse.Event]) -> Iterator[sse.Event]:
+    def _hand_through(self, events: Generator[sse.Event]) -> Iterator[sse.Event]:
         try:
             try:
                 tail = yield from self._until_the_end(events)
@@ -59,6 +59,8 @@ class AnswerStream:
             yield from tail
         finally:
             self._hold.let_go()
+            # The connection, which by itself would live as long as an error that tells of it.
+            events.close()
 
     def _until_the_end(self, events: Iterable[sse.Event]) -> Generator[sse.Event, None, list[sse.Event]]:
         """Yield what may leave at once, and return the rest."""

@@ -1,15 +1,12 @@
-"""Answers that are kept for a retry: compressed, then sealed with AES-256-GCM, bound to the license and
-the hold that paid for them. In front stands the id of the key, in clear: so that anybody can tell which
-answers a key still opens."""
+"""Answers that are kept for a retry: compressed, then sealed, bound to the license and the hold that paid for
+them."""
 
-import hashlib
-import secrets
 import zlib
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from .. import sealing
+from ..sealing import key_id as key_id
 
 # Stored answers live a day; the idempotency key outlives them (purge_expired) and then says
 # "gone", so that no retry is ever a second charge.
@@ -19,9 +16,6 @@ ANSWER_TTL_S = 24 * 3600
 # longer all the same is not stored, and its retry gets "gone".
 MOST_STORED = 16 * 1024 * 1024
 
-# The view obol.undelivered_charges cuts it off the stored bytes.
-_KEY_ID_LENGTH = 8
-_NONCE_LENGTH = 12
 _PIECE = 64 * 1024
 
 
@@ -48,28 +42,12 @@ class Transcript:
         self._kept += self._compressor.flush()
         if not self._keys or len(self._kept) > MOST_STORED:
             return None
-        key, nonce = self._keys[0], secrets.token_bytes(_NONCE_LENGTH)
-        return key_id(key) + nonce + AESGCM(key).encrypt(nonce, bytes(self._kept), _context(license_id, hold_id))
-
-
-def key_id(key: bytes) -> bytes:
-    """What a replay key is known by. A key is 32 random bytes: its digest tells nothing of it."""
-    return hashlib.sha256(key).digest()[:_KEY_ID_LENGTH]
+        return sealing.seal(self._keys[0], bytes(self._kept), _context(license_id, hold_id))
 
 
 def unseal(keys: Sequence[bytes], license_id: UUID, hold_id: UUID, *, sealed: bytes) -> bytes | None:
     """The answer as it was kept, for `pieces`; None when no configured key opens it."""
-    # From the database it is a view, which equals no bytes.
-    sealed_with, sealed = bytes(sealed[:_KEY_ID_LENGTH]), sealed[_KEY_ID_LENGTH:]
-    for key in keys:
-        if key_id(key) == sealed_with:
-            try:
-                return AESGCM(key).decrypt(
-                    sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], _context(license_id, hold_id)
-                )
-            except InvalidTag:
-                return None
-    return None
+    return sealing.unseal(keys, sealed, _context(license_id, hold_id))
 
 
 def pieces(kept: bytes) -> Iterator[bytes]:

@@ -10,18 +10,18 @@ import logging
 import re
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn
+from collections.abc import Generator, Mapping
+from http.client import HTTPException
+from typing import NoReturn
 
 import anthropic
 import httpx2
 import structlog
 
-from .. import metrics
+from .. import metrics, noticed
 from ..problems import Problem, Reply
 from . import sse
+from .connections import Connections, Response, TooLong
 from .message import unreadable
 
 log = structlog.get_logger()
@@ -49,6 +49,9 @@ _RETRY_HEADERS = {
     "x-should-retry": "true|false",
 }
 
+# Of an error, what is looked at here.
+_TOLD = (*_RETRY_HEADERS, "content-type", "request-id")
+
 _REQUEST_ID = re.compile("[!-~]{1,200}")
 
 _EVENT_STREAM = "text/event-stream"
@@ -75,147 +78,127 @@ class Upstream:
     """
 
     def __init__(self, api_key: str, base_url: str | None, timeout_s: float) -> None:
-        # A call that is sent on to another place could be charged twice; and what the upstream sets as
-        # a cookie for one license's call is not sent with another's.
-        hooks: dict[str, list[Any]] = {"request": [_forget], "response": [_note, _bound]}
-        http_client = anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks)
-        http_client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        weakref.finalize(self, http_client.close)
         # With ANTHROPIC_LOG=debug the SDK would log prompts.
         logging.getLogger("anthropic").setLevel(logging.WARNING)
         self._client = anthropic.Anthropic(
-            http_client=http_client,
+            # It knows where the upstream is, what to say in headers, and what each error means. It sends nothing.
+            http_client=httpx2.Client(transport=httpx2.BaseTransport(), trust_env=False),
             api_key=api_key,
             base_url=base_url,
-            timeout=anthropic.Timeout(timeout_s, connect=min(_CONNECT_TIMEOUT_S, timeout_s)),
-            # A retry is a second call that may be charged to us; the client decides on it.
-            max_retries=0,
             # By default its spans may hold prompts, and a trace's id goes with each request.
             open_telemetry={"traces": False, "propagation": False},
         )
+        said = {name.lower(): value for name, value in self._client.default_headers.items()}
+        self._headers = {
+            **{name: value for name, value in said.items() if isinstance(value, str)},
+            "content-type": "application/json",
+            "connection": "keep-alive",
+            # A compressed body can be a thousand times as long as what comes of it.
+            "accept-encoding": "identity",
+        }
+        self._connections = Connections(
+            str(self._client.base_url), connect_timeout_s=min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s=timeout_s
+        )
+        weakref.finalize(self, self._connections.close)
 
     def post(self, path: str, body: bytes, headers: Headers) -> bytes:
         """One answer, whole: its body, as it came.
 
         Args:
             path: with its query.
-            headers: anthropic-version and anthropic-beta, as far as the client has sent them.
+            headers: anthropic-version and anthropic-beta, as far as the client has sent them, in lower case.
 
         Raises:
             Problem: upstream_error (with `upstream_status` when there was one) or
                 upstream_timeout. The client has not got an answer, and must not pay.
         """
-        with _failures():
-            response = self._client.post(path, cast_to=httpx2.Response, content=body, options=_options(headers))
-            return response.content
+        try:
+            return _whole(self._ask("POST", path, body=body, headers=headers), MOST_BYTES)
+        except _FAILURES as error:
+            _fail(error)
 
     def get(self, path: str, headers: Headers) -> bytes:
         """What is at a path, as `post` gives it."""
-        with _failures():
-            return self._client.get(path, cast_to=httpx2.Response, options=_options(headers)).content
+        try:
+            return _whole(self._ask("GET", path, body=None, headers=headers), MOST_BYTES)
+        except _FAILURES as error:
+            _fail(error)
 
-    def stream(self, path: str, body: bytes, headers: Headers) -> Iterator[sse.Event]:
+    def stream(self, path: str, body: bytes, headers: Headers) -> Generator[sse.Event]:
         """Ask for a stream; returns once the upstream has begun to answer.
 
         The iterator ends where the upstream's bytes end, complete or not, and raises as `post`
-        does. Closing it closes the connection.
+        does. Closing it closes the connection, unless all has come.
         """
-        with _failures():
-            response = self._client.post(
-                path,
-                cast_to=httpx2.Response,
-                content=body,
-                options=_options(headers),
-                stream=True,
-                stream_cls=anthropic.Stream[object],
-            )
-        # The SDK types this call by its stream class, and returns what cast_to says.
-        assert isinstance(response, httpx2.Response)
-        if not response.headers.get("content-type", "").startswith(_EVENT_STREAM):
+        try:
+            response = self._ask("POST", path, body=body, headers=headers)
+        except _FAILURES as error:
+            _fail(error)
+        if not response.header("content-type").startswith(_EVENT_STREAM):
             response.close()
             raise unreadable()
-        # Not for what only calls itself a stream: that is read whole.
-        assert isinstance(response.stream, _Bounded)
-        response.stream.allow(MOST_STREAM_BYTES)
         return _events(response)
 
-
-def _options(headers: Headers) -> Any:
-    # A compressed body can be a thousand times as long as what comes of it.
-    return {"headers": {"content-type": "application/json", "accept-encoding": "identity", **headers}}
-
-
-def _forget(_request: httpx2.Request) -> None:
-    """What is logged from here on is not about the request before."""
-    structlog.contextvars.unbind_contextvars("upstream_request_id")
-
-
-def _note(response: httpx2.Response) -> None:
-    said = response.headers.get("request-id", "")
-    if _REQUEST_ID.fullmatch(said):
-        structlog.contextvars.bind_contextvars(upstream_request_id=said)
-
-
-def _bound(response: httpx2.Response) -> None:
-    """Read no more than an answer can be, for no longer than one can take."""
-    most = MOST_BYTES if response.is_success else MOST_ERROR_BYTES
-    is_encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
-    assert isinstance(response.stream, httpx2.SyncByteStream)
-    response.stream = _Bounded(response.stream, 0 if is_encoded else most)
-
-
-class _Bounded(httpx2.SyncByteStream):
-    """A body that ends with an error once it is too long, or takes too long."""
-
-    def __init__(self, stream: httpx2.SyncByteStream, most: int) -> None:
-        self._stream = stream
-        self._left = most
-        self._give_up_at = time.monotonic() + LONGEST_ANSWER_S
-
-    def allow(self, most: int) -> None:
-        """Have it be longer; one of which nothing is read stays so."""
-        self._left = self._left and most
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._stream:
-            self._left -= len(piece)
-            if self._left < 0:
-                raise httpx2.StreamError("The body is too long, or compressed, though it was asked not to be.")
-            if time.monotonic() > self._give_up_at:
-                raise httpx2.ReadTimeout("The body takes too long.")
-            yield piece
-
-    def close(self) -> None:
-        self._stream.close()
+    def _ask(self, method: str, path: str, *, body: bytes | None, headers: Headers) -> Response:
+        # What is logged from here on is not about the request before.
+        structlog.contextvars.unbind_contextvars("upstream_request_id")
+        response = self._connections.ask(method, path, body=body, headers={**self._headers, **headers})
+        said = response.header("request-id")
+        if _REQUEST_ID.fullmatch(said):
+            structlog.contextvars.bind_contextvars(upstream_request_id=said)
+        # A call that was sent on to another place could be charged twice: to be sent on is an error.
+        if not response.is_success:
+            error = _whole(response, MOST_ERROR_BYTES)
+            told = httpx2.Response(
+                response.status,
+                headers=[
+                    (name.encode(), value.encode("latin-1"))
+                    for name, value in response.headers()
+                    if name.lower() in _TOLD
+                ],
+                content=error,
+                request=httpx2.Request(method, str(self._client.base_url)),
+            )
+            raise self._client._make_status_error_from_response(told)
+        return response
 
 
-def _events(response: httpx2.Response) -> Iterator[sse.Event]:
+def _whole(response: Response, most: int) -> bytes:
+    """A body, of no more bytes than an answer can have, and for no longer than one can take."""
+    return response.read(_allowed(response, most), time.monotonic() + LONGEST_ANSWER_S)
+
+
+def _allowed(response: Response, most: int) -> int:
+    """Nothing of what is compressed, though it was asked not to be."""
+    return most if response.header("content-encoding").lower() in ("", "identity") else 0
+
+
+def _events(response: Response) -> Generator[sse.Event]:
+    pieces = response.pieces(_allowed(response, MOST_STREAM_BYTES), time.monotonic() + LONGEST_ANSWER_S)
     try:
-        with _failures():
-            yield from sse.events(response.iter_bytes())
+        yield from sse.events(pieces)
+    except _FAILURES as error:
+        _fail(error)
     finally:
         response.close()
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except anthropic.APIStatusError as error:
+# Every way in which a call can fail.
+_FAILURES = (anthropic.APIStatusError, OSError, HTTPException, TooLong, sse.EventTooLong, ValueError)
+
+
+def _fail(error: Exception) -> NoReturn:
+    if isinstance(error, anthropic.APIStatusError):
         _refuse(error)
-    except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
+    if isinstance(error, TimeoutError):
         _note_failure("timeout")
         raise Problem("upstream_timeout", "The model did not answer in time. Nothing was charged.") from error
-    except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-        if isinstance(error.__cause__, httpx2.StreamError):
-            _note_failure("unreadable")
-            raise unreadable() from error
+    if isinstance(error, OSError | HTTPException):
         _note_failure("connection")
         detail = "The connection to the model failed. Nothing was charged."
         raise Problem("upstream_error", detail, retry_after_s=1) from error
-    except (anthropic.AnthropicError, httpx2.StreamError, sse.EventTooLong, ValueError) as error:
-        _note_failure("unreadable")
-        raise unreadable() from error
+    _note_failure("unreadable")
+    raise unreadable() from error
 
 
 def _note_failure(reason: str) -> None:
@@ -228,6 +211,7 @@ def _refuse(error: anthropic.APIStatusError) -> NoReturn:
     metrics.UPSTREAM_ERRORS.labels(status).inc()
     if _is_about_our_account(error):
         metrics.UPSTREAM_REFUSES_US.inc()
+        noticed.upstream_refusal(status)
         log.error("upstream_refuses_us", status=status)
         raise Problem(
             "upstream_error",

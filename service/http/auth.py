@@ -29,9 +29,9 @@ def license_auth() -> None:
         )
     presented = presented.strip()
     # What is no key at all is refused without the database, and has a thread for no longer than anybody.
-    g.key = keys.parse(presented) or services().imported_keys.find(presented)
-    if g.key is not None:
-        _take_thread(g.key)
+    g.license_key = keys.parse(presented) or services().imported_keys.find(presented)
+    if g.license_key is not None:
+        take_thread(g.license_key)
 
 
 def admin_auth() -> None:
@@ -100,7 +100,9 @@ def _is_local() -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _take_thread(key: KeyDigest) -> None:
+def take_thread(key: KeyDigest) -> None:
+    """Count this request for the license of a key until its answer is delivered. Raises: Problem limit_exceeded, or
+    license_invalid."""
     threads = services().threads
     if threads.is_in_doubt(key):
         licenses.find(services().database, key)
@@ -147,7 +149,7 @@ def license_key() -> KeyDigest:
     Raises:
         Problem: license_invalid, with the very words of the database for an unknown key.
     """
-    key: KeyDigest | None = g.key
+    key: KeyDigest | None = g.license_key
     if key is None:
         raise Problem("license_invalid", "The license key is not valid.")
     note(license_id=str(key.license_id))

@@ -1,13 +1,12 @@
 """A blueprint: who may use it, how large a body it takes, and how its requests are read."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, NoReturn
+from functools import partial, wraps
+from typing import Any
 
 import flask_smorest
-from flask import Response
-from marshmallow import ValidationError
-from webargs.flaskparser import FlaskParser
+from flask import Response, request
+from marshmallow import Schema, ValidationError
 
 from ..problems import Problem
 from . import outcomes
@@ -20,22 +19,58 @@ MOST_ERRORS = 20
 LONGEST_NAME = 100
 
 
-class _Parser(FlaskParser):
-    """Reads requests as `body` does, and says which field is wrong, why, and what is right."""
+class _Reader:
+    """Reads the arguments of a view with a schema that is made once, and says which field is wrong, why, and what
+    is right. It stands where flask-smorest has the parser of webargs, which makes a schema for each request."""
 
-    def load_json(self, req: Any, schema: Any) -> Any:
-        return json_object()
+    DEFAULT_VALIDATION_STATUS = 422
 
-    def handle_error(
-        self, error: ValidationError, req: Any, schema: Any, *, error_status_code: Any, error_headers: Any
-    ) -> NoReturn:
-        # Where the fields stand (in the body, the query, a header) goes without saying.
-        found = [field for fields in error.normalized_messages().values() for field in _wrong(fields)]
-        errors = [{"field": name, "message": message} for name, message in found[:MOST_ERRORS]]
-        detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
-        if len(found) > MOST_ERRORS:
-            detail += f"; and {len(found) - MOST_ERRORS} more"
-        raise Problem("validation_failed", detail, {"errors": errors})
+    def use_args(self, schema: type[Schema], *, location: str, **_told_the_description: Any) -> Callable[[Any], Any]:
+        """Decorates a view: what was read is its next argument."""
+        made = schema()
+        # Of the headers only those that it names, under the names that WSGI has for them.
+        named = {field.data_key or name: _in_wsgi(field.data_key or name) for name, field in made.fields.items()}
+
+        def headers() -> dict[str, str]:
+            environ = request.environ
+            return {name: environ[key] for name, key in named.items() if key in environ}
+
+        read = {"json": json_object, "query": _query, "headers": headers}[location]
+
+        def arguments() -> Any:
+            # What was read is kept nowhere: of a large body it is much larger than what comes of it.
+            try:
+                return made.load(read())
+            except ValidationError as error:
+                raise _refusal(error) from error
+
+        def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(view)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, arguments(), **kwargs)
+
+            return wrapper
+
+        return decorate
+
+
+def _query() -> dict[str, str]:
+    if again := {name: ["must be given once"] for name, values in request.args.lists() if len(values) > 1}:
+        raise ValidationError(again)
+    return request.args.to_dict()
+
+
+def _in_wsgi(header: str) -> str:
+    return "HTTP_" + header.upper().replace("-", "_")
+
+
+def _refusal(error: ValidationError) -> Problem:
+    found = list(_wrong(error.normalized_messages()))
+    errors = [{"field": name, "message": message} for name, message in found[:MOST_ERRORS]]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors)
+    if len(found) > MOST_ERRORS:
+        detail += f"; and {len(found) - MOST_ERRORS} more"
+    return Problem("validation_failed", detail, {"errors": errors})
 
 
 def _wrong(messages: Any, *path: str) -> Iterator[tuple[str, str]]:
@@ -56,8 +91,7 @@ class Blueprint(flask_smorest.Blueprint):
         description: what its calls are about, in a sentence.
     """
 
-    # webargs would ignore unknown query parameters; each schema here says what it does with them.
-    ARGUMENTS_PARSER = _Parser(unknown=None)
+    ARGUMENTS_PARSER = _Reader()
 
     def __init__(
         self, name: str, auth: Callable[[], None], body_limit: int = MEBIBYTE, *, description: str = ""

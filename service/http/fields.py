@@ -17,6 +17,11 @@ MAX_REFERENCE = 500
 MAX_MODEL = 200
 MAX_IDEMPOTENCY_KEY = 255
 
+# Longest name of a license, a key or a token, what a shop calls a license, and why a grant was made.
+MAX_NAME = 200
+MAX_EXTERNAL_ID = 200
+MAX_REASON = 200
+
 MAX_CREDITS = 2**63 - 1
 MAX_PAGE = 100
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from flask import Flask, current_app
 
+from ..chores import Chores
 from ..db import Database
 from ..gateway.completions import Completions
 from ..gateway.upstream import Upstream
 from ..lease import Lease
 from ..payments import Cashier
+from ..webhooks import Settings
 from .imported_keys import ImportedKeys
 from .threads import Threads
 
@@ -25,9 +27,12 @@ class Services:
     upstream: Upstream
     threads: Threads
     imported_keys: ImportedKeys
+    chores: Chores
+    webhook_settings: Settings
     replay_key_ids: tuple[bytes, ...]
     default_model: str
     default_max_tokens: int
+    session_key: bytes | None
     cashier: Cashier | None = None
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
@@ -19,6 +20,21 @@ def _marked_up(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
+def _credits(number: int) -> str:
+    """A whole number as people read it, with the sign that a typesetter takes."""
+    return f"{number:,}".replace("-", "\u2212")
+
+
+def _moment(value: datetime | str | None, none: str = "never") -> Markup:
+    """A time to the minute, and to the microsecond for who points at it."""
+    if value is None:
+        return Markup("<span class=quiet>{}</span>").format(none)
+    utc = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+    return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(
+        utc.isoformat().replace("+00:00", "Z"), utc.strftime("%Y-%m-%d %H:%M")
+    )
+
+
 _templates = Environment(
     loader=PackageLoader("service.pages"),
     autoescape=True,
@@ -27,6 +43,8 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["marked_up"] = _marked_up
+_templates.filters["credits"] = _credits
+_templates.filters["moment"] = _moment
 _templates.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
 
 _style = _templates.get_template("style.css").render()
@@ -34,6 +52,13 @@ _style = _templates.get_template("style.css").render()
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_style.encode()).digest()).decode()}'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+# Pages that are logged in to have our own style and scripts, from here alone and from files: nothing that stands in a
+# page is ever run.
+_LOGGED_IN_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
 )
 
 # What a page may show of the Host that its reader sent, in a line to be pasted into a shell.
@@ -56,6 +81,17 @@ def respond(html: str) -> Response:
     response = Response(html, content_type=f"{HTML}; charset=utf-8")
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def respond_logged_in(html: str, status: int = 200) -> Response:
+    """A page of the console or an account: nobody may frame it, or learn its address from a link."""
+    response = Response(html, status=status, content_type=f"{HTML}; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _LOGGED_IN_POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
     return response
 
 

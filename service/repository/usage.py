@@ -28,6 +28,9 @@ _RECEIPT = text(f"SELECT * FROM obol.show_receipt(:license_id, :cause_id, {_READ
 _ROLL_UP = text("SELECT obol.roll_up_usage(:license_id, :most)")
 _DUE = text("SELECT * FROM obol.due_rollups(:least, :most)")
 
+# What an entry can be.
+KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
+
 DIMENSIONS = ("day", "model", "key")
 
 # Entries that one statement looks at where all of a statement is read: some milliseconds.

@@ -13,9 +13,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import psycopg2
+import psycopg2.extensions
 import pytest
 from factories import License
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
@@ -282,6 +285,23 @@ def lock(urls: Urls) -> Iterator[Callable[[], Any]]:
     yield take
     for connection in connections:
         connection.close()
+
+
+@pytest.fixture
+def statements(app: Flask) -> list[str]:
+    """The statements that the pool of the application runs from now on."""
+    ran = []
+
+    class Recording(psycopg2.extensions.cursor):
+        def execute(self, query: Any, vars: Any = None) -> None:
+            ran.append(query)
+            super().execute(query, vars)
+
+    def record(connection: Any, *_: Any) -> None:
+        connection.cursor_factory = Recording
+
+    event.listen(services_of(app).database._engine, "checkout", record)
+    return ran
 
 
 @pytest.fixture

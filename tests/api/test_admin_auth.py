@@ -4,11 +4,9 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
 from service import keys
 from service.http.auth import admin_auth
-from service.http.services import services_of
 from service.repository import admin as repository
 from service.repository.admin import SCOPES
 
@@ -18,14 +16,6 @@ WRONG = {
     "another scheme": "Basic abc",
     "nothing after the scheme": "Bearer ",
 }
-
-
-@pytest.fixture
-def statements(app):
-    """The statements that the pool of the application runs."""
-    ran = []
-    event.listen(services_of(app).database._engine, "before_cursor_execute", lambda *event: ran.append(event[2]))
-    return ran
 
 
 def routes(app):

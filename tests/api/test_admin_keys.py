@@ -131,6 +131,8 @@ def test_one_key_is_rotated(admin, client, new_license, new_key, problem):
         ({"models": []}, "models"),
         ({"models": [""]}, "models"),
         ({"models": ["m" * 201]}, "models"),
+        ({"models": ["a*b"]}, "models"),
+        ({"models": ["*a"]}, "models"),
         ({"calls": 1}, "calls"),
         ([], "limits"),
         ("none", "limits"),

@@ -37,6 +37,8 @@ def test_a_license_is_made_with_a_key_that_works(admin, db, owner):
         "external_id": "customer 7",
         "created_at": shown["created_at"],
         "limits": None,
+        "alerts": None,
+        "email": None,
     }
 
 

@@ -14,6 +14,7 @@ from service.http.auth import SECURITY, admin_auth, license_auth, license_key, n
 from service.http.blueprint import Blueprint
 from service.http.body import json_object
 from service.http.services import services
+from service.pages.guarded import account_auth, console_auth
 from service.repository import licenses
 
 LICENSE = "/api/v1/license"
@@ -28,7 +29,8 @@ def without_auth(app):
         for name, blueprint in app.blueprints.items()
         if name != DOCUMENTATION
         and not (
-            getattr(blueprint, "auth", None) in SECURITY and blueprint.auth in app.before_request_funcs.get(name, [])
+            getattr(blueprint, "auth", None) in {*SECURITY, console_auth, account_auth}
+            and blueprint.auth in app.before_request_funcs.get(name, [])
         )
     ]
 
@@ -57,7 +59,7 @@ def test_every_route_belongs_to_a_blueprint(app):
 
 def test_only_health_and_the_pages_are_open(app):
     is_open = [name for name, blueprint in app.blueprints.items() if getattr(blueprint, "auth", None) is no_auth]
-    assert is_open == ["health", "pages"]
+    assert is_open == ["health", "pages", "assets"]
 
 
 # One value for each parameter of a path. A new parameter needs one here.

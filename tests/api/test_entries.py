@@ -138,6 +138,7 @@ def test_what_is_accepted_decides(ask, accept, content_type):
         ({"from": "2027-01-01", "to": "2027-01-01"}, "from: it must be before `to`"),
         ({"key_id": "mine"}, "key_id: must be the key_id of a license key"),
         ({"model": ""}, "model: must have 1 to 200 characters"),
+        ({"kind": ["grant", "charge"]}, "kind: must be given once"),
         ({"key": "x"}, "key: is not a parameter of this request"),
     ],
 )

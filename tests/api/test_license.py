@@ -97,6 +97,7 @@ def test_an_entry_says_what_it_was(client, new_license):
         "id": answer["id"],
         "reference": None,
         "model": "m",
+        "key_id": str(license.key_id),
         "usage": {"input": 3, "output": 1, "cache_write_5m": 0, "cache_write_1h": 0, "cache_read": 0},
     }
     assert (deducted["kind"], deducted["id"], deducted["reference"]) == ("deduction", deduction["id"], "job")

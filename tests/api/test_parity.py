@@ -44,12 +44,21 @@ SAME = {
     "usage": "GET /api/v1/admin/licenses/{license_id}/usage",
     "receipt": "GET /api/v1/admin/licenses/{license_id}/receipts/{cause_id}",
     "verify": "POST /api/v1/admin/verify",
+    "webhook create": "POST /api/v1/admin/webhooks",
+    "webhook list": "GET /api/v1/admin/webhooks",
+    "webhook show": "GET /api/v1/admin/webhooks/{webhook_id}",
+    "webhook rotate": "POST /api/v1/admin/webhooks/{webhook_id}/rotate",
+    "webhook pause": "PATCH /api/v1/admin/webhooks/{webhook_id}",
+    "webhook resume": "PATCH /api/v1/admin/webhooks/{webhook_id}",
+    "webhook delete": "DELETE /api/v1/admin/webhooks/{webhook_id}",
+    "webhook replay": "POST /api/v1/admin/webhooks/{webhook_id}/replay",
+    "events": "GET /api/v1/admin/events",
 }
 
 # Only for a shell: they are processes, or need the owner's login.
 # A head is kept elsewhere, and whoever takes it or compares it must not have to believe the service.
 # Who knows the signing secret of Stripe can make credits, so the service never has it.
-SHELL_ONLY = {"serve", "migrate", "sandbox", "audit head", "audit check", "stripe secret set"}
+SHELL_ONLY = {"serve", "migrate", "shard", "sandbox", "audit head", "audit check", "stripe secret set"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.

@@ -165,11 +165,11 @@ def test_nothing_is_made_read_or_ended_by_any_function(sql, victim, new_license,
         assert world() == before, name
     # What answers to somebody without a key or a token; all of it is the service's own work, or says nothing of anyone.
     assert answered == {
-        "bring_up_to_date", "current_revision", "due_changes", "due_holds", "due_rollups",
-        "expire_holds", "expire_holds_v2", "heartbeat", "list_prices", "note_deliveries", "purge_expired",
+        "bring_up_to_date", "current_revision", "due_changes", "due_holds", "due_rollups", "expire_holds",
+        "expire_holds_v2", "find_imported_key", "heartbeat", "list_prices", "note_deliveries", "purge_expired",
         "refund_withheld", "roll_up_usage",
         # What is sold is no secret; an event needs Stripe's signature, and a payment intent is a secret of its own.
-        "book_stripe_event", "find_imported_key", "find_stripe_intent", "list_packages",
+        "book_stripe_event", "find_stripe_intent", "list_packages",
     }  # fmt: skip
 
 

@@ -9,10 +9,13 @@ from wire_client import Exchange
 
 from service import keys
 
-ENVIRON = {"WEB_CONCURRENCY": "2"}
+ENVIRON = {"WEB_CONCURRENCY": "2", "OBOL_THREADS": "64"}
 
 # More than two workers of 64 threads have.
 MANY = 150
+
+# Who finds the share of its license taken, and, where that takes the worker long to say, no thread to be told so.
+REFUSED = {429, 503}
 
 
 def message(directives, **fields):
@@ -42,11 +45,11 @@ def test_slow_calls_have_half_of_the_threads(bystander, statuses, new_license):
 
     # Half of the threads wait for the model; who finds none is told so at once.
     wait_until(lambda: len(answers) >= MANY - 64)
-    assert set(answers) == {429}
+    assert 429 in set(answers) <= REFUSED
     bystander.is_well()
     bystander.end()
     wait_until(lambda: len(answers) == MANY)
-    assert set(answers) == {200, 429}
+    assert set(answers) <= {200} | REFUSED
     assert answers.count(200) <= 64
 
 
@@ -61,7 +64,7 @@ def test_readers_of_a_replay_that_read_nothing_have_half_of_the_threads(bystande
     for _ in range(5):
         bystander.is_well()
     # Who has no thread is refused and knows it at once, and the others have read no more than a header.
-    assert [reader.response.status for reader in readers].count(429) >= MANY - 64
+    assert sum(reader.response.status in REFUSED for reader in readers) >= MANY - 64
     for reader in readers:
         reader.hang_up(reset=True)
     bystander.is_well()
@@ -77,4 +80,4 @@ def test_forged_keys_do_not_shut_out_the_license_that_they_name(bystander, serve
         assert served.get("/api/v1/license", victim.headers)[0] == 200
         bystander.is_well()
     wait_until(lambda: len(answers) == MANY)
-    assert set(answers) <= {403, 429}
+    assert set(answers) <= {403} | REFUSED

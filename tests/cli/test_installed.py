@@ -72,8 +72,10 @@ def test_the_wheel_has_every_module_and_migration_and_no_test(wheel: Path) -> No
         str(path.relative_to(ROOT)) for path in kept
     }
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "service").rglob("*.py")}
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "service" / "pages" / "templates").iterdir()}
-    assert {name for name in names if not name.startswith("service/_root/")} == modules | templates
+    of_pages = [path for of in ("templates", "static") for path in (ROOT / "service" / "pages" / of).rglob("*.*")]
+    assert {name for name in names if not name.startswith("service/_root/")} == modules | {
+        str(path.relative_to(ROOT)) for path in of_pages
+    }
 
 
 def test_the_source_distribution_has_what_a_reader_needs(dist: Path) -> None:

@@ -68,7 +68,7 @@ def test_what_is_no_license_id_is_wrong_usage(obol, new_license, command):
 
 
 def test_ctrl_c_in_a_command(bare, monkeypatch, environ):
-    def interrupted(database):
+    def interrupted(database, since):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ledger, "verify", interrupted)

@@ -1,9 +1,11 @@
-"""What the races share: pools that are wide enough for all of them, and the fixtures of tests/sql."""
+"""What the races share: pools that are wide enough for all of them, and the fixtures of tests/sql. Each race is
+run twice, the second time through PgBouncer."""
 
 import sys
 from pathlib import Path
 
 import pytest
+from pooler import *  # noqa: F403 - both ways
 
 from service.db import Database
 

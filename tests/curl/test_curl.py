@@ -1,4 +1,5 @@
-"""The scripts of this folder, which know nothing of Python, against a served instance."""
+"""The scripts of this folder, which know nothing of Python, against a served instance, directly and through
+PgBouncer."""
 
 import os
 import shutil
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pooler import *  # noqa: F403 - both ways
 
 from service.repository import licenses
 

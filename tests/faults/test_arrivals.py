@@ -70,6 +70,30 @@ def test_who_sends_without_end_is_cut_off(connect, new_license):
             connection.sendall(b" " * MEBIBYTE)
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/api/v1/generate"])
+def test_a_call_beyond_all_threads_is_refused_while_the_others_go_on(served, connect, new_license, upstream, path):
+    def asked(prompt, path="/v1/messages"):
+        message = {"model": "m", "max_tokens": 20, "messages": [{"role": "user", "content": prompt}]}
+        body = json.dumps(message if path.startswith("/v1/") else {"prompt": prompt}).encode()
+        return connect(head(new_license(credits=10_000), f"Content-Length: {len(body)}", path=path) + body)
+
+    # Of two threads a license may have one.
+    slow = [asked("[sandbox delay_ms=5000]") for _ in range(2)]
+    wait_until(lambda: len(upstream.received) == 2)
+
+    header, _, body = read_to_the_end(asked("Hello", path)).partition(b"\r\n\r\n")
+
+    assert header.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 1\r\n" in header
+    document = json.loads(body)
+    assert (document.get("code") or document["error"]["details"]["error_code"]) == "over_capacity"
+    # Nobody should restart what is only busy.
+    assert [served.get(path)[0] for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
+    assert len(upstream.received) == 2
+    for connection in slow:
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_refused_client_that_does_not_close_keeps_nobody(served, connect, new_license):
     stay = [connect(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") for _ in range(20)]
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from lint_sql import lint, lint_function
+from lint_sql import lint, lint_call, lint_calls, lint_function
 from migrating import ROOT, revisions
 
 NEWEST = revisions()[-1].revision
@@ -145,3 +145,36 @@ def test_a_file_makes_one_closed_function_that_can_be_read(copy, change, finding
         file.write_text(change(file.read_text()))
 
     assert any(finding in found for found in lint(copy))
+
+
+def test_the_service_s_calls_are_well():
+    assert list(lint_calls()) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["SELECT * FROM obol.f(:license_id, CAST(:at AS timestamptz))", "SELECT obol.f(:license_id)"],
+)
+def test_a_plain_call_is_delegated(statement):
+    assert list(lint_call(statement)) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("SELECT * FROM obol.f(:license_id, clock_timestamp())", "calls clock_timestamp()"),
+        ("SELECT * FROM obol.f(:license_id), obol.g(:license_id)", "more than one call"),
+        ("SELECT obol.f(l.license_id) FROM obol.licenses l", "more than one call"),
+        ("SELECT obol.f(:license_id); SELECT 1", "more than one call"),
+        ("WITH a AS (SELECT * FROM obol.f(:license_id)) SELECT * FROM a", "more than one call"),
+    ],
+)
+def test_what_is_not_delegated_is_found(statement, finding):
+    (found,) = lint_call(statement)
+    assert finding in found
+
+
+def test_no_name_of_a_constraint_is_read_from_an_error():
+    body = "RETURN; EXCEPTION WHEN unique_violation THEN GET STACKED DIAGNOSTICS v_name = CONSTRAINT_NAME"
+    (found,) = findings(plpgsql(body, declare="v_name text;"))
+    assert "shards have other names" in found

@@ -1,11 +1,19 @@
 """What the tests of the pages share: a page as it was read, and what of it would leave this machine."""
 
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import License
+from flask import Flask
 from flask.testing import FlaskClient
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from browsing import Person
 
 # They have no end tag.
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -62,3 +70,40 @@ def read(client: FlaskClient) -> Callable[..., Any]:
         return Page(html)
 
     return get
+
+
+@pytest.fixture
+def operator(app: Flask, new_token: Callable[..., str]) -> Callable[..., Person]:
+    """`operator("read", "grant")`: somebody who has logged in to the console with a token of these scopes, by default
+    with all."""
+
+    def log_in(*scopes: str, **values: Any) -> Person:
+        person = Person(app.test_client(), "console")
+        response = person.log_in(new_token(*scopes, **values))
+        assert (response.status_code, response.headers["Location"]) == (303, "/console")
+        return person
+
+    return log_in
+
+
+@pytest.fixture
+def customer(app: Flask) -> Callable[[License], Person]:
+    """`customer(license)`: somebody who has logged in to the account with its key."""
+
+    def log_in(license: License) -> Person:
+        person = Person(app.test_client(), "account")
+        response = person.log_in(license.raw_key)
+        assert (response.status_code, response.headers["Location"]) == (303, "/account")
+        return person
+
+    return log_in
+
+
+@pytest.fixture
+def ask(client: FlaskClient) -> Callable[[License], Any]:
+    """`ask(license)`: the response to a call for an answer."""
+
+    def post(license: License) -> Any:
+        return client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=license.headers)
+
+    return post

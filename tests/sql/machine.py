@@ -32,12 +32,13 @@ MODELS = st.sampled_from(["m", "m", "m-1", "n"])
 STARTS = st.sampled_from(["2028-02-28T23:59:30", "2028-02-29T22:00:00", "2027-12-31T12:00:00", "2028-03-15T00:00:00"])
 
 UNTIL = st.sampled_from([None, None, "call", "day", "month"])
-# What a call does, with which key or hold, and for how many credits.
+# What a call does, with which key or hold, for how many credits, and of which model.
 CALLS = st.lists(
     st.tuples(
-        st.sampled_from(["deduct", "open", "open", "settle", "release", "lapse"]),
+        st.sampled_from(["deduct", "deduct by id", "open", "open", "settle", "release", "lapse", "limit"]),
         st.integers(0, 30),
-        st.integers(1, 25),
+        st.integers(1, 40),
+        MODELS,
     ),
     min_size=4,
     max_size=8,
@@ -120,10 +121,10 @@ class Machine(RuleBasedStateMachine):
     keys = Bundle("keys")
     used = Bundle("used")
 
-    @initialize(target=keys, start=STARTS, limits=LIMITS)
-    def begin(self, start, limits):
+    @initialize(target=keys, start=STARTS, limits=LIMITS, of_license=st.booleans())
+    def begin(self, start, limits, of_license):
         self.now = datetime.fromisoformat(start).replace(tzinfo=UTC)
-        self.world.sql("TRUNCATE obol.licenses CASCADE")
+        self.world.sql("TRUNCATE obol.licenses, obol.admin_acts CASCADE")
         self.world.clock.set(self.now)
         self.license = self.world.new_license(credits=0)
         self.ids, self.holds = {}, []
@@ -133,7 +134,7 @@ class Machine(RuleBasedStateMachine):
         key = Key(UUID(key_id), self.license.key, self.now, None, Limited("key"))
         self.all_keys = [key]
         self.model = Ledger(self.now)
-        self.change_limits(key, limits, of_license=True)
+        self.change_limits(key, limits, of_license=of_license)
         self.grant(amount=400, priority=50, starts_in=0, lasts=None)
         return key
 
@@ -411,19 +412,21 @@ class Machine(RuleBasedStateMachine):
             assert holds.expire(self.db, self.license.id, item.hold_ids) == len(item.hold_ids)
         self.renew_lease()
 
-    @rule(target=used, until=UNTIL, calls=CALLS)
     def be_busy(self, until, calls):
         """Several calls in one moment, now or when a window begins."""
         causes = []
         if until is not None:
             self.pass_until(what=until, off=0, pick=0)
-        for kind, pick, amount in calls:
+        for kind, pick, amount, model in calls:
             good = [key for key in self.all_keys if key.was_good(self.now)]
             key = good[pick % len(good)]
-            if kind == "deduct":
-                causes.append(self.deduct(key=key, amount=amount, of_operator=False))
+            if kind.startswith("deduct"):
+                causes.append(self.deduct(key=key, amount=amount, of_operator=kind == "deduct by id"))
+            elif kind == "limit":
+                # What was used while calls were limited is not forgotten while they are not.
+                self.change_limits(key=key, change={"requests_per_minute": (None, 3)[pick % 2]}, of_license=False)
             elif kind == "open":
-                self.open_hold(key=key, amount=amount, least=1, model="m", lasts_s=None)
+                self.open_hold(key=key, amount=amount, least=1, model=model, lasts_s=None)
             elif kind == "lapse":
                 self.reap(lapses=True)
             elif self.holds and kind == "settle":
@@ -432,6 +435,11 @@ class Machine(RuleBasedStateMachine):
                 self.release(pick=pick, key=key, is_own=True)
             self.limits_are_as_used()
         return multiple(*(cause for cause in causes if isinstance(cause, UUID)))
+
+    # Rules are chosen evenly: so this one is half as often chosen as all of the calls for themselves.
+    busy = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
+    busier = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
+    busiest = rule(target=used, until=UNTIL, calls=CALLS)(be_busy)
 
     # Credits that come back, or are corrected
 
@@ -538,4 +546,5 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "model") and sys.exc_info()[0] is None:
             self.reap(False)
             self.look()
-            assert self.world.sql("SELECT * FROM obol.verify()") == []
+            found = self.world.sql("SELECT * FROM obol.verify()")
+            assert found == [], found

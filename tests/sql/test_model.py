@@ -14,7 +14,7 @@ from moved_clock import MovedClock
 
 from service.db import Database
 
-RUNS = int(os.environ.get("TEST_MODEL_RUNS", "50"))
+RUNS = int(os.environ.get("TEST_MODEL_RUNS", "40"))
 
 
 @pytest.fixture

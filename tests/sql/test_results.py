@@ -10,20 +10,36 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, payments, prices, usage
+from service.repository import (
+    admin,
+    audit,
+    grants,
+    holds,
+    imports,
+    ledger,
+    licenses,
+    limits,
+    payments,
+    prices,
+    usage,
+    webhooks,
+)
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
     "adjust_credits_v2": ledger.Adjustment,
     "book_stripe_event": payments.Booked,
     "check_admission": holds.Admission,
+    "claim_delivery": webhooks.ClaimedDelivery,
     "create_key": limits.LicenseKey,
     "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
     "deduct_v2": ledger.Deduction,
     "digest_acts": audit.Digest,
     "digest_entries": audit.Digest,
+    "due_deliveries": webhooks.DueDelivery,
     "due_holds": holds.DueHolds,
+    "due_undelivered": webhooks.DueUndelivered,
     "find_imported_key": imports.FoundKey,
     "find_license": licenses.License,
     "grant_credits_v2": grants.ChangedGrant,
@@ -32,6 +48,7 @@ RESULTS = {
     "end_package": payments.Package,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,
+    "list_events": webhooks.Event,
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
     "list_heads": audit.Head,
@@ -42,6 +59,7 @@ RESULTS = {
     "list_payments": payments.Payment,
     "list_prices": prices.PriceRow,
     "list_tokens": admin.Token,
+    "list_webhooks": webhooks.Webhook,
     "open_hold": holds.Admission,
     "open_payment": payments.Pending,
     "overview": admin.Day,
@@ -49,11 +67,13 @@ RESULTS = {
     "refund_withheld": ledger.WithheldRefund,
     "release_hold": holds.ReleasedHold,
     "revoke_key": limits.LicenseKey,
+    "set_alerts": webhooks.Alerts,
     "set_key": limits.LicenseKey,
     "set_license_v2": licenses.ListedLicense,
     "set_package": payments.Package,
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
+    "show_alerts": webhooks.Alerts,
     "show_license": licenses.ListedLicense,
     "show_receipt": usage.Receipt,
     "show_usage": usage.UsageRow,
@@ -64,13 +84,22 @@ RESULTS = {
 }
 
 # What is asked with, and no result.
-ARGUMENTS = {admin.Actor, admin.Place, grants.Terms, holds.HoldAmounts, holds.Unpaid, usage.Reader, usage.Filters}
+ARGUMENTS = {
+    admin.Actor,
+    admin.Place,
+    grants.Terms,
+    holds.HoldAmounts,
+    holds.Unpaid,
+    usage.Reader,
+    usage.Filters,
+    webhooks.Attempt,
+}
 
 # Put together of several results.
 COMPOSED = {usage.EntriesPage}
 
 # One column and nothing to name.
-BARE = {"due_changes", "due_rollups"}
+BARE = {"due_changes", "due_expiring", "due_rollups"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

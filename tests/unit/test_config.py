@@ -17,7 +17,7 @@ def test_nothing_set_is_the_defaults():
 
     assert (config.port, config.pool_size, config.lease_s, config.default_max_tokens) == (8000, 10, 30, 512)
     assert (config.database_url, config.anthropic_api_key, config.admin_token) == (None, None, None)
-    assert (config.replay_keys, config.dev) == ((), False)
+    assert (config.replay_keys, config.session_key, config.dev) == ((), None, False)
     assert config.data_dir == Path(".obol").absolute()
     assert config.metrics_dir == Path(gettempdir())
     with pytest.raises(FrozenInstanceError):
@@ -41,6 +41,7 @@ def test_everything_can_be_set():
             "OBOL_DEFAULT_MODEL": "m",
             "OBOL_DEFAULT_MAX_TOKENS": "100",
             "OBOL_REPLAY_KEYS": f"{'A' * 43}, {'_-' * 21}8=",
+            "OBOL_SESSION_KEY": "A" * 43,
             "OBOL_DATA_DIR": "/tmp/obol",
             "OBOL_METRICS_DIR": "/dev/shm",
             "OBOL_DEV": "1",
@@ -52,7 +53,7 @@ def test_everything_can_be_set():
     assert (config.admin_token, config.port, config.pool_size, config.lease_s) == ("t" * 32, 8080, 3, 2)
     assert (config.threads, config.threads_per_license, config.upstream_timeout_s) == (8, 5, 60)
     assert (config.default_model, config.default_max_tokens) == ("m", 100)
-    assert config.replay_keys[0] == bytes(32)
+    assert config.replay_keys[0] == config.session_key == bytes(32)
     assert [len(key) for key in config.replay_keys] == [32, 32]
     assert (config.data_dir, config.metrics_dir, config.dev) == (Path("/tmp/obol"), Path("/dev/shm"), True)
 
@@ -105,6 +106,7 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("DATABASE_URL", "a-password"),
         ("DATABASE_URL", "postgres"),
         ("DATABASE_URL", "postgresql://u:a-password@host:port/db"),
+        ("DATABASE_URL", "postgresql://u:a-password@h1:1,h2:port/db"),
         ("OBOL_MIGRATE_URL", "sqlite:///a-password"),
     ],
     ids=lambda value: value[:30],
@@ -148,6 +150,7 @@ HERE = [
     "postgresql://a:b@[::1]/c",
     "postgresql:///c?host=/var/run/postgresql",
     "postgresql:///c",
+    "postgresql://a:b@localhost:5432,127.0.0.1:5433/c?target_session_attrs=read-write",
 ]
 ELSEWHERE = [
     "postgresql://a:b@db.example/c",
@@ -156,6 +159,7 @@ ELSEWHERE = [
     "postgresql:///c?host=db.example",
     "postgresql://a:b@localhost/c?hostaddr=10.0.0.5",
     "postgresql:///c?host=localhost&host=db.example",
+    "postgresql://a:b@localhost:5432,db.example:5433/c",
 ]
 
 

@@ -52,7 +52,7 @@ def test_a_connection_that_was_lost_while_idle_is_no_error(db, terminate):
     db.rows(ONE)
     assert terminate() == 1
 
-    assert db.row(ONE).one == 1
+    assert db.row(ONE) == (1,)
 
 
 def test_a_connection_that_is_lost_while_it_works_charges_once(db, new_license, sql, locked):

@@ -68,12 +68,15 @@ def test_a_database_that_was_not_waited_for_stops(folder, monkeypatch):
 def test_a_database_that_is_set_wins_and_nothing_embedded_is_touched(data_dir):
     given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c")
     with dev.environment(given) as filled:
-        assert filled == given | {"OBOL_REPLAY_KEYS": filled["OBOL_REPLAY_KEYS"]}
-        assert [file.name for file in data_dir.iterdir()] == ["replay.key"]
+        made = {name: filled[name] for name in ("OBOL_REPLAY_KEYS", "OBOL_SESSION_KEY", "OBOL_WEBHOOK_KEYS")}
+        assert filled == given | made
+        assert len(set(made.values())) == len(made)
+        assert sorted(file.name for file in data_dir.iterdir()) == ["replay.key", "session.key", "webhook.key"]
 
 
-def test_replay_keys_that_are_set_win(data_dir):
-    given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c", OBOL_REPLAY_KEYS="A" * 43)
+def test_keys_that_are_set_win(data_dir):
+    keys = dict.fromkeys(("OBOL_REPLAY_KEYS", "OBOL_SESSION_KEY", "OBOL_WEBHOOK_KEYS"), "A" * 43)
+    given = environ(data_dir, DATABASE_URL="postgresql://a:b@127.0.0.1/c", **keys)
     with dev.environment(given) as filled:
         assert filled == given
     assert not data_dir.exists()
@@ -107,7 +110,7 @@ def test_the_process_s_own_environment_is_left_alone(data_dir):
 
 def test_processes_that_start_at_once_share_one_replay_key(data_dir):
     with ThreadPoolExecutor(16) as pool:
-        keys = set(pool.map(lambda _: dev._replay_key(data_dir), range(64)))
+        keys = set(pool.map(lambda _: dev._own_key(data_dir, "replay.key"), range(64)))
 
     assert len(keys) == 1
     assert [file.name for file in data_dir.iterdir()] == ["replay.key"]

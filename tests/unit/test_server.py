@@ -49,7 +49,7 @@ def test_running_answers_have_ten_minutes_and_a_worker_that_hangs_has_one(config
     # Of its kinds of workers the one whose time-out is for the worker and not for a request.
     assert told["worker_class"] == "service.worker.Worker"
     assert issubclass(Worker, ThreadWorker)
-    assert (told["workers"], told["threads"], told["bind"]) == (2, 64, "127.0.0.1:8000")
+    assert (told["workers"], told["threads"], told["bind"]) == (2, 1000, "127.0.0.1:8000")
     assert gunicorn.util.write_error is write_problem
 
 
@@ -68,7 +68,7 @@ def test_a_missing_variable_ends_the_master_by_its_name(configure, capsys, missi
 
 
 def test_in_development_nothing_has_to_be_set(configure):
-    assert configure(OBOL_DEV="1")["threads"] == 64
+    assert configure(OBOL_DEV="1")["threads"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,27 @@ def test_a_refusal_is_a_problem_that_repeats_nothing(status, answered, code):
     assert (document["status"], document["code"]) == (answered, code)
     assert f"request-id: {document['instance'].removeprefix('urn:obol:request:')}\r\n" in head
     assert "what the client sent" not in body
+
+
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/api/v1/generate"])
+def test_a_request_without_a_thread_is_told_when_to_come_back_in_the_shape_of_its_path(path):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        write_problem(ours, 503, "Service Unavailable", f"{path} HTTP/1.1\r\n")
+        head, _, body = theirs.recv(4096).decode().partition("\r\n\r\n")
+
+    document, lines = json.loads(body), head.split("\r\n")
+    assert head.startswith("HTTP/1.1 503 ")
+    assert "Retry-After: 1" in lines
+    if path.startswith("/v1/"):
+        assert (document["error"]["type"], document["error"]["details"]) == (
+            "overloaded_error",
+            {"error_code": "over_capacity"},
+        )
+        assert {"x-should-retry: true", "Content-Type: application/json"} <= set(lines)
+    else:
+        assert (document["code"], document["status"]) == ("over_capacity", 503)
+        assert "Content-Type: application/problem+json" in lines
 
 
 @pytest.fixture
@@ -181,15 +202,17 @@ def test_a_login_that_cannot_be_looked_at_is_said_and_keeps_nobody(monkeypatch):
         raise Problem("database_error", "down")
 
     started = []
-    services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)))
+    chores = SimpleNamespace(start=lambda: None)
+    services = SimpleNamespace(database=None, lease=SimpleNamespace(start=lambda: started.append(True)), chores=chores)
     monkeypatch.setattr("service.server._services", lambda worker: services)
     monkeypatch.setattr("service.repository.processes.login_can_do_too_much", fail)
+    monkeypatch.setattr("service.repository.sharding.left_out", fail)
 
     with capture_logs() as lines:
         post_worker_init(SimpleNamespace(age=1))
 
     assert started == [True]
-    assert [line["event"] for line in lines] == ["login_not_checked"]
+    assert [line["event"] for line in lines] == ["login_not_checked", "sharding_not_checked"]
 
 
 CHOSEN = "a phrase that an operator has chosen"
@@ -200,7 +223,8 @@ def start(monkeypatch, urls, db):
     """`start(OBOL_ADMIN_TOKEN=…)`: what the first worker logs at its start, whose login can be looked at."""
 
     def begin(**environ):
-        services = SimpleNamespace(database=db, lease=SimpleNamespace(start=lambda: None))
+        nothing = SimpleNamespace(start=lambda: None)
+        services = SimpleNamespace(database=db, lease=nothing, chores=nothing)
         monkeypatch.setattr("service.server._services", lambda worker: services)
         monkeypatch.setattr("service.server._warn_of_excess", lambda services: None)
         monkeypatch.setattr(os, "environ", {"DATABASE_URL": urls.service, **environ})
@@ -209,6 +233,12 @@ def start(monkeypatch, urls, db):
         return [line["event"] for line in lines]
 
     return begin
+
+
+def test_what_is_not_distributed_though_its_neighbours_are_is_named(start, monkeypatch):
+    monkeypatch.setattr("service.repository.sharding.left_out", lambda database: ["more"])
+
+    assert start() == ["not_distributed"]
 
 
 def is_good(db, token):

@@ -93,7 +93,14 @@ def test_hooks_without_a_folder_do_nothing(shared):
     assert shared() is None
 
 
-@pytest.mark.parametrize("master", ["service.server, service.worker", "service.cli, service.dev.sandbox"])
+@pytest.mark.parametrize(
+    "master",
+    [
+        "service.server, service.worker",
+        "service.server; service.server.when_ready(None)",
+        "service.cli, service.dev.sandbox",
+    ],
+)
 def test_the_master_does_not_decide_that_figures_are_each_worker_s_own(master):
     # prometheus_client decides it when it is imported, and what the master has imported its workers have.
     said = f"import sys, {master}; print([n for n in sys.modules if n in ('service.metrics', 'prometheus_client')])"

@@ -54,7 +54,7 @@ USED = {"output_tokens": 1}
 
 
 def stream(hold, *events):
-    return AnswerStream(hold, iter(events), Message())
+    return AnswerStream(hold, (event for event in events), Message())
 
 
 def outcome(hold, *events):

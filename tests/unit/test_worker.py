@@ -28,6 +28,7 @@ def pair():
 def worker(monkeypatch):
     """A worker that serves nobody; `worker.given` are the connections that were given a thread."""
     made = Worker(1, 1, [], None, 30, Config(), None)
+    made.cfg.set("threads", 10)
     made.poller = module.selectors.DefaultSelector()
     made.given = []
     monkeypatch.setattr(ThreadWorker, "enqueue_req", lambda self, conn: self.given.append(conn))
@@ -200,3 +201,51 @@ def clock_ahead(monkeypatch):
     ahead, monotonic = [0], module.time.monotonic
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: monotonic() + ahead[0]))
     return lambda seconds: ahead.__setitem__(0, ahead[0] + seconds)
+
+
+def test_who_finds_no_thread_has_the_next_one_and_who_finds_none_in_time_is_refused(worker, monkeypatch):
+    refused = []
+    monkeypatch.setattr(module.util, "write_error", lambda _sock, *said: refused.append(said))
+    monkeypatch.setattr(ThreadWorker, "finish_request", lambda *_: None)
+    worker.cfg.set("threads", 1)
+    ends = []
+
+    def arrive(request):
+        ends.append(socket.socketpair())
+        ends[-1][0].sendall(request + b" HTTP/1.1\r\n\r\n")
+        worker.enqueue_req(client_of(worker, Connection(ends[-1][1])))
+
+    def finish(conn):
+        done = Future()
+        done.set_result(True)
+        worker.finish_request(conn, done)
+
+    arrive(b"GET /api/v1/license")
+    arrive(b"GET /api/v1/prices")
+    assert len(worker.given) == 1
+    arrive(b"GET /healthz")
+    assert len(worker.given) == 2, "who watches needs no thread of the others"
+
+    finish(worker.given[1])
+    assert len(worker.given) == 2
+    finish(worker.given[0])
+    assert len(worker.given) == 3
+
+    monkeypatch.setattr(module, "THREAD_WAIT_S", 0)
+    arrive(b"POST /v1/messages")
+    worker.murder_pending()
+    worker.murder_pending()
+
+    (said,) = refused
+    assert said == (503, "Service Unavailable", "/v1/messages HTTP/1.1\r\n\r\n")
+    finish(worker.given[2])
+    assert len(worker.given) == 3
+    for theirs, _ in ends:
+        theirs.close()
+    for conn in [*worker.given, *worker._leaving]:
+        conn.sock.close()
+
+
+def test_there_are_threads_for_who_watches(worker):
+    with worker.get_thread_pool() as pool:
+        assert pool._max_workers == 10 + 4

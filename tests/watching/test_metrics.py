@@ -25,6 +25,8 @@ PROMISED = {
     "obol_upstream_seconds": ("model", "outcome"),
     "obol_upstream_errors_total": ("status",),
     "obol_upstream_refuses_us_total": (),
+    "obol_webhook_deliveries_total": ("outcome",),
+    "obol_events_waiting": (),
     "obol_undelivered_total": (),
     "obol_operator_loss_total": ("reason",),
     "obol_shortfall_credits_total": (),

@@ -20,6 +20,7 @@ DECLARE
     v_covered bigint;
     v_lapsing bigint;
     v_next_change_at timestamptz;
+    v_has_started boolean := false;
 BEGIN
     UPDATE obol.licenses l
        SET next_change_at = l.next_change_at
@@ -48,6 +49,7 @@ BEGIN
                     ORDER BY g.starts_at, g.created_at, g.grant_id LOOP
         UPDATE obol.grants g SET has_started = true
          WHERE g.license_id = p_license_id AND g.grant_id = v_grant.grant_id;
+        v_has_started := true;
         v_balance := v_balance + v_grant.amount;
         v_entry_no := v_entry_no + 1;
         PERFORM obol.book_entry(p_license_id, v_entry_no, 'grant', v_grant.amount, v_balance,
@@ -79,6 +81,11 @@ BEGIN
      WHERE l.license_id = p_license_id AND l.balance = v_license.balance AND l.entry_count = v_license.entry_count;
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the license changed');
+    END IF;
+    IF v_has_started THEN
+        PERFORM obol.arm_alerts(p_license_id, v_balance);
+    ELSIF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
     RETURN true;
 END

@@ -33,6 +33,11 @@ BEGIN
     PERFORM obol.book_entry(p_hold.license_id, p_entry_no, 'charge', -p_charge, p_balance_after,
                             p_hold.hold_id, p_hold.reference, p_hold.model, p_hold.price,
                             p_usage, p_shortfall, p_hold.key_id);
+    IF p_shortfall > 0 THEN
+        PERFORM obol.write_event(p_hold.license_id, 'shortfall.booked', p_hold.hold_id, jsonb_build_object(
+            'hold_id', p_hold.hold_id, 'shortfall', p_shortfall, 'charge', p_charge, 'model', p_hold.model,
+            'balance', p_balance_after));
+    END IF;
     IF p_hold.process_id IS NOT NULL AND p_hold.idempotency_key IS NOT NULL THEN
         UPDATE obol.idempotency_keys i
            SET in_force = true, answer = p_answer,

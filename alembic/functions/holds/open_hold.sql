@@ -3,9 +3,8 @@
 -- p_expires_in_s have passed. outcome: 'opened', or 'replayed' when the idempotency key already names a client's hold or
 -- a settled hold whose answer is stored; state is then the hold's as it is by now. Asked again with
 -- the same hold id, it gives the hold. p_max_unpaid_tokens: see admissible_amount.
--- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended),
--- IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, those of check_limits, and those of
--- admissible_amount; 40001: ask again with the same id.
+-- Errors, in order: INVALID_AMOUNT, INVALID_LICENSE, HOLD_NOT_OPEN (this id has ended), IDEMPOTENCY_KEY_REUSED,
+-- IDEMPOTENCY_IN_PROGRESS, ANSWER_GONE, those of check_limits and of admissible_amount; 40001: ask again, same id.
 CREATE OR REPLACE FUNCTION obol.open_hold(
     p_license_id uuid,
     p_key_digest bytea,
@@ -80,9 +79,11 @@ BEGIN
             RETURN;
         END IF;
         IF v_is_current OR NOT obol.bring_up_to_date(p_license_id) THEN
-            v_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
-            v_amount := obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
-                                               p_max_unpaid_tokens);
+            v_limited_amount := obol.check_limits(p_license_id, p_key_digest, p_model, v_amount, p_min_amount, 1, clock_timestamp());
+            -- What the limits have lowered may be there: that is tried before it is looked for what else is wrong.
+            v_amount := CASE WHEN v_limited_amount < v_amount THEN v_limited_amount
+                             ELSE obol.admissible_amount(p_license_id, p_min_amount, v_amount, p_model, v_is_priced,
+                                                         p_max_unpaid_tokens) END;
         ELSE
             v_is_current := true;
         END IF;
@@ -111,8 +112,7 @@ BEGIN
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'license', p_idempotency_key, p_fingerprint, p_hold_id);
     END IF;
-    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available,
-                        NULL::bigint, NULL::bigint, NULL::bytea;
+    RETURN QUERY SELECT 'opened', p_hold_id, v_amount, 'held', v_expires_at, v_available, NULL::bigint, NULL::bigint, NULL::bytea;
 END
 $$;
 

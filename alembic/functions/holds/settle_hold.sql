@@ -33,6 +33,7 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_notify_below bigint;
     v_is_current boolean := false;
 BEGIN
     IF p_amount IS NULL OR p_amount < 0 THEN
@@ -56,7 +57,7 @@ BEGIN
                         WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest
                           AND (k.valid_until > v_now
                                OR (k.valid_from <= h.opened_at AND k.valid_until > h.opened_at)))
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
         -- A change of the grants that comes while this waits for the lock may as well come after it: what is
         -- charged was held.
         EXIT WHEN v_balance IS NOT NULL OR v_is_current OR NOT obol.bring_up_to_date(p_license_id);
@@ -82,7 +83,7 @@ BEGIN
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held >= v_charge
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     ELSIF v_balance IS NULL AND p_process_id IS NOT NULL AND v_hold.state = 'held' AND v_hold.amount < p_amount THEN
         -- Only under the lock is what is available still so when it is taken: on a license that many calls use
         -- at once, to read first and compare afterwards would hardly ever succeed.
@@ -93,7 +94,7 @@ BEGIN
         UPDATE obol.licenses l
            SET balance = l.balance - v_charge, held = l.held - v_hold.amount, entry_count = l.entry_count + 1
          WHERE l.license_id = p_license_id AND l.balance - l.held = v_available AND l.held >= v_hold.amount
-        RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+        RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     END IF;
     IF v_balance IS NULL THEN
         PERFORM obol.refuse_hold(v_hold, p_amount);
@@ -101,6 +102,9 @@ BEGIN
 
     PERFORM obol.book_charge(v_hold, v_from, v_charge, p_amount - v_charge, v_entry_no, v_balance,
                              p_usage, p_answer, p_answer_ttl_s);
+    IF v_balance <= v_notify_below AND v_charge > 0 THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     RETURN QUERY SELECT v_charge, p_amount - v_charge, v_balance, v_hold.amount, v_hold.expires_at;
 END
 $$;

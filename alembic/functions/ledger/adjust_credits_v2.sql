@@ -28,6 +28,7 @@ DECLARE
     v_available bigint;
     v_balance bigint;
     v_entry_no bigint;
+    v_notify_below bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount = 0 OR p_amount < -c_most THEN
         RAISE EXCEPTION 'INVALID_AMOUNT: amount must be from -% to %, and not 0', c_most, c_most
@@ -62,11 +63,16 @@ BEGIN
            -- What is added changes the set of grants, and what is taken is a use to be allotted.
            allotted_entry_no = CASE WHEN p_amount > 0 THEN l.entry_count + 1 ELSE l.allotted_entry_no END
      WHERE l.license_id = p_license_id
-    RETURNING l.balance, l.entry_count INTO v_balance, v_entry_no;
+    RETURNING l.balance, l.entry_count, l.notify_below INTO v_balance, v_entry_no, v_notify_below;
     IF p_idempotency_key IS NOT NULL THEN
         PERFORM obol.claim_idempotency_key(p_license_id, 'operator', p_idempotency_key, p_fingerprint, v_adjustment_id);
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'adjustment', p_amount, v_balance, v_adjustment_id, p_reason);
+    IF p_amount > 0 THEN
+        PERFORM obol.arm_alerts(p_license_id, v_balance);
+    ELSIF v_balance <= v_notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'adjust_credits', v_adjustment_id::text,
                           jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
     RETURN QUERY SELECT v_adjustment_id, p_amount, v_balance;

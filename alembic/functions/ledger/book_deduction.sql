@@ -24,6 +24,7 @@ DECLARE
     v_is_current boolean := false;
     v_limits jsonb;
     v_key_id uuid;
+    v_notify_below bigint;
 BEGIN
     IF p_amount IS NULL OR p_amount <= 0 THEN
         PERFORM obol.refuse_amount('amount', 1);
@@ -48,8 +49,8 @@ BEGIN
            AND NOT EXISTS (SELECT FROM obol.idempotency_keys i
                             WHERE i.license_id = p_license_id AND i.scope = 'license'
                               AND i.idempotency_key = p_idempotency_key AND i.in_force)
-        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at, l.limits
-          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at, v_limits;
+        RETURNING l.balance, l.entry_count, l.expires_at, l.next_change_at, l.limits, l.notify_below
+          INTO v_balance, v_entry_no, v_expires_at, v_next_change_at, v_limits, v_notify_below;
         IF FOUND THEN
             EXIT WHEN v_is_current OR v_next_change_at > clock_timestamp();
             -- A grant has started or ended while this waited for the lock, which it has now: once more.
@@ -91,6 +92,9 @@ BEGIN
     END IF;
     PERFORM obol.book_entry(p_license_id, v_entry_no, 'deduction', -p_amount, v_balance,
                             p_deduction_id, p_reference, p_key_id => v_key_id);
+    IF v_balance <= v_notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     RETURN QUERY SELECT p_deduction_id, p_amount, v_balance;
 END
 $$;

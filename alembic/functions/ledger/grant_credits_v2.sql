@@ -59,6 +59,10 @@ BEGIN
         PERFORM obol.bring_up_to_date(p_license_id, true);
         PERFORM obol.note_act(p_license_id, v_actor, 'grant_credits', v_grant_id::text,
                               jsonb_build_object('amount', p_amount, 'reason', p_reason), p_request_id);
+        PERFORM obol.write_event(p_license_id, 'grant.created', v_grant_id, jsonb_build_object(
+            'grant_id', v_grant_id, 'amount', p_amount, 'starts_at', obol.utc(COALESCE(p_starts_at, v_now)),
+            'expires_at', obol.utc(p_expires_at), 'reason', p_reason, 'reference', p_reference,
+            'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
     END IF;
     -- The balance as the first call found it, once it has started.
     RETURN QUERY SELECT d.*, COALESCE((SELECT e.balance_after FROM obol.ledger_entries e

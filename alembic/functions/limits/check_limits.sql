@@ -39,13 +39,15 @@ BEGIN
                                             WHEN 'concurrent_holds' THEN p_holds
                                             ELSE p_min_amount END;
         IF v_limit.used + v_needed > v_limit.limit_value AND v_needed > 0 THEN
-            RAISE EXCEPTION 'LIMIT_EXCEEDED: % of the % is %, of which % are used and % more are needed',
+            RAISE EXCEPTION 'LIMIT_EXCEEDED: the limit % of the % is %, of which % are used and % more are needed',
                     v_limit.limit_name, v_limit.limit_of, v_limit.limit_value, v_limit.used, v_needed
                 USING ERRCODE = 'OB429',
                       DETAIL = jsonb_build_object(
                           'limit', v_limit.limit_name, 'limit_of', v_limit.limit_of, 'limit_value', v_limit.limit_value,
                           'used', v_limit.used, 'retry_after_s', v_limit.retry_after_s),
-                      HINT = format('Ask again in %s s.', v_limit.retry_after_s);
+                      HINT = CASE WHEN v_needed > v_limit.limit_value
+                                  THEN 'It is more than the limit allows at all: ask for less, or have the limit raised.'
+                                  ELSE format('Ask again in %s s.', v_limit.retry_after_s) END;
         END IF;
         IF v_limit.limit_name IN ('credits_per_day', 'credits_per_month') THEN
             v_amount := LEAST(v_amount, GREATEST(v_limit.limit_value - v_limit.used, 0));

@@ -22,14 +22,14 @@ BEGIN
             WHEN jsonb_typeof(v_value) = 'null' THEN v_most IS NOT NULL OR v_name = 'models'
             WHEN v_name = 'models' THEN
                 jsonb_typeof(v_value) = 'array' AND jsonb_array_length(v_value) BETWEEN 1 AND 100
-                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "")')
+                AND NOT jsonb_path_exists(v_value, '$[*] ? (@.type() <> "string" || @ == "" || @ like_regex "[*].")')
             WHEN jsonb_typeof(v_value) = 'number' THEN
                 (v_value #>> '{}')::numeric BETWEEN 1 AND v_most AND (v_value #>> '{}') ~ '^[0-9]+$'
             END;
         IF v_is_good IS NOT TRUE THEN
             RAISE EXCEPTION 'INVALID_AMOUNT: the limit % cannot be %', v_name, v_value
                 USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'limits.' || v_name),
-                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings with a *.';
+                      HINT = 'Limits are whole numbers from 1 on, and models a list of names, or beginnings that end with a *.';
         END IF;
     END LOOP;
     RETURN NULLIF(jsonb_strip_nulls(COALESCE(p_limits, '{}') || COALESCE(p_change, '{}')), '{}');

@@ -21,6 +21,9 @@ BEGIN
      WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.revoked_at IS NULL;
     IF FOUND THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'revoke_key', p_key_id::text, NULL, p_request_id);
+        PERFORM obol.write_event(p_license_id, 'key.revoked', p_key_id, jsonb_build_object(
+            'key_id', p_key_id, 'revoked_at', obol.utc(v_now),
+            'name', (SELECT k.name FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id)));
     END IF;
     RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
                    FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;

@@ -79,6 +79,11 @@ BEGIN
             PERFORM obol.give_for_payment(p_license_id, v_payment_id, v_payment_id, v_payment.credits,
                                           make_interval(days => v_payment.lifetime_days::integer),
                                           'stripe:' || (v_event ->> 'id'));
+            PERFORM obol.write_event(p_license_id, 'payment.received', v_payment_id, jsonb_build_object(
+                'payment_id', v_payment_id, 'package_id', v_payment.package_id, 'name', v_payment.name,
+                'price', v_payment.price, 'currency', v_payment.currency, 'credits', v_payment.credits,
+                'grant_id', v_payment_id, 'paid_at', obol.utc(v_now),
+                'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
         END IF;
     END IF;
     PERFORM FROM obol.payments p

@@ -25,6 +25,10 @@ BEGIN
     PERFORM obol.bring_up_to_date(p_license_id, true);
     PERFORM obol.note_act(p_license_id, p_actor, 'grant_credits', p_grant_id::text,
                           jsonb_build_object('amount', p_amount, 'payment_id', p_payment_id), NULL);
+    PERFORM obol.write_event(p_license_id, 'grant.created', p_grant_id, jsonb_build_object(
+        'grant_id', p_grant_id, 'amount', p_amount, 'starts_at', obol.utc(v_now), 'expires_at', obol.utc(v_now + p_lifetime),
+        'reason', 'purchase', 'reference', 'payment ' || p_payment_id,
+        'balance', (SELECT l.balance FROM obol.licenses l WHERE l.license_id = p_license_id)));
 END
 $$;
 

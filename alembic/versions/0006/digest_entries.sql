@@ -35,7 +35,7 @@ BEGIN
         through := LEAST(ceil(v_first / c_block) * c_block, p_through);
         -- Times as microseconds, because text depends on the session's zone.
         SELECT convert_to(string_agg(json_build_array(
-                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.reference, e.model, e.price,
+                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.key_id, e.reference, e.model, e.price,
                    e.usage, e.shortfall, (extract(epoch FROM e.created_at) * 1000000)::bigint)::text, E'\n'
                    ORDER BY e.entry_no), 'UTF8'), count(*)
           INTO v_block, v_count

@@ -23,12 +23,13 @@ BEGIN
      WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
        AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
     UNION ALL
-    SELECT e.license_id, 'a charge names its hold and carries its price',
+    SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)
       FROM obol.ledger_entries e
       LEFT JOIN obol.holds h ON h.license_id = e.license_id AND h.hold_id = e.cause_id
      WHERE e.created_at >= p_since AND e.kind = 'charge'
        AND (h.hold_id IS NULL OR h.price IS DISTINCT FROM e.price OR h.model IS DISTINCT FROM e.model
+            OR h.key_id IS DISTINCT FROM e.key_id
             OR (h.process_id IS NOT NULL AND (e.price IS NULL OR e.usage IS NULL)))
     UNION ALL
     SELECT e.license_id, 'a charge is its price times its usage',

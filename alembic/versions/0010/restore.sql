@@ -213,6 +213,8 @@ AS $$
     SELECT a.license_id, a.rule, a.detail FROM obol.verify_acts() a
     UNION ALL
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
+    UNION ALL
+    SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

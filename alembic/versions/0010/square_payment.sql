@@ -70,6 +70,12 @@ BEGIN
     END IF;
     -- Takes what was voided.
     PERFORM obol.bring_up_to_date(p_license_id, true);
+    -- Of that it tells itself, and not of the parts that were taken here.
+    SELECT l.balance INTO v_balance
+      FROM obol.licenses l WHERE l.license_id = p_license_id AND l.balance <= l.notify_below;
+    IF FOUND THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
 END
 $$;
 

@@ -25,6 +25,8 @@ AS $$
     UNION ALL
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
     UNION ALL
+    SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
+    UNION ALL
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
 $$;
 

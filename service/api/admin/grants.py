@@ -10,6 +10,7 @@ from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.fields import (
     MAX_CREDITS,
+    MAX_REASON,
     MAX_REFERENCE,
     REQUIRED,
     Answer,
@@ -31,7 +32,6 @@ from ...repository import grants
 from ...repository.grants import LASTING, Terms
 from ..license import GrantAnswer
 
-MAX_REASON = 200
 STATES = ("scheduled", "active", "used_up", "expired", "voided")
 
 

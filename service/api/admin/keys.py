@@ -9,6 +9,7 @@ from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.fields import (
+    MAX_NAME,
     Answer,
     Flag,
     IdempotencyHeaders,
@@ -26,8 +27,6 @@ from ...http.services import services
 from ...problems import Problem
 from ...repository import limits
 from .limits import LimitsAnswer, LimitsChange, changed_limits
-
-MAX_NAME = 200
 
 
 class KeyRequest(Request):

@@ -10,6 +10,8 @@ from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.fields import (
     MAX_CREDITS,
+    MAX_EXTERNAL_ID,
+    MAX_NAME,
     REQUIRED,
     Answer,
     Flag,
@@ -28,12 +30,11 @@ from ...http.fields import (
 from ...http.request_log import note
 from ...http.services import services
 from ...problems import Problem
-from ...repository import licenses
+from ...repository import licenses, webhooks
 from ..license import LicenseAnswer
+from .alerts import AlertsAnswer, alerts_field, email_field, taken_out
 from .limits import LimitsAnswer, LimitsChange, changed_limits
 
-MAX_NAME = 200
-MAX_EXTERNAL_ID = 200
 # A hundred years: times are added up, and there is an end to what PostgreSQL can.
 MAX_OVERLAP_S = 2**31 - 1
 
@@ -70,6 +71,8 @@ class LicenseChange(Request):
     expires_at = Instant(allow_none=True, metadata={"description": "null: never"})
     allow_past = Flag(load_default=False, metadata={"description": "take an expires_at that is past"})
     limits = LimitsChange()
+    alerts = alerts_field()
+    email = email_field()
 
 
 class LicensesQuery(PageQuery):
@@ -88,6 +91,11 @@ class AdminLicenseAnswer(LicenseAnswer):
     external_id = fields.String(allow_none=True)
     created_at = Moment()
     limits = LimitsAnswer()
+
+
+class ShownLicenseAnswer(AdminLicenseAnswer):
+    alerts = fields.Nested(AlertsAnswer, allow_none=True)
+    email = fields.String(allow_none=True)
 
 
 class LicensesAnswer(Answer):
@@ -133,6 +141,9 @@ _LICENSE = {
 }
 
 
+_ALERTS = {"alerts": {"credits": [10000], "percent": [20]}, "email": "ada@example.com"}
+
+
 @blueprint.post("/api/v1/admin/licenses", scope="manage")
 @blueprint.problems("amount_invalid", "idempotency_key_reused", "already_exists")
 @blueprint.arguments(NewLicenseRequest, example={"name": "Ada", "credits": 100000, "external_id": "customer-12"})
@@ -176,26 +187,34 @@ def list_licenses(query: dict[str, Any]) -> Any:
 
 @blueprint.get("/api/v1/admin/licenses/<uuid:license_id>", scope="read")
 @blueprint.problems("license_not_found")
-@blueprint.response(200, AdminLicenseAnswer, example=_LICENSE)
+@blueprint.response(200, ShownLicenseAnswer, example=_LICENSE | _ALERTS)
 def show_admin_license(license_id: UUID) -> Any:
     """One license."""
     note(license_id=str(license_id))
-    return licenses.show(services().database, license_id, actor=actor())
+    shown = licenses.show(services().database, license_id, actor=actor())
+    return shown._asdict() | webhooks.show_alerts(services().database, license_id, actor=actor())._asdict()
 
 
 @blueprint.patch("/api/v1/admin/licenses/<uuid:license_id>", scope="manage")
 @blueprint.problems("license_not_found", "amount_invalid")
 @blueprint.arguments(LicenseChange, example={"status": "suspended"})
-@blueprint.response(200, AdminLicenseAnswer, example=_LICENSE | {"status": "suspended"})
+@blueprint.response(200, ShownLicenseAnswer, example=_LICENSE | _ALERTS | {"status": "suspended"})
 def change_license(body: dict[str, Any], license_id: UUID) -> Any:
     """Rename a license, renew it or let it end, suspend or resume it. What is not named stays as it is."""
     note(license_id=str(license_id))
     if not body.keys() - {"allow_past"}:
-        raise Problem("validation_failed", "Say what to change: name, status, expires_at, limits, or several of them.")
+        raise Problem(
+            "validation_failed",
+            "Say what to change: name, status, expires_at, limits, alerts, email, or several of them.",
+        )
     if body.get("expires_at", "") is None:
         body["expires_at"] = "never"
     changed_limits(body)
-    return licenses.set_license(services().database, license_id, **body, actor=actor())
+    alerts = taken_out(body)
+    # First what can be refused for what it says.
+    license = licenses.set_license(services().database, license_id, **body, actor=actor())
+    told = webhooks.set_alerts(services().database, license_id, **alerts, actor=actor())
+    return license._asdict() | told._asdict()
 
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/rotate", scope="manage")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, validate
 
 from ...http.fields import MAX_MODEL, Request, Text, WholeNumber, bounds, length
 from ...repository.limits import MOST, MOST_MODELS, NO_LIMITS
@@ -27,9 +27,14 @@ class LimitsRequest(Request):
         allow_none=True, validate=bounds(1, MOST["credits_per_month"]), metadata={"description": "in UTC"}
     )
     models = fields.List(
-        Text(validate=length(1, MAX_MODEL)),
+        Text(
+            validate=[
+                length(1, MAX_MODEL),
+                validate.Regexp(r"^[^*]*[*]?$", error="must be a name, or the beginning of names and a * at the end"),
+            ]
+        ),
         allow_none=True,
-        validate=length(1, MOST_MODELS),
+        validate=validate.Length(1, MOST_MODELS, error="must have {min} to {max} models"),
         metadata={"description": "names, or the beginning of names and a *"},
     )
 

@@ -8,11 +8,21 @@ from marshmallow import fields, validate
 from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
-from ...http.fields import REQUIRED, Answer, Instant, Moment, PageQuery, Request, Text, length, next_page, page
+from ...http.fields import (
+    MAX_NAME,
+    REQUIRED,
+    Answer,
+    Instant,
+    Moment,
+    PageQuery,
+    Request,
+    Text,
+    length,
+    next_page,
+    page,
+)
 from ...http.services import services
 from ...repository import admin
-
-MAX_NAME = 200
 
 
 class NewTokenRequest(Request):

@@ -15,7 +15,7 @@ LIST = text("SELECT * FROM obol.list_entries(:license_id, :digest, :before, :lim
 
 def list_entries(db, key, *, before, limit):
     rows = db.rows(LIST, license_id=key.license_id, digest=key.digest, before=before, limit=limit)
-    return [Entry(**row._asdict(), key_id=None) for row in rows]
+    return [Entry(*row[:7], None, *row[7:]) for row in rows]
 
 
 def entries_of(db, license, before=None, limit=10):

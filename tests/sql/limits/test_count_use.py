@@ -1,5 +1,6 @@
 """obol.count_use and obol.count_end, at any time of any day, against a model that keeps a list of what was used."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -126,7 +127,7 @@ def play(cursor, license, limits, calls):
             outcome = int(cursor.fetchone()[0])
         except psycopg2.Error as error:
             cursor.execute("ROLLBACK TO before")
-            outcome = error.diag.message_primary.split()[1] if error.pgcode == "OB429" else error
+            outcome = json.loads(error.diag.message_detail)["limit"] if error.pgcode == "OB429" else error
         assert outcome == (refused_by or model.use(now, amount, is_hold))
     cursor.execute(
         "SELECT open_holds, day, day_credits, month, month_credits FROM obol.limit_states WHERE subject_id = %s", (id,)

@@ -116,6 +116,8 @@ def test_a_time_that_is_past_has_to_be_allowed(owner, new_license, new_key, dedu
         {"models": []},
         {"models": ["m", ""]},
         {"models": ["m", 1]},
+        {"models": ["*m"]},
+        {"models": ["m*", "m**"]},
         {"models": "m"},
         {"models": ["m"] * 101},
         {"calls": 1},

@@ -204,6 +204,15 @@ def test_limits_come_before_price_and_credits(db, new_license, new_key, process_
             call()
 
 
+def test_a_hold_of_more_than_there_is_gets_what_its_limit_lets(new_license, new_key, process_hold, used):
+    """What is asked for is neither there nor let through; less than what is there is."""
+    key = new_key(new_license(credits=100), credits_per_day=50)
+    assert process_hold(key, 200, least=10).amount == 50
+    other = new_key(new_license(credits=40), credits_per_day=50)
+    assert process_hold(other, 200, least=10).amount == 40
+    assert (used(key.key_id), used(other.key_id)) == ((1, 50, 50), (1, 40, 40))
+
+
 def test_a_replay_counts_nothing(new_license, new_key, deduct, client_hold, used):
     key = new_key(new_license(), requests_per_minute=2, credits_per_day=100)
     first = deduct(key, 10, key="d")

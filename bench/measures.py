@@ -1,0 +1,209 @@
+"""What is measured. Each function gives rows; each row is of two things that took turns in the same run."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from factories import run
+
+from . import BARE_PATH, ROOT, upstream
+from .rows import Row, in_turn
+from .world import CREDITS, World, pss_mb
+
+BARE = ("GET", BARE_PATH, "-")
+DEDUCTION = '{"amount": 1}'
+MESSAGE = json.dumps(
+    {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": 256,
+        "messages": [{"role": "user", "content": "Hello, how are you today?"}],
+    }
+)
+DEDUCT = """SELECT d.* FROM bench.keys AS k, LATERAL obol.deduct_credits(k.key, 1) AS d WHERE k.number = :number;
+"""
+
+
+def deduct(world: World) -> tuple[str, ...]:
+    return "POST", "/api/v1/deductions", str(world.folder / "keys.txt"), DEDUCTION
+
+
+def message(world: World) -> tuple[str, ...]:
+    return "POST", "/v1/messages", str(world.folder / "keys.txt"), MESSAGE
+
+
+def medians(loads: Any, field: str) -> float:
+    return statistics.median(getattr(load, field) for load in loads)
+
+
+def ratios(ones: Any, others: Any, field: str) -> list[float]:
+    return [getattr(one, field) / getattr(other, field) for one, other in zip(ones, others, strict=True)]
+
+
+def cpu(world: World, rounds: int, seconds: int) -> Iterator[Row]:
+    """CPU of the workers for a call."""
+    for call in (BARE, deduct(world), message(world)):
+        world.load(16, seconds, *call)
+    bare, deductions, messages = in_turn(
+        rounds,
+        [
+            lambda: world.load(16, seconds, *BARE),
+            lambda: world.load(16, seconds, *deduct(world)),
+            lambda: world.load(16, seconds, *message(world)),
+        ],
+    )
+    unit_us = medians(bare, "cpu_us")
+    for name, loads, most, aim in (("deduction", deductions, 3.0, 2.5), ("message", messages, 6.0, 5.0)):
+        made_of = f"{medians(loads, 'cpu_us'):.0f} us; a bare Flask route {unit_us:.0f} us"
+        figures = ratios(loads, bare, "cpu_us")
+        yield Row(f"CPU of the workers for a {name}, 16 clients", figures, at_most=most, aim=aim, beside=made_of)
+    made_of = f"{medians(messages, 'per_s'):.0f} a second; p50 {medians(messages, 'p50_ms'):.1f} ms"
+    tails = ratios(messages, messages, "p99_ms") and [load.p99_ms / load.p50_ms for load in messages]  # type: ignore
+    yield Row("message, 16 clients: p99 to p50", tails, at_most=4, beside=made_of)
+
+
+def generator(world: World, rounds: int, seconds: int) -> Iterator[Row]:
+    """That neither wrk nor the upstream is what limits."""
+    direct, through = in_turn(
+        rounds,
+        [
+            lambda: world.load(16, seconds, "POST", "/v1/messages", "-", MESSAGE, url=world.upstream_url),
+            lambda: world.load(16, seconds, *message(world)),
+        ],
+    )
+    made_of = f"{medians(direct, 'per_s'):.0f} a second; by Obol {medians(through, 'per_s'):.0f}"
+    yield Row(
+        "the upstream and wrk alone, to messages by Obol", ratios(direct, through, "per_s"), at_least=4, beside=made_of
+    )
+
+
+def throughput(world: World, rounds: int, seconds: int) -> Iterator[Row]:
+    """Deductions, to what the database does without anything around it."""
+    hot = ("POST", "/api/v1/deductions", str(world.folder / "hot.txt"), DEDUCTION)
+    many = f"\\set number random(1, {len(world.keys)})\n{DEDUCT}"
+    one = f"\\set number 1\n{DEDUCT}"
+    for name, call, clients, script, least, aim in (
+        (f"deductions, 16 clients, {len(world.keys)} licenses", deduct(world), 16, many, 0.25, 0.33),
+        ("one hot license, 32 clients", hot, 32, one, 1.3, 2.0),
+    ):
+        loads, alone = in_turn(
+            rounds,
+            [
+                lambda call=call, clients=clients: world.load(clients, seconds, *call),
+                lambda script=script, clients=clients: world.pgbench(clients, seconds, script),
+            ],
+        )
+        figures = [load.per_s / tps for load, tps in zip(loads, alone, strict=True)]  # type: ignore
+        made_of = f"{medians(loads, 'per_s'):.0f} a second; pgbench {statistics.median(alone):.0f}"  # type: ignore
+        yield Row(name, figures, "of pgbench", at_least=least, aim=aim, beside=made_of)
+
+
+def latency(world: World, rounds: int, seconds: int) -> Iterator[Row]:
+    """What a call waits longer when it is alone."""
+    direct, through = in_turn(
+        rounds,
+        [
+            lambda: world.load(1, seconds, "POST", "/v1/messages", "-", MESSAGE, url=world.upstream_url),
+            lambda: world.load(1, seconds, *message(world)),
+        ],
+    )
+    added = [obol.p50_ms - alone.p50_ms for obol, alone in zip(through, direct, strict=True)]  # type: ignore
+    made_of = f"p50 {medians(through, 'p50_ms'):.2f} ms; direct {medians(direct, 'p50_ms'):.2f} ms"
+    yield Row("message, 1 client: added to the direct call", added, "ms", beside=made_of)
+
+
+def streams(world: World, rounds: int, _seconds: int) -> Iterator[Row]:
+    """Streams that all run at once, of as many licenses, with default settings."""
+    charge = upstream.INPUT_TOKENS + upstream.OUTPUT_TOKENS
+    keys = str(world.folder / "keys.txt")
+    ask(world.url, 20, keys)
+    for count, median_most, p95_most, aim in ((200, 1.02, 1.1, None), (500, 1.05, 1.2, None), (1000, 1.25, 1.5, 1.15)):
+        before = _balances(world)
+        direct, through = in_turn(
+            rounds,
+            [lambda count=count: ask(world.upstream_url, count), lambda count=count: ask(world.url, count, keys)],
+        )
+        charged = before - _balances(world)
+        if charged != rounds * count * charge:
+            raise RuntimeError(f"{charged} credits were charged for {rounds} times {count} streams of {charge}")
+        for name, at, most, best in (("median", 0.5, median_most, aim), ("95th percentile", 0.95, p95_most, None)):
+            figures, absolute = [], []
+            for alone, with_obol in zip(direct, through, strict=True):
+                ours, theirs = (_quantile([total for _, total in times], at) for times in (with_obol, alone))  # type: ignore
+                figures.append(ours / theirs)
+                absolute.append(ours)
+            made_of = f"{statistics.median(absolute):.2f} s"
+            yield Row(f"{count} streams at once: {name}", figures, "of direct", at_most=most, aim=best, beside=made_of)
+    used = [pss_mb(world.master.pid), *map(pss_mb, world.workers())]
+    each = ", ".join(f"{mb:.0f}" for mb in used)
+    yield Row("memory of all processes after these", [sum(used)], "MB", at_most=500, beside=f"PSS: {each}")
+
+
+def first_event(world: World, rounds: int, _seconds: int) -> Iterator[Row]:
+    """One stream after the other: what its first event comes later."""
+    keys = str(world.folder / "keys.txt")
+    direct, through = in_turn(5 * rounds, [lambda: ask(world.upstream_url, 1), lambda: ask(world.url, 1, keys)])
+    later = [1000 * (obol[0][0] - alone[0][0]) for obol, alone in zip(through, direct, strict=True)]  # type: ignore
+    yield Row("first event of a stream, 1 client: later than direct", later, "ms", at_most=4, aim=2)
+
+
+def idle(world: World, _rounds: int, _seconds: int) -> Iterator[Row]:
+    """Of workers that have done nothing yet."""
+    used = [pss_mb(pid) for pid in world.workers()]
+    each = f"PSS; the master beside it {pss_mb(world.master.pid):.0f} MB"
+    yield Row("memory of an idle worker", used, "MB", at_most=80, beside=each)
+
+
+def start(_world: World, rounds: int, _seconds: int) -> Iterator[Row]:
+    """`make run` on a machine where it ran before: what it runs once the installation is found to be there."""
+    with tempfile.TemporaryDirectory(prefix="obol-bench-") as folder:
+        Path(folder).chmod(0o755)
+        _run_once(folder)
+        yield Row("make run, second start to ready", [_run_once(folder) for _ in range(rounds)], "s", at_most=2)
+
+
+def _run_once(folder: str) -> float:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OBOL_", "DATABASE_"))}
+    environ |= {"OBOL_DEV": "1", "OBOL_DATA_DIR": folder, "PORT": "18237"}
+    began_at = time.monotonic()
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("obol"), "serve", "--demo"], env=environ, cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Obol is ready" in line:
+                break
+        ready_s = time.monotonic() - began_at
+        process.terminate()
+        process.stdout.read()
+    return ready_s
+
+
+def ask(url: str, count: int, *keys: str) -> list[tuple[float, float]]:
+    """Seconds until the first event and until the end, of so many streams at once."""
+    command = [sys.executable, "-m", "bench.client", url, str(count), *keys]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if said.returncode:
+        raise RuntimeError(said.stderr[-2000:])
+    times: list[tuple[float, float]] = json.loads(said.stdout)
+    return times
+
+
+def _balances(world: World) -> int:
+    ((total,),) = run(world.urls.owner, "SELECT sum(balance) FROM obol.licenses")
+    assert total <= CREDITS * len(world.keys)
+    return int(total)
+
+
+def _quantile(values: list[float], at: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(at * len(values)))]
+
+
+ALL = (idle, cpu, generator, throughput, latency, first_event, streams, start)

@@ -1,0 +1,116 @@
+"""The keys of a license: make one, limit it, revoke it."""
+
+from uuid import UUID
+
+from flask import Response
+
+from ... import operator
+from ...http.auth import actor
+from ...http.fields import MAX_NAME
+from ...http.services import services
+from ...problems import Problem
+from ...repository import limits
+from ...repository.limits import LicenseKey
+from ..guarded import confirm, form, respond
+from . import blueprint
+from .common import asked_for, done, name_of, path_of
+from .license import compared, read_limits
+
+_MOST = 1000
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/keys", scope="manage")
+def create_key(license_id: UUID) -> Response:
+    """Make another key, which is shown once."""
+    given, license = form(), asked_for(license_id)
+    name, ends, wanted = given.text("name", 1, MAX_NAME), given.end_of("last_day"), read_limits(given)
+    if not given.is_confirmed:
+        return confirm(
+            f"Make the key {name} for {name_of(license)}?",
+            facts=[
+                ("Ends", None, ends or "never"),
+                *((what, None, after) for what, _, after in compared(None, wanted)),
+            ],
+            button="Make the key",
+            back=path_of(license_id),
+            notes=("It is shown once, on the next page, and stored nowhere.",),
+        )
+    new = operator.create_key(
+        services().database,
+        license_id,
+        name=name,
+        expires_at=ends,
+        limits={what: value for what, value in wanted.items() if value is not None} or None,
+        idempotency_key=given.idempotency_key,
+        actor=actor(),
+    )
+    if new.license_key is None:
+        raise Problem("already_exists", "This form was sent before: the key is there, and was shown then.")
+    return respond(
+        "console/secret.html",
+        title=f"The key {name} of {name_of(license)}",
+        what="license key",
+        secret=new.license_key,
+        go_on=path_of(license_id),
+    )
+
+
+@blueprint.get("/console/licenses/<uuid:license_id>/keys/<uuid:key_id>")
+def show_key(license_id: UUID, key_id: UUID) -> Response:
+    """A key and its limits."""
+    license = asked_for(license_id)
+    return respond("console/key.html", license=license, key=_key(license_id, key_id))
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/keys/<uuid:key_id>/limits", scope="manage")
+def set_key_limits(license_id: UUID, key_id: UUID) -> Response:
+    """Set the limits of a key; what is left empty is none."""
+    given, wanted, key = form(), read_limits(form()), _key(license_id, key_id)
+    if not given.is_confirmed:
+        return confirm(
+            f"Change the limits of the key {_named(key)}?",
+            facts=compared(key.limits, wanted),
+            button="Set the limits",
+            back=f"{path_of(license_id)}/keys/{key_id}",
+        )
+    limits.set_key(services().database, license_id, key_id, limits=wanted, actor=actor())
+    return done(license_id, "limits")
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/keys/<uuid:key_id>/revoke", scope="manage")
+def revoke_key(license_id: UUID, key_id: UUID) -> Response:
+    """End a key for good."""
+    given, license, key = form(), asked_for(license_id), _key(license_id, key_id)
+    if not given.is_confirmed:
+        good = sum(one.revoked_at is None for one in _keys(license_id))
+        return confirm(
+            f"Revoke the key {_named(key)}?",
+            facts=[
+                ("Good keys of the license", good, good - (key.revoked_at is None)),
+                ("Last used", key.last_used_at or "never", None),
+                ("Available credits of the license", license.available, None),
+            ],
+            button="Revoke the key",
+            back=path_of(license_id),
+            danger=True,
+            notes=(
+                "For good: from now on it is refused as an unknown one is. Calls that run are finished and paid for.",
+            ),
+        )
+    limits.revoke_key(services().database, license_id, key_id, actor=actor())
+    return done(license_id, "revoked")
+
+
+def _named(key: LicenseKey) -> str:
+    return key.name or str(key.key_id)[:8]
+
+
+def _keys(license_id: UUID) -> list[LicenseKey]:
+    return limits.list_keys(services().database, license_id, limit=_MOST, actor=actor())
+
+
+def _key(license_id: UUID, key_id: UUID) -> LicenseKey:
+    for key in _keys(license_id):
+        if key.key_id == key_id:
+            return key
+    raise Problem("key_not_found", f"The license has no key {key_id}.")

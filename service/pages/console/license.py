@@ -1,0 +1,206 @@
+"""A license: its balance over time, its grants, keys and limits, what it used, and what may be given back."""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import NamedTuple
+from uuid import UUID
+
+from flask import Response
+
+from ... import statements
+from ...http.auth import actor
+from ...http.fields import MAX_NAME
+from ...http.request_log import note
+from ...http.services import services
+from ...repository import grants, holds, licenses, limits, usage
+from ...repository.limits import MOST, MOST_MODELS
+from ...repository.usage import Entry, Reader
+from .. import forms, statement
+from ..forms import Form
+from ..guarded import confirm, form, respond
+from . import blueprint
+from .common import asked_for, done, name_of, path_of
+
+# As many entries as the chart of the balance looks back.
+_CHARTED = 500
+_SHOWN = 10
+_MOST = 100
+
+
+class Point(NamedTuple):
+    """What was there at the end of a day or an hour, in seconds since 1970, and its name."""
+
+    at: int
+    name: str
+    balance: int
+
+
+@blueprint.get("/console/licenses/<uuid:license_id>")
+def show_license(license_id: UUID) -> Response:
+    """All of a license."""
+    database = services().database
+    reader = _reader(license_id)
+    license = licenses.show(database, license_id, actor=actor())
+    entries = usage.page(database, reader, limit=_CHARTED).entries
+    return respond(
+        "console/license.html",
+        license=license,
+        points=balances(entries),
+        grants=grants.list_of(database, license_id, limit=_MOST, actor=actor()),
+        keys=limits.list_keys(database, license_id, limit=_MOST, actor=actor()),
+        by_model=statements.usage_of(database, reader, by=("model",)),
+        by_day=statements.usage_of(database, reader, by=("day",)),
+        entries=entries[:_SHOWN],
+        undelivered=holds.list_holds(
+            database,
+            "undelivered",
+            license_id=license_id,
+            key_ids=services().replay_key_ids,
+            limit=_MOST,
+            actor=actor(),
+        ),
+        held=holds.list_holds(database, "held", license_id=license_id, limit=_MOST, actor=actor()),
+    )
+
+
+def balances(entries: Sequence[Entry]) -> list[Point]:
+    """The balance at the end of each day in which it changed, or of each hour where it was a few days; oldest first.
+
+    Args:
+        entries: newest first.
+    """
+    if not entries:
+        return []
+    is_long = (entries[0].created_at - entries[-1].created_at).days >= 3
+    points: dict[str, Point] = {}
+    for entry in entries:
+        at = entry.created_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        at = at.replace(hour=0) if is_long else at
+        name = at.strftime("%Y-%m-%d" if is_long else "%Y-%m-%d %H:00")
+        points.setdefault(name, Point(int(at.timestamp()), name, entry.balance_after))
+    return list(points.values())[::-1]
+
+
+@blueprint.get("/console/licenses/<uuid:license_id>/statement")
+def show_statement(license_id: UUID) -> Response:
+    """The statement of a license, as its client has it."""
+    reader, license = _reader(license_id), licenses.show(services().database, license_id, actor=actor())
+    return statement.respond_page(reader, path_of(license_id), license.name or "License")
+
+
+@blueprint.get("/console/licenses/<uuid:license_id>/statement.csv")
+def download_statement(license_id: UUID) -> Response:
+    """All of it, as a file."""
+    return statement.respond_csv(_reader(license_id))
+
+
+@blueprint.get("/console/licenses/<uuid:license_id>/receipts/<uuid:cause_id>")
+def show_receipt(license_id: UUID, cause_id: UUID) -> Response:
+    """How a charge is made up, and the form that gives it back."""
+    return statement.respond_receipt(_reader(license_id), cause_id, path_of(license_id))
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/status", scope="manage")
+def set_status(license_id: UUID) -> Response:
+    """Suspend a license, or let it go on."""
+    given, license = form(), asked_for(license_id)
+    status = given.choice("status", ("active", "suspended"))
+    is_end = status == "suspended"
+    if not given.is_confirmed:
+        keys = _good_keys(license_id)
+        return confirm(
+            f"{'Suspend' if is_end else 'Resume'} {name_of(license)}?",
+            facts=[
+                ("Status", license.status, status),
+                ("Keys that are good", keys, 0 if is_end else keys),
+                ("Available credits", license.available, None),
+                ("Held by calls that run", license.held, None),
+            ],
+            button="Suspend the license" if is_end else "Resume the license",
+            back=path_of(license_id),
+            danger=is_end,
+            notes=("Calls that run now are finished and paid for. Its credits stay.",) if is_end else (),
+        )
+    licenses.set_status(services().database, license_id, status, actor=actor())
+    return done(license_id, "suspended" if is_end else "resumed")
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/expiry", scope="manage")
+def set_expiry(license_id: UUID) -> Response:
+    """Renew a license."""
+    given, license = form(), asked_for(license_id)
+    ends = given.end_of("last_day")
+    if not given.is_confirmed:
+        return confirm(
+            f"Change when {name_of(license)} ends?",
+            facts=[
+                ("Ends", license.expires_at or "never", ends or "never"),
+                ("Available credits", license.available, None),
+            ],
+            button="Change it",
+            back=path_of(license_id),
+        )
+    licenses.set_license(services().database, license_id, expires_at=ends or "never", actor=actor())
+    return done(license_id, "expiry")
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/name", scope="manage")
+def rename(license_id: UUID) -> Response:
+    """Give a license another name."""
+    given, license = form(), asked_for(license_id)
+    name = given.text("name", 1, MAX_NAME)
+    if not given.is_confirmed:
+        return confirm(
+            f"Rename {name_of(license)}?",
+            facts=[("Name", license.name, name)],
+            button="Rename the license",
+            back=path_of(license_id),
+        )
+    licenses.set_license(services().database, license_id, name=name, actor=actor())
+    return done(license_id, "renamed")
+
+
+@blueprint.post("/console/licenses/<uuid:license_id>/limits", scope="manage")
+def set_limits(license_id: UUID) -> Response:
+    """Set the limits of a license; what is left empty is none."""
+    given, license = form(), asked_for(license_id)
+    wanted = read_limits(given)
+    if not given.is_confirmed:
+        return confirm(
+            f"Change the limits of {name_of(license)}?",
+            facts=compared(license.limits, wanted),
+            button="Set the limits",
+            back=path_of(license_id),
+        )
+    licenses.set_license(services().database, license_id, limits=wanted, actor=actor())
+    return done(license_id, "limits")
+
+
+def read_limits(given: Form) -> dict[str, object]:
+    """Limits out of a form: all of them, None where there is to be none."""
+    found: dict[str, object] = {name: given.number_or_none(name, 1, most) for name, most in MOST.items()}
+    models = given.text("models", 0, 10_000).split()
+    if len(models) > MOST_MODELS:
+        raise forms.wrong("models", f"must be {MOST_MODELS} at most")
+    return found | {"models": models or None}
+
+
+def compared(before: dict[str, object] | None, after: dict[str, object]) -> list[tuple[str, object, object]]:
+    """Limits as they are and will be."""
+    return [
+        (name.replace("_", " ").capitalize(), _limit((before or {}).get(name)), _limit(after[name])) for name in after
+    ]
+
+
+def _limit(value: object) -> object:
+    return "none" if value is None else ", ".join(value) if isinstance(value, list) else value
+
+
+def _good_keys(license_id: UUID) -> int:
+    found = limits.list_keys(services().database, license_id, limit=1000, actor=actor())
+    return sum(key.revoked_at is None for key in found)
+
+
+def _reader(license_id: UUID) -> Reader:
+    note(license_id=str(license_id))
+    return Reader.operator(license_id, actor())

@@ -1,0 +1,38 @@
+"""The overview: how the business goes."""
+
+from flask import Response
+
+from ... import metrics, operator, statements
+from ...http.auth import actor
+from ...http.services import services
+from ...repository import holds
+from .. import forms
+from ..guarded import respond
+from . import blueprint
+
+RANGES = (7, 30, 90)
+_MOST_UNDELIVERED = 5
+
+
+@blueprint.get("/console")
+def overview() -> Response:
+    """Credits sold, used and owed, by day; and what needs a look."""
+    database, asked = services().database, forms.query()
+    days = asked.number_or_none("days", 1, 366) or 30
+    found = operator.overview(database, *statements.last_days(days), actor=actor())
+    undelivered = holds.list_holds(
+        database,
+        "undelivered",
+        key_ids=services().replay_key_ids,
+        limit=_MOST_UNDELIVERED + 1,
+        actor=actor(),
+    )
+    return respond(
+        "console/overview.html",
+        found=found,
+        days=days,
+        ranges=RANGES,
+        figures=metrics.figures(),
+        undelivered=undelivered[:_MOST_UNDELIVERED],
+        is_cut=len(undelivered) > _MOST_UNDELIVERED,
+    )

@@ -1,0 +1,197 @@
+"""Spreads a migrated database over the nodes of a Citus cluster: what `obol shard` runs.
+
+Everything is asked of the catalogs, and nothing is written down: what is distributed already is left alone, and
+what a later migration adds is found. docs/sharding.md has what functions must be for this, docs/scaling.md when to.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from ..db import Database
+
+# Read by every license and written seldom: a copy on each node.
+_REFERENCE = "{prices,price_tiers}"
+
+SHARDS = 32
+
+# The steps of a plan that take the rows of a table elsewhere.
+_MOVES_ROWS = (1, 2)
+
+# What there is to say before anything is done, each with whether it holds. The extension is looked for first:
+# without it the other names are not there.
+_HAS_CITUS = text("""
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = 'citus')
+           AND pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL
+""")
+_MISSING = text("""
+    SELECT m.what
+      FROM (VALUES
+        (1, pg_catalog.to_regclass('obol.alembic_version') IS NOT NULL, 'the schema obol: run `obol migrate` first'),
+        (2, pg_catalog.current_setting('wal_level') = 'logical',
+            'wal_level = logical, on every node: shards are moved by logical replication'),
+        (3, pg_catalog.current_setting('max_prepared_transactions')::integer > 0,
+            'max_prepared_transactions = 300, on every node: writes to several nodes are prepared first'),
+        (4, NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+                         WHERE n.nspname = 'obol' AND NOT r.rolcanlogin),
+            'an owner of the schema obol that can log in: the nodes connect to each other as the owner'),
+        (5, NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n
+                         WHERE n.nspname = 'obol' AND NOT pg_catalog.pg_has_role(n.nspowner, 'USAGE')),
+            'the owner''s login in OBOL_MIGRATE_URL'),
+        (6, EXISTS (SELECT FROM pg_catalog.pg_dist_node d WHERE d.isactive AND d.shouldhaveshards),
+            'a node that takes shards: citus_add_node')
+      ) AS m (place, holds, what)
+     WHERE NOT m.holds
+     ORDER BY m.place
+""")
+
+# A table belongs to licenses when each of its unique indexes has the license in it; a cluster can keep no other
+# kind of uniqueness over its shards. So external_ids, which are unique over all licenses, stay in one place.
+_PLAN = """
+    WITH tables AS (
+        SELECT c.oid, c.relname::text AS name, d.logicalrelid IS NOT NULL AS is_placed,
+               -- What others refer to goes first: the licenses, then the others.
+               CASE WHEN c.relname = 'licenses' THEN ''
+                    WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.confrelid = c.oid) THEN ' ' || c.relname
+                    ELSE c.relname::text END AS place,
+               c.relname = ANY (CAST(:reference AS text[])) AS is_reference,
+               EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                        WHERE a.attrelid = c.oid AND a.attname = 'license_id' AND NOT a.attisdropped)
+               AND NOT EXISTS (
+                   SELECT FROM pg_catalog.pg_index i
+                    WHERE i.indrelid = c.oid AND i.indisunique
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                                       WHERE a.attrelid = c.oid AND a.attname = 'license_id'
+                                         AND a.attnum = ANY (i.indkey::smallint[]))
+               ) AS is_of_licenses
+          FROM pg_catalog.pg_class c
+          LEFT JOIN pg_catalog.pg_dist_partition d
+            ON d.logicalrelid = c.oid
+               -- What the extension has taken up by itself, for a foreign key, has no place of its own yet.
+               AND NOT d.autoconverted
+         WHERE c.relnamespace = pg_catalog.to_regnamespace('obol') AND c.relkind IN ('r', 'p')
+    ), functions AS (
+        SELECT pg_catalog.format(
+                   'obol.%I(%s)', p.proname,
+                   (SELECT pg_catalog.string_agg(pg_catalog.format_type(t.type, NULL), ',' ORDER BY t.place)
+                      FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS t (type, place))) AS name,
+               -- An operator's function reads tokens and writes acts, which are on no shard.
+               p.pronargs > 0 AND p.proargnames[1] = 'p_license_id'
+               AND NOT 'p_token_digest' = ANY (p.proargnames) AS is_delegated,
+               o.objid IS NOT NULL AS is_placed,
+               o.distribution_argument_index IS NOT NULL AS has_argument,
+               p.proacl
+          FROM pg_catalog.pg_proc p
+          LEFT JOIN pg_catalog.pg_dist_object o
+            ON o.classid = 'pg_catalog.pg_proc'::regclass AND o.objid = p.oid
+         WHERE p.pronamespace = pg_catalog.to_regnamespace('obol') AND p.prorettype <> 'trigger'::regtype
+    ), steps AS (
+        SELECT 1 AS step, t.place, t.name,
+               pg_catalog.format('SELECT create_reference_table(%L)', 'obol.' || t.name) AS statement
+          FROM tables t
+         WHERE t.is_reference AND NOT t.is_placed
+        UNION ALL
+        SELECT 2, t.place, t.name,
+               pg_catalog.format('SELECT create_distributed_table(%L, ''license_id'', %s)', 'obol.' || t.name,
+                                 CASE WHEN t.name = 'licenses'
+                                      THEN pg_catalog.format('shard_count => %s, colocate_with => ''none''',
+                                                             CAST(:shards AS integer))
+                                      ELSE 'colocate_with => ''obol.licenses''' END)
+          FROM tables t
+         WHERE t.is_of_licenses AND NOT t.is_reference AND NOT t.is_placed
+        UNION ALL
+        SELECT 3, t.name, t.name,
+               pg_catalog.format('SELECT citus_add_local_table_to_metadata(%L)', 'obol.' || t.name)
+          FROM tables t
+         WHERE NOT t.is_of_licenses AND NOT t.is_reference AND NOT t.is_placed
+        UNION ALL
+        SELECT 4, f.name, f.name,
+               pg_catalog.format(
+                   CASE WHEN f.is_delegated
+                        THEN 'SELECT create_distributed_function(%L, ''p_license_id'','
+                             ' colocate_with := ''obol.licenses'', force_delegation := true)'
+                        ELSE 'SELECT create_distributed_function(%L)' END, f.name)
+          FROM functions f
+         WHERE NOT f.is_placed OR f.is_delegated AND NOT f.has_argument
+    )
+"""
+
+_NOT_PLACED = text(f"{_PLAN} SELECT s.name FROM steps s ORDER BY s.step, s.place")
+_IS_SHARDED = text("""
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition d JOIN pg_catalog.pg_class c ON c.oid = d.logicalrelid
+                    WHERE c.relnamespace = pg_catalog.to_regnamespace('obol'))
+""")
+
+# The grants are asked for before anything is done: tables and functions lose them on their way.
+_STATEMENTS = text(f"""
+    {_PLAN}
+    , grants AS (
+        SELECT 5 AS step, '' AS place, '' AS name,
+               pg_catalog.format('GRANT USAGE ON SCHEMA obol TO %I', r.rolname) AS statement
+          FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
+          JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+         WHERE n.nspname = 'obol' AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner
+        UNION ALL
+        SELECT 5, c.relname, c.relname,
+               pg_catalog.format('GRANT %s ON obol.%I TO %I', a.privilege_type, c.relname, r.rolname)
+          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+          JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+         WHERE c.relnamespace = pg_catalog.to_regnamespace('obol') AND c.relkind IN ('r', 'p', 'v')
+           AND a.grantee <> c.relowner
+        UNION ALL
+        SELECT 5, f.name, f.name, pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', f.name, r.rolname)
+          FROM functions f, pg_catalog.aclexplode(f.proacl) a
+          JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+         WHERE a.grantee <> a.grantor
+    )
+    SELECT e.step, e.name, e.statement
+      FROM (SELECT * FROM steps
+            UNION ALL SELECT * FROM grants WHERE EXISTS (SELECT FROM steps)) e
+     ORDER BY e.step, e.place, e.statement
+""")
+
+
+class CannotShard(Exception):
+    """Something is missing; the message names it."""
+
+
+class _Step(NamedTuple):
+    step: int
+    name: str
+    statement: str
+
+
+def plan(db: Database) -> list[str]:
+    """The statements that are left to be run, in order, as the owner; none when all of the schema is distributed.
+
+    Raises:
+        CannotShard: naming each thing that is missing.
+    """
+    if not _has_citus(db):
+        raise CannotShard("this database lacks the extension citus: CREATE EXTENSION citus, on every node")
+    if missing := [str(what) for (what,) in db.rows(_MISSING)]:
+        raise CannotShard(f"this database lacks {'; '.join(missing)}")
+    steps = [_Step._make(row) for row in db.rows(_STATEMENTS, reference=_REFERENCE, shards=SHARDS)]
+    statements = [step.statement for step in steps]
+    for step in steps:
+        # A local copy of rows that went to shards is not read any more, and would only be in the way.
+        if step.step in _MOVES_ROWS and db.row(text(f"SELECT EXISTS (SELECT FROM obol.{step.name})"))[0]:
+            statements.append(f"SELECT truncate_local_data_after_distributing_table('obol.{step.name}')")
+    return statements
+
+
+def run(db: Database, statement: str) -> None:
+    """Run a statement of a plan. Each is a transaction: after an error the rest is planned anew."""
+    db.run(text(statement.replace(":", r"\:")))
+
+
+def left_out(db: Database) -> list[str]:
+    """Tables and functions that are not distributed though others of the schema are: a migration made them."""
+    if not _has_citus(db) or not db.row(_IS_SHARDED)[0]:
+        return []
+    return [str(name) for (name,) in db.rows(_NOT_PLACED, reference=_REFERENCE, shards=SHARDS)]
+
+
+def _has_citus(db: Database) -> bool:
+    (has,) = db.row(_HAS_CITUS)
+    return bool(has)

@@ -1,0 +1,302 @@
+"""A real browser through the console and the account, as one story; each page in both schemes and two widths."""
+
+import base64
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import browser
+import pytest
+from factories import run
+from one_server import *  # noqa: F403
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from service import operator
+from service.db import Database
+from service.repository.admin import SCOPES
+
+ROOT = Path(__file__).resolve().parents[2]
+# Written at each run, for who wants to look; never committed.
+SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or ROOT / ".screenshots")
+
+
+@pytest.fixture
+def owner(urls):
+    database = Database(urls.owner, pool_size=2, wait_s=5)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def token(owner):
+    return operator.create_token(owner, name=f"Grace {os.urandom(4).hex()}", scopes=SCOPES).token
+
+
+class Reader:
+    """Who sits before the browser."""
+
+    def __init__(self, driver, url):
+        self.driver = driver
+        self.url = url
+
+    def open(self, path):
+        self.driver.get(self.url + path)
+
+    @property
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, "main").text
+
+    @property
+    def path(self):
+        return self.driver.current_url.removeprefix(self.url)
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def fill(self, action, **values):
+        form = self.find(f'form[method="post"][action="{action}"]')
+        for name, value in values.items():
+            field = form.find_element(By.NAME, name)
+            field.clear()
+            field.send_keys(value)
+        self.go(form.find_element(By.CSS_SELECTOR, "button"))
+
+    def go(self, element):
+        """Click, and wait for the page that comes."""
+        page = self.find("html")
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+        WebDriverWait(self.driver, 20).until(lambda _: self.is_gone(page))
+        WebDriverWait(self.driver, 20).until(
+            lambda driver: driver.execute_script("return document.readyState") == "complete"
+        )
+
+    def is_gone(self, element):
+        try:
+            element.is_enabled()
+        except Exception as error:
+            return "stale" in str(error).lower() or "not belong" in str(error)
+        return False
+
+    def agree(self):
+        assert "Nothing has happened yet" in self.text
+        self.go(self.find("main button.main, main button.danger"))
+
+    def log_in(self, face, secret):
+        self.open(f"/{face}/login")
+        self.fill(f"/{face}/login", **{"token" if face == "console" else "license_key": secret})
+        assert self.path == f"/{face}"
+
+    def wait(self, condition):
+        return WebDriverWait(self.driver, 20).until(lambda _: condition())
+
+
+@pytest.fixture
+def reader(served, tmp_path, request):
+    browser.need_browser()
+    driver = browser.start(tmp_path / "profile", javascript=getattr(request, "param", True))
+    yield Reader(driver, served.url)
+    driver.quit()
+
+
+def make_business(owner, served):
+    """Some weeks of a shop, so that pages show something."""
+    made = [
+        operator.create_license(owner, credits=credits, name=name, external_id=external_id)
+        for name, credits, external_id in (
+            ("Ada Lovelace", 250_000, "customer-12"),
+            ("Analytical Engines Ltd", 1_500_000, "customer-13"),
+            ("Charles Babbage", 40_000, "customer-14"),
+            ("Mary Somerville", 5_000, None),
+        )
+    ]
+    first = made[0]
+    operator.grant_credits(
+        owner,
+        first.license_id,
+        20_000,
+        terms=operator.Terms(10, None, datetime.now(UTC) + timedelta(days=20)),
+        reason="promotion",
+        reference="spring",
+    )
+    headers = {"Authorization": f"Bearer {first.license_key}"}
+    for n in range(14):
+        status, body = served.post("/api/v1/generate", b'{"prompt": "Hello", "max_tokens": %d}' % (5 + 3 * n), headers)
+        assert status == 200, body
+        served.post("/api/v1/deductions", b'{"amount": %d, "reference": "invoice %d"}' % (900 + 77 * n, n), headers)
+    return first
+
+
+def spread(urls, made):
+    """Let what happened to a license have happened over four weeks."""
+    statement = """
+        SET session_replication_role = replica;
+        UPDATE obol.ledger_entries e
+           SET created_at = e.created_at - make_interval(hours => 22 * (l.entry_count - e.entry_no)::int)
+          FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = %s
+    """
+    run(urls.owner, statement, (str(made.license_id),))
+
+
+def test_a_story_through_the_console_and_the_account(reader, served, token, owner):
+    console = "/console"
+    reader.log_in("console", token)
+    assert "Owed to customers" in reader.text
+
+    # A license, whose key is shown once.
+    reader.open(f"{console}/licenses/new")
+    reader.fill(f"{console}/licenses", name="Ada", credits="5,000", external_id="customer-7")
+    assert "Make a license for Ada?" in reader.text
+    reader.agree()
+    key = reader.find("#secret").text
+    assert key.startswith("obol_")
+    reader.go(reader.find("main .acts a"))
+    page = reader.path
+    assert "5,000" in reader.text
+
+    # Credits; the page that asks says what there will be.
+    reader.fill(f"{page}/grants", amount="2500", reference="order 12")
+    assert "7,500" in reader.text
+    reader.agree()
+    assert "The credits are granted." in reader.text
+
+    # The customer uses some.
+    status, _ = served.post("/api/v1/deductions", b'{"amount": 1200, "reference": "invoice 7"}', {"x-api-key": key})
+    assert status == 200
+    reader.log_in("account", key)
+    assert "6,300" in reader.text
+    canvas = reader.wait(lambda: reader.driver.find_elements(By.CSS_SELECTOR, ".plot canvas"))
+    assert canvas[0].size["width"] > 200
+    reader.open("/account/statement")
+    assert "invoice 7" in reader.text
+    csv = served.get("/api/v1/license/entries", {"x-api-key": key, "Accept": "text/csv"})[1].decode()
+    shown = reader.driver.execute_async_script(
+        "fetch('/account/statement.csv').then((got) => got.text()).then(arguments[0])"
+    )
+    assert shown == csv
+    assert sum(int(line.split(",")[3]) for line in csv.splitlines()[1:]) == 6300
+
+    # The operator finds the license as it is typed, gives something back, and suspends it.
+    reader.open(f"{console}/licenses")
+    reader.find('input[name="query"]').send_keys("customer-7")
+    reader.wait(lambda: "query=customer-7" in reader.path)
+    assert "Ada" in reader.text
+    reader.open(f"{page}/statement")
+    reader.go(reader.driver.find_element(By.LINK_TEXT, "deduction"))
+    reader.fill(f"{page}/refunds", amount="200", reason="the answer was late")
+    reader.agree()
+    assert "The credits are given back." in reader.text
+    assert "6,500" in reader.text
+    reader.fill(f"{page}/status")
+    reader.agree()
+    assert "The license is suspended." in reader.text
+    assert served.post("/api/v1/deductions", b'{"amount": 1}', {"x-api-key": key})[0] == 403
+
+    # The ledger agrees; htmx puts the answer where the button was.
+    reader.open(f"{console}/health")
+    reader.find("#verify button").click()
+    reader.wait(lambda: "Clean: every balance is what its ledger says." in reader.text)
+    reader.open(f"{console}/audit")
+    assert "suspend" in reader.text.lower() or "set license" in reader.text.lower()
+    reader.go(reader.find(".who button"))
+    assert reader.path.startswith("/console/login")
+    assert [line for line in reader.driver.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("reader", [False], indirect=True)
+def test_without_javascript_pages_are_read_and_forms_sent(reader, token):
+    reader.log_in("console", token)
+    assert "Owed to customers" in reader.text
+    reader.go(reader.find('nav a[href="/console/licenses"]'))
+    reader.open("/console/licenses/new")
+    reader.fill("/console/licenses", name="No script", credits="10")
+    reader.agree()
+    reader.go(reader.find("main .acts a"))
+    assert "No script" in reader.text
+    reader.find(".chart summary").click()
+    assert reader.find(".chart tbody td").text == "10"
+    reader.open("/console/licenses")
+    reader.find('input[name="query"]').send_keys("No scr")
+    reader.go(reader.find("form.filter button"))
+    assert "No script" in reader.text
+    reader.open("/console/health")
+    reader.go(reader.find("#verify button"))
+    assert "Clean" in reader.text
+
+
+def test_the_console_is_used_with_a_keyboard(reader, token):
+    from selenium.webdriver.common.keys import Keys
+
+    reader.log_in("console", token)
+    reader.find("body").send_keys(Keys.TAB)
+    assert reader.driver.switch_to.active_element.get_attribute("class") == "skip"
+    order = []
+    for _ in range(8):
+        reader.driver.switch_to.active_element.send_keys(Keys.TAB)
+        focused = reader.driver.switch_to.active_element
+        order.append(focused.get_attribute("href") or focused.tag_name)
+        assert focused.value_of_css_property("outline-style") == "solid"
+    assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
+
+
+def test_every_page_is_right_for_everybody_and_photographed(reader, served, token, owner, urls):
+    made = make_business(owner, served)
+    spread(urls, made)
+    page = f"/console/licenses/{made.license_id}"
+    ((cause,),) = owner_rows(urls, made.license_id)
+    pages = {
+        "overview": "/console",
+        "licenses": "/console/licenses",
+        "new-license": "/console/licenses/new",
+        "license": page,
+        "statement": f"{page}/statement",
+        "receipt": f"{page}/receipts/{cause}",
+        "key": f"{page}/keys/{made.key_id}",
+        "prices": "/console/prices",
+        "tokens": "/console/tokens",
+        "audit": "/console/audit",
+        "health": "/console/health",
+        "account": "/account",
+        "account-statement": "/account/statement",
+        "account-prices": "/account/prices",
+        "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
+    }
+    found = {name: look(reader, name, path) for name, path in {"login": "/console/login"}.items()}
+    reader.log_in("account", made.license_key)
+    reader.log_in("console", token)
+    found |= {name: look(reader, name, path) for name, path in pages.items()}
+    reader.open(page)
+    reader.fill(f"{page}/grants", amount="10000", reference="order 77")
+    found["confirm"] = look(reader, "confirm", None)
+    assert {name: said for name, said in found.items() if said} == {}
+    assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
+
+
+def owner_rows(urls, license_id):
+    return run(
+        urls.owner,
+        "SELECT hold_id FROM obol.holds WHERE license_id = %s AND state = 'settled' ORDER BY opened_at DESC LIMIT 1",
+        (str(license_id),),
+    )
+
+
+def look(reader, name, path):
+    """A picture of a page in each scheme and width; what is wrong with it."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    wrong = []
+    for width in browser.WIDTHS:
+        for scheme in browser.SCHEMES:
+            browser.show_as(reader.driver, scheme, width)
+            if path is not None:
+                reader.open(path)
+            size = reader.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+            taken = reader.driver.execute_cdp_cmd(
+                "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip}
+            )
+            (SCREENSHOTS / f"{name}-{width}-{scheme}.png").write_bytes(base64.b64decode(taken["data"]))
+            wrong += [f"{width} {scheme}: {one}" for one in browser.violations(reader.driver)]
+            if size["width"] > browser.WIDTHS[width][0]:
+                wrong.append(f"{width}: the page is {size['width']} wide")
+    return wrong

@@ -1,0 +1,357 @@
+"""Connections to the upstream: which are used again, which are not, and what stands between."""
+
+import datetime
+import re
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from http.client import HTTPException
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from factories import free_port, wait_until
+
+from service.gateway import connections as module
+from service.gateway.connections import Connections
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LATER = time.monotonic() + 3600
+
+
+class Place:
+    """Answers one request after the other with what it was told to, whoever asks; None: it closes the connection."""
+
+    def __init__(self, answers, context=None):
+        self.answers, self.context = list(answers), context
+        self.asked, self.accepted = [], []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted.append(connection)
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            if self.context is not None:
+                connection = self.context.wrap_socket(connection, server_side=True)
+            while request := self.read(connection):
+                self.asked.append(request)
+                if (answer := self.answers.pop(0)) is None:
+                    return
+                connection.sendall(answer)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+    def read(self, connection):
+        received = b""
+        while b"\r\n\r\n" not in received:
+            if not (piece := connection.recv(65536)):
+                return b""
+            received += piece
+        length = re.search(rb"Content-Length: (\d+)", received)
+        while length and len(received.partition(b"\r\n\r\n")[2]) < int(length[1]):
+            received += connection.recv(65536)
+        return received
+
+    def close(self):
+        self.listener.close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_of_the_machine(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def answering():
+    """`answering(bytes, …, context=None)`: a place that answers so."""
+    places = []
+
+    def start(*answers, context=None):
+        places.append(Place(answers, context))
+        return places[-1]
+
+    yield start
+    for place in places:
+        place.close()
+
+
+@pytest.fixture
+def to():
+    """`to(place, scheme="http")`: connections to it."""
+    made = []
+
+    def make(place, scheme="http"):
+        made.append(Connections(f"{scheme}://localhost:{place.port}/base/", connect_timeout_s=5, timeout_s=5))
+        return made[-1]
+
+    yield make
+    for connections in made:
+        connections.close()
+
+
+def ask(connections, path="/v1/messages", body=b"{}"):
+    return connections.ask("POST", path, body=body, headers={"x-api-key": "k"})
+
+
+def read(connections):
+    return ask(connections).read(100, LATER)
+
+
+def test_a_connection_is_used_again(answering, to):
+    place = answering(WHOLE, HEAD + b"2\r\nhi\r\n0\r\n\r\n", WHOLE)
+    connections = to(place)
+
+    assert [read(connections) for _ in range(3)] == [b"hi"] * 3
+    assert len(place.accepted) == 1
+    assert place.asked[0].startswith(b"POST /base/v1/messages HTTP/1.1\r\n")
+    assert b"\r\nx-api-key: k\r\n" in place.asked[0]
+
+
+def test_after_a_stream_too_whose_end_nobody_has_read(answering, to):
+    place = answering(HEAD + b"2\r\nhi\r\n0\r\n\r\n", WHOLE)
+    connections = to(place)
+
+    response = ask(connections)
+    pieces = response.pieces(100, LATER)
+    assert next(pieces) == b"hi"
+    pieces.close()
+    response.close()
+
+    assert read(connections) == b"hi"
+    assert len(place.accepted) == 1
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n2\r\nho\r\n", b"\r\nx\r\n"])
+def test_not_when_more_may_come(answering, to, rest):
+    place = answering(HEAD + b"2\r\nhi" + rest, WHOLE)
+    connections = to(place)
+
+    pieces = ask(connections).pieces(100, LATER)
+    assert next(pieces) == b"hi"
+    pieces.close()
+
+    assert read(connections) == b"hi"
+    assert len(place.accepted) == 2
+
+
+def test_not_when_nothing_was_read(answering, to):
+    place = answering(WHOLE, WHOLE)
+    connections = to(place)
+    ask(connections).close()
+
+    assert read(connections) == b"hi"
+    assert len(place.accepted) == 2
+
+
+def test_not_after_it_was_idle_for_long(answering, to, monkeypatch):
+    place = answering(*[WHOLE] * 4)
+    connections = to(place)
+    first, second = ask(connections), ask(connections)
+    assert first.read(100, LATER) == b"hi"
+    monkeypatch.setattr(module, "IDLE_S", -1)
+    # Whoever comes back finds that the others have been idle for long.
+    assert second.read(100, LATER) == b"hi"
+    assert not connections._idle
+
+    monkeypatch.setattr(module, "IDLE_S", 5)
+    assert read(connections) == b"hi"
+    monkeypatch.setattr(module, "IDLE_S", 0)
+    assert read(connections) == b"hi"
+    assert len(place.accepted) == 4
+
+
+def test_not_when_the_other_end_has_closed_it(answering, to):
+    place = answering(WHOLE, None, WHOLE)
+    connections = to(place)
+    assert read(connections) == b"hi"
+    ((idle, _),) = connections._idle
+    place.accepted[0].shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: module._says_something(idle))
+    place.answers.pop(0)
+
+    assert read(connections) == b"hi"
+    assert len(place.accepted) == 2
+
+
+def test_not_when_it_says_that_it_will_close(answering, to):
+    place = answering(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", WHOLE)
+    connections = to(place)
+
+    assert [read(connections), read(connections)] == [b"hi"] * 2
+    assert len(place.accepted) == 2
+
+
+def test_a_body_that_ends_early_is_an_error(answering, to):
+    place = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi", WHOLE)
+    connections = to(place)
+    response = ask(connections)
+    place.accepted[0].shutdown(socket.SHUT_WR)
+
+    with pytest.raises(HTTPException, match="8 bytes early"):
+        response.read(100, LATER)
+    assert not connections._idle
+
+
+def test_a_connection_that_breaks_before_there_is_an_answer_is_an_error(answering, to):
+    connections = to(answering(None))
+    with pytest.raises(ConnectionError):
+        ask(connections)
+    assert not connections._idle
+
+
+def test_who_answers_before_it_has_read_all_is_heard(to):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+                connection.shutdown(socket.SHUT_RDWR)
+                # Not closed at once: a reset would overtake the answer.
+                gone.wait(10)
+
+        gone = threading.Event()
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        place = type("Listening", (), {"port": listener.getsockname()[1]})
+        response = ask(to(place), body=b" " * 20_000_000)
+
+        assert (response.status, response.is_success, response.read(100, LATER)) == (413, False, b"no")
+        gone.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("named", ["http://me:a%20b@localhost:{port}", "me:a%20b@localhost:{port}"])
+def test_a_proxy_is_asked_for_the_whole_url(answering, monkeypatch, named):
+    proxy = answering(WHOLE)
+    monkeypatch.setenv("http_proxy", named.format(port=proxy.port))
+    connections = Connections("http://upstream.invalid/base", connect_timeout_s=5, timeout_s=5)
+
+    assert read(connections) == b"hi"
+    assert proxy.asked[0].startswith(b"POST http://upstream.invalid/base/v1/messages HTTP/1.1\r\n")
+    assert b"\r\nproxy-authorization: Basic bWU6YSBi\r\n" in proxy.asked[0]
+    connections.close()
+
+
+def test_a_proxy_may_want_no_credentials(answering, monkeypatch):
+    proxy = answering(WHOLE)
+    monkeypatch.setenv("all_proxy", f"http://localhost:{proxy.port}")
+    connections = Connections("http://upstream.invalid", connect_timeout_s=5, timeout_s=5)
+
+    assert read(connections) == b"hi"
+    assert b"authorization" not in proxy.asked[0]
+    connections.close()
+
+
+def test_a_proxy_is_not_asked_for_what_is_excepted(answering, to, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("no_proxy", "localhost")
+    assert read(to(answering(WHOLE))) == b"hi"
+
+
+@pytest.mark.parametrize("named", ["https://proxy.invalid", "socks5://proxy.invalid", "http://"])
+def test_a_proxy_that_cannot_be_used_is_refused_by_name(monkeypatch, named):
+    monkeypatch.setenv("https_proxy", named)
+    with pytest.raises(ValueError, match=r"^HTTPS_PROXY must be an http:// URL"):
+        Connections("https://upstream.invalid", connect_timeout_s=5, timeout_s=5)
+
+
+@pytest.fixture
+def certified(tmp_path, monkeypatch):
+    """A server's side of TLS for localhost, which this process trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    return context
+
+
+def test_tls(answering, to, certified):
+    place = answering(WHOLE, WHOLE, context=certified)
+    connections = to(place, "https")
+
+    assert [read(connections), read(connections)] == [b"hi"] * 2
+    assert len(place.asked) == 2
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(answering, to, certified, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    place = answering(WHOLE, context=certified)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask(to(place, "https"))
+    assert place.asked == []
+
+
+def test_tls_goes_through_a_tunnel_of_the_proxy(answering, to, certified, monkeypatch):
+    place = answering(WHOLE, context=certified)
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{proxy.getsockname()[1]}")
+
+        def tunnel():
+            client, _ = proxy.accept()
+            server = socket.create_connection(("127.0.0.1", place.port))
+            with client, server, suppress(OSError):
+                asked.append(client.recv(65536))
+                client.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                there = threading.Thread(target=pass_on, args=(client, server))
+                there.start()
+                pass_on(server, client)
+                there.join()
+
+        def pass_on(one, other):
+            with suppress(OSError):
+                while piece := one.recv(65536):
+                    other.sendall(piece)
+                other.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=tunnel)
+        thread.start()
+        connections = to(place, "https")
+
+        assert read(connections) == b"hi"
+        connections.close()
+        thread.join()
+
+    assert asked[0].startswith(f"CONNECT localhost:{place.port} ".encode())
+    assert b"\r\nproxy-authorization: Basic bWU6c2VjcmV0\r\n" in asked[0]
+    # What is for the proxy is not for the upstream.
+    assert b"proxy-authorization" not in place.asked[0]
