@@ -2309,6 +2309,34 @@ END
 $$;
 
 --
+-- Name: list_all_payments(boolean, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, payment_id uuid, package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, state text, refunded bigint, disputed bigint, owed bigint, disagreement text, checkout_url text, created_at timestamp with time zone, paid_at timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT p.license_id, p.payment_id, p.package_id, p.name, p.price, p.currency, p.credits, p.lifetime_days,
+               -- Stripe's word for it may come later, or never.
+               CASE WHEN p.state = 'pending' AND p.expires_at <= v_now THEN 'expired' ELSE p.state END,
+               p.refunded, s.disputed, s.owed, p.disagreement,
+               CASE WHEN p.state = 'pending' AND p.expires_at > v_now THEN p.checkout_url END, p.created_at, p.paid_at
+          FROM obol.payments p
+          JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
+         WHERE (NOT p_only_owed OR ((p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0))
+           AND (p_before_at IS NULL OR (p.created_at, p.payment_id) < (p_before_at, p_before_id))
+         ORDER BY p.created_at DESC, p.payment_id DESC
+         LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_draws(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2628,10 +2656,10 @@ CREATE FUNCTION obol.list_packages() RETURNS TABLE(package_id text, name text, p
 $$;
 
 --
--- Name: list_payments(uuid, bytea, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: list_payments(uuid, bytea, uuid, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(payment_id uuid, package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, state text, refunded bigint, disputed bigint, owed bigint, disagreement text, created_at timestamp with time zone, paid_at timestamp with time zone)
+CREATE FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_only uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, payment_id uuid, package_id text, name text, price bigint, currency text, credits bigint, lifetime_days bigint, state text, refunded bigint, disputed bigint, owed bigint, disagreement text, checkout_url text, created_at timestamp with time zone, paid_at timestamp with time zone)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -2643,16 +2671,14 @@ BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     PERFORM obol.bring_up_to_date(p_license_id);
     RETURN QUERY
-        SELECT p.payment_id, p.package_id, p.name, p.price, p.currency, p.credits, p.lifetime_days,
+        SELECT p.license_id, p.payment_id, p.package_id, p.name, p.price, p.currency, p.credits, p.lifetime_days,
                -- Stripe's word for it may come later, or never.
                CASE WHEN p.state = 'pending' AND p.expires_at <= v_now THEN 'expired' ELSE p.state END,
-               p.refunded,
-               (SELECT COALESCE(sum((d.value ->> 'amount')::bigint), 0)::bigint FROM jsonb_each(p.disputes) d
-                 WHERE d.value ->> 'state' IN ('open', 'lost')),
-               GREATEST(0, s.kept - s.entitled), p.disagreement, p.created_at, p.paid_at
+               p.refunded, s.disputed, s.owed, p.disagreement,
+               CASE WHEN p.state = 'pending' AND p.expires_at > v_now THEN p.checkout_url END, p.created_at, p.paid_at
           FROM obol.payments p
-         CROSS JOIN LATERAL obol.sum_up_payment(p_license_id, p.payment_id) s
-         WHERE p.license_id = p_license_id
+          JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
+         WHERE p.license_id = p_license_id AND (p_only IS NULL OR p.payment_id = p_only)
            AND (p_before_at IS NULL OR (p.created_at, p.payment_id) < (p_before_at, p_before_id))
          ORDER BY p.created_at DESC, p.payment_id DESC
          LIMIT p_limit;
@@ -4546,7 +4572,8 @@ DECLARE
 BEGIN
     PERFORM obol.bring_up_to_date(p_license_id, true);
     v_now := clock_timestamp();
-    SELECT s.entitled, s.kept, s.taken INTO v_sum FROM obol.sum_up_payment(p_license_id, p_payment_id) s;
+    SELECT s.entitled, s.kept, s.taken INTO v_sum
+      FROM obol.payment_sums s WHERE s.license_id = p_license_id AND s.payment_id = p_payment_id;
 
     IF v_sum.kept < v_sum.entitled THEN
         v_amount := LEAST(v_sum.taken, v_sum.entitled - v_sum.kept);
@@ -4600,41 +4627,6 @@ BEGIN
     IF FOUND THEN
         PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
-END
-$$;
-
---
--- Name: sum_up_payment(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
---
-
-CREATE FUNCTION obol.sum_up_payment(p_license_id uuid, p_payment_id uuid) RETURNS TABLE(entitled bigint, kept bigint, taken bigint)
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-DECLARE
-    v_payment obol.payments;
-    v_money numeric;
-    v_kept bigint;
-    v_again bigint;
-    v_taken bigint;
-BEGIN
-    SELECT p.* INTO v_payment FROM obol.payments p WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
-    SELECT v_payment.refunded + COALESCE(sum((d.value ->> 'amount')::bigint), 0) INTO v_money
-      FROM jsonb_each(v_payment.disputes) d WHERE d.value ->> 'state' IN ('open', 'lost');
-    SELECT COALESCE(sum(g.amount - g.lapsed), 0), COALESCE(sum(g.amount) FILTER (WHERE g.grant_id <> p_payment_id), 0)
-      INTO v_kept, v_again
-      FROM obol.payment_grants p
-      JOIN obol.grants g ON g.license_id = p.license_id AND g.grant_id = p.grant_id
-     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
-    SELECT COALESCE(-sum(e.amount), 0) INTO v_taken
-      FROM obol.payment_grants p
-      JOIN obol.ledger_entries e ON e.license_id = p.license_id AND e.cause_id = p.grant_id AND e.kind = 'void'
-     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id
-       -- Not what an operator voided.
-       AND (p.is_voided OR e.reference = 'payment ' || p_payment_id);
-    RETURN QUERY SELECT v_payment.credits
-                        - ceil(v_payment.credits * LEAST(v_money, v_payment.price) / v_payment.price)::bigint,
-                        v_kept, v_taken - v_again;
 END
 $$;
 
@@ -5270,7 +5262,7 @@ CREATE FUNCTION obol.verify_payments() RETURNS TABLE(license_id uuid, rule text,
     SELECT p.license_id, 'what is given again for a payment was taken before',
            format('payment %s: %s more credits were given again than were taken', p.payment_id, -s.taken)
       FROM obol.payments p
-     CROSS JOIN LATERAL obol.sum_up_payment(p.license_id, p.payment_id) s
+      JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
      WHERE p.state = 'paid' AND s.taken < 0
 $$;
 
@@ -6371,6 +6363,33 @@ CREATE TABLE obol.payments (
 COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
 
 --
+-- Name: payment_sums; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.payment_sums AS
+ SELECT p.license_id,
+    p.payment_id,
+    d.disputed,
+    e.entitled,
+    g.kept,
+    (v.voided - g.again) AS taken,
+    GREATEST((0)::bigint, (g.kept - e.entitled)) AS owed
+   FROM ((((obol.payments p
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(((s.value ->> 'amount'::text))::bigint), (0)::numeric))::bigint AS disputed
+           FROM jsonb_each(p.disputes) s(key, value)
+          WHERE ((s.value ->> 'state'::text) = ANY (ARRAY['open'::text, 'lost'::text]))) d)
+     CROSS JOIN LATERAL ( SELECT (p.credits - (ceil((((p.credits)::numeric * (LEAST((p.refunded + d.disputed), p.price))::numeric) / (p.price)::numeric)))::bigint) AS entitled) e)
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum((g_1.amount - g_1.lapsed)), (0)::numeric))::bigint AS kept,
+            (COALESCE(sum(g_1.amount) FILTER (WHERE (g_1.grant_id <> p.payment_id)), (0)::numeric))::bigint AS again
+           FROM (obol.payment_grants o
+             JOIN obol.grants g_1 ON (((g_1.license_id = o.license_id) AND (g_1.grant_id = o.grant_id))))
+          WHERE ((o.license_id = p.license_id) AND (o.payment_id = p.payment_id))) g)
+     CROSS JOIN LATERAL ( SELECT (COALESCE((- sum(l.amount)), (0)::numeric))::bigint AS voided
+           FROM (obol.payment_grants o
+             JOIN obol.ledger_entries l ON (((l.license_id = o.license_id) AND (l.cause_id = o.grant_id) AND (l.kind = 'void'::text))))
+          WHERE ((o.license_id = p.license_id) AND (o.payment_id = p.payment_id) AND (o.is_voided OR (l.reference = ('payment '::text || p.payment_id))))) v);
+
+--
 -- Name: price_tiers; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -6982,6 +7001,12 @@ CREATE INDEX licenses_changes ON obol.licenses USING btree (next_change_at) WHER
 CREATE INDEX payment_grants_payment ON obol.payment_grants USING btree (license_id, payment_id);
 
 --
+-- Name: payments_newest; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX payments_newest ON obol.payments USING btree (created_at, payment_id);
+
+--
 -- Name: allotments allotments_license_id_grant_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -7536,6 +7561,13 @@ REVOKE ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_
 GRANT ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_draws(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -7623,11 +7655,11 @@ REVOKE ALL ON FUNCTION obol.list_packages() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_packages() TO obol_service;
 
 --
--- Name: FUNCTION list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION list_payments(p_license_id uuid, p_digest bytea, p_only uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
-GRANT ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+REVOKE ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_only uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_payments(p_license_id uuid, p_digest bytea, p_only uuid, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_prices(); Type: ACL; Schema: obol; Owner: -
@@ -7989,12 +8021,6 @@ GRANT ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date,
 --
 
 REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid, p_event_id text) FROM PUBLIC;
-
---
--- Name: FUNCTION sum_up_payment(p_license_id uuid, p_payment_id uuid); Type: ACL; Schema: obol; Owner: -
---
-
-REVOKE ALL ON FUNCTION obol.sum_up_payment(p_license_id uuid, p_payment_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -

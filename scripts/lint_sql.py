@@ -57,6 +57,7 @@ NOT_OF_ONE_LICENSE = {
     "hmac_sha256": "computes, and reads nothing",
     "is_signed_by_stripe": "of an event, before its license is believed",
     "list_acts": "the audit trail",
+    "list_all_payments": "one read over all licenses",
     "list_events": "one read over all licenses",
     "list_heads": "one read over all licenses",
     "list_holds": "one read over all licenses",

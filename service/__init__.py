@@ -94,6 +94,7 @@ def _cashier(config: Config) -> Cashier | None:
     if config.stripe_secret_key is None or config.public_url is None:
         return None
     from .payments import Cashier
-    from .stripe_api import StripeApi
+    from .stripe_api import CHECKOUTS, StripeApi
 
-    return Cashier(StripeApi(config.stripe_secret_key, config.stripe_api_base), config.public_url)
+    stripe = StripeApi(config.stripe_secret_key, config.stripe_api_base)
+    return Cashier(stripe, config.public_url, config.stripe_api_base or CHECKOUTS)

@@ -32,10 +32,12 @@ _DISPUTES = ("charge.dispute.created", "charge.dispute.closed")
 
 
 class Cashier(NamedTuple):
-    """What there is where payments are configured: Stripe, and the address at which clients see this service."""
+    """What there is where payments are configured: Stripe, the address at which clients see this service, and the
+    origin at which Stripe's checkouts are to be expected."""
 
     stripe: StripeApi
     public_url: str
+    checkouts: str
 
 
 class Checkout(NamedTuple):
@@ -46,14 +48,12 @@ class Checkout(NamedTuple):
     expires_at: datetime
 
 
-def check_url(public_url: str, field: str, url: str | None) -> str:
-    """A page to come back to from Stripe; without one it is the service's /account. Only of this service's own address,
-    or whoever gives somebody a link to a checkout could send them anywhere after it.
+def check_url(public_url: str, field: str, url: str) -> str:
+    """A page to come back to from Stripe. Only of this service's own address, or whoever gives somebody a link to a
+    checkout could send them anywhere after it.
 
     Raises: Problem validation_failed.
     """
-    if url is None:
-        return public_url.rstrip("/") + "/account"
     try:
         parts = urlsplit(url) if re.fullmatch(r"[!-\[\]-~]+", url) else urlsplit("")
     except ValueError:
@@ -77,18 +77,20 @@ def open_checkout(
     fingerprint: bytes = b"",
 ) -> Checkout:
     """A page of Stripe at which to pay for a package. The payment is written down first, and its id is the idempotency
-    key at Stripe: whatever is lost on the way, the same call again finds the same page.
+    key at Stripe: whatever is lost on the way, the same call again finds the same page. The pages to come back to are
+    the account's, where none are named: one says what became of the payment, the other what is sold.
 
     Raises: Problem validation_failed, license_*, idempotency_key_reused, answer_gone, package_not_found,
         limit_exceeded, stripe_error.
     """
+    payment_id, account = uuid4(), cashier.public_url.rstrip("/") + "/account"
     pending = payments.begin(
         db,
         key,
-        uuid4(),
+        payment_id,
         package_id=package_id,
-        success_url=check_url(cashier.public_url, "success_url", success_url),
-        cancel_url=check_url(cashier.public_url, "cancel_url", cancel_url),
+        success_url=check_url(cashier.public_url, "success_url", success_url or f"{account}/top-up/{payment_id}/back"),
+        cancel_url=check_url(cashier.public_url, "cancel_url", cancel_url or f"{account}/top-up/back"),
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
     )

@@ -10,6 +10,9 @@ from stripe import RequestsClient, StripeClient
 from .logs import log
 from .problems import Problem
 
+# Where its checkouts are, unless an account has a domain of its own for them.
+CHECKOUTS = "https://checkout.stripe.com"
+
 TIMEOUT_S = 20
 # Each with the same idempotency key, so none of them can make a second checkout.
 _RETRIES = 2

@@ -87,13 +87,14 @@ class Served:
     """gunicorn with the project's own configuration, on a free port of loopback.
 
     Args:
-        environ: the settings; nothing else of this process's environment that Obol reads.
+        environ: the settings; nothing else of this process's environment that Obol reads. PORT: another than any
+            that is free.
         log: a file for what it prints.
     """
 
     def __init__(self, environ: dict[str, str], log: Path) -> None:
         self.log = log
-        self.port = free_port()
+        self.port = int(environ.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {**os.environ, "WEB_CONCURRENCY": "1", **environ, "PORT": str(self.port)}
         self.process = Gunicorn(environment, ROOT, log)

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from datetime import UTC, datetime
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qsl
@@ -36,9 +37,12 @@ def nested(form):
 
 
 class FakeStripe:
-    """Requests in `requests`; `fails` has statuses to answer the next ones with."""
+    """Requests in `requests`; `fails` has statuses to answer the next ones with. `paid` are the checkouts that somebody
+    has paid at its own page, which there is where `has_page`: the test sends the events when it wants."""
 
-    def __init__(self):
+    def __init__(self, has_page=False):
+        self.has_page = has_page
+        self.paid = []
         self.requests = []
         self.fails = []
         self.sessions = {}
@@ -52,18 +56,39 @@ class FakeStripe:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                self.answer("GET", [])
+                if self.path.startswith("/c/pay/"):
+                    self.show(self.path.rpartition("/")[2])
+                else:
+                    self.answer("GET", [])
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
-                self.answer("POST", parse_qsl(body, keep_blank_values=True))
+                if self.path.startswith("/c/pay/"):
+                    session_id = self.path.rpartition("/")[2]
+                    fake.paid.append(session_id)
+                    self.reply(303, b"", {"location": fake.sessions[session_id]["success_url"]})
+                else:
+                    self.answer("POST", parse_qsl(body, keep_blank_values=True))
+
+            def show(self, session_id):
+                """What a customer sees of a checkout."""
+                session = fake.sessions[session_id]
+                page = (
+                    f"<!doctype html><title>Pay</title><main>{session['amount_total']} {session['currency']}"
+                    "<form method=post><button>Pay</button></form>"
+                    f"<a href='{escape(session['cancel_url'])}'>Back</a></main>"
+                )
+                self.reply(200, page.encode(), {"content-type": "text/html"})
 
             def answer(self, method, form):
                 with fake._lock:
                     status, document, headers = fake.handle(method, self.path, form, self.headers)
-                body = json.dumps(document).encode()
+                said = {"content-type": "application/json", "request-id": "req_fake", **headers}
+                self.reply(status, json.dumps(document).encode(), said)
+
+            def reply(self, status, body, headers):
                 self.send_response(status)
-                for name, value in {"content-type": "application/json", "request-id": "req_fake", **headers}.items():
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))
                 self.send_header("connection", "close")
@@ -75,7 +100,8 @@ class FakeStripe:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        # Another site than the service's 127.0.0.1, as Stripe is.
+        self.url = f"http://{'localhost' if has_page else '127.0.0.1'}:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self):
@@ -129,7 +155,7 @@ class FakeStripe:
             "status": "open",
             "success_url": said["success_url"],
             "cancel_url": said["cancel_url"],
-            "url": f"https://checkout.stripe.com/c/pay/cs_test_{number}",
+            "url": f"{self.url if self.has_page else 'https://checkout.stripe.com'}/c/pay/cs_test_{number}",
         }
         self.sessions[session["id"]] = session | {"intent_metadata": said["payment_intent_data"]["metadata"]}
         return session

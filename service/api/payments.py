@@ -23,9 +23,8 @@ from ..http.fields import (
     page,
 )
 from ..http.request_log import note
-from ..http.services import services
-from ..payments import MOST_URL, Cashier
-from ..problems import Problem
+from ..http.services import cashier, services
+from ..payments import MOST_URL
 from ..repository import licenses
 from ..repository import payments as repository
 
@@ -72,6 +71,9 @@ class PaymentAnswer(Answer):
     owed = fields.Integer(
         metadata={"description": "credits that were to be taken back for it, and were used or are held"}
     )
+    checkout_url = fields.String(
+        allow_none=True, metadata={"description": "the page of Stripe to pay at; null: it cannot be paid, or no longer"}
+    )
     created_at = Moment()
     paid_at = Moment(allow_none=True)
 
@@ -81,7 +83,7 @@ class PaymentsAnswer(Answer):
     next_cursor = next_page()
 
 
-class EventHeaders(Schema):
+class StripeEventHeaders(Schema):
     class Meta:
         unknown = EXCLUDE
 
@@ -90,7 +92,7 @@ class EventHeaders(Schema):
     )
 
 
-class EventAnswer(Answer):
+class StripeEventAnswer(Answer):
     outcome = fields.String(validate=validate.OneOf(["booked", "replayed", "disagrees", "ignored"]))
 
 
@@ -113,24 +115,13 @@ PAYMENT = {
     "refunded": 0,
     "disputed": 0,
     "owed": 0,
+    "checkout_url": None,
     "created_at": "2026-11-22T16:08:41.270518Z",
     "paid_at": "2026-11-22T16:09:29.079534Z",
 }
 
 blueprint = Blueprint("payments", license_auth, description="Top-up by card.")
 webhook = Blueprint("stripe", no_auth, MOST_EVENT, description="What Stripe says of payments.")
-
-
-def cashier() -> Cashier:
-    """What there is where payments are configured.
-
-    Raises:
-        Problem: payments_not_configured.
-    """
-    found = services().cashier
-    if found is None:
-        raise Problem("payments_not_configured", "Nothing is sold by card here. Ask the operator for credits.")
-    return found
 
 
 @blueprint.get("/api/v1/license/packages")
@@ -167,7 +158,7 @@ def list_packages() -> Any:
 )
 def create_checkout(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Begin to pay for a package. The credits are there once Stripe has said that it was paid; `success_url` and
-    `cancel_url` are pages of this service to come back to."""
+    `cancel_url` are pages of this service to come back to, by default those of the account."""
     return payments.open_checkout(
         services().database,
         cashier(),
@@ -202,8 +193,8 @@ def list_payments(query: dict[str, Any]) -> Any:
     "database_error",
 )
 @webhook.arguments(AnyObject, example={"id": "evt_1", "type": "checkout.session.completed", "data": {"object": {}}})
-@webhook.arguments(EventHeaders, location="headers")
-@webhook.response(200, EventAnswer, example={"outcome": "booked"})
+@webhook.arguments(StripeEventHeaders, location="headers")
+@webhook.response(200, StripeEventAnswer, example={"outcome": "booked"})
 def receive_stripe_event(event: dict[str, Any], headers: dict[str, Any]) -> Any:
     """An event of Stripe. It is booked once, however often it is sent; what is not of a payment of ours is ignored."""
     booked = payments.receive(

@@ -111,13 +111,20 @@ def end(package_id: str, as_json: bool) -> None:
 
 
 @click.command(name="payments")
-@click.argument("license_id", type=Id())
+@click.argument("license_id", type=Id(), required=False)
+@click.option("--owed", is_flag=True, help="Only those of which something is owed; of all licenses.")
 @as_json
-def list_payments(license_id: UUID, as_json: bool) -> None:
-    """The payments of a license by card, newest first, and the credits that are owed for money that went back."""
+def list_payments(license_id: UUID | None, owed: bool, as_json: bool) -> None:
+    """Payments by card of a license, or of all, newest first; and the credits owed for money that went back."""
+    if owed and license_id is not None:
+        raise click.UsageError("--owed is of all licenses: name none.")
     with owner() as database:
-        rows = repository.list_payments(database, license_id, limit=MOST_LISTED, actor=OWNER)
+        if license_id is None:
+            rows = repository.list_all_payments(database, only_owed=owed, limit=MOST_LISTED, actor=OWNER)
+        else:
+            rows = repository.list_payments(database, license_id, limit=MOST_LISTED, actor=OWNER)
     headings = (
+        *(["LICENSE"] if license_id is None else []),
         "PAYMENT",
         "PACKAGE",
         "STATE",
@@ -131,6 +138,7 @@ def list_payments(license_id: UUID, as_json: bool) -> None:
     )
     cells = (
         (
+            *([row.license_id] if license_id is None else []),
             row.payment_id,
             row.package_id,
             row.state,
@@ -179,7 +187,7 @@ def _document(row: Package) -> dict[str, Any]:
 
 def _payment(row: Payment) -> dict[str, Any]:
     document = row._asdict() | {"created_at": moment(row.created_at), "paid_at": moment(row.paid_at)}
-    return {"id": str(document.pop("payment_id")), **document}
+    return {"id": str(document.pop("payment_id")), **document, "license_id": str(row.license_id)}
 
 
 COMMANDS = (package, list_payments, stripe)

@@ -10,6 +10,7 @@ from ..gateway.completions import Completions
 from ..gateway.upstream import Upstream
 from ..lease import Lease
 from ..payments import Cashier
+from ..problems import Problem
 from ..webhooks import Settings
 from .imported_keys import ImportedKeys
 from .threads import Threads
@@ -50,3 +51,15 @@ def services_of(app: Flask) -> Services:
 def services() -> Services:
     """The services of the application that handles the current request."""
     return services_of(current_app)
+
+
+def cashier() -> Cashier:
+    """What there is where payments are configured.
+
+    Raises:
+        Problem: payments_not_configured.
+    """
+    found = services().cashier
+    if found is None:
+        raise Problem("payments_not_configured", "Nothing is sold by card here. Ask the operator for credits.")
+    return found

@@ -4,11 +4,13 @@ account of whoever holds a license key."""
 from flask import Flask
 
 from ..http import openapi
-from . import account, assets, console, public
-from .console import credits, entry, health, keys, license, licenses, overview, prices, tokens
+from . import account, assets, console, public, top_up
+from .console import credits, entry, health, keys, license, licenses, overview, packages, payments, prices, tokens
 
 # Each adds its views to the console's blueprint.
-CONSOLE = (entry, overview, licenses, license, credits, keys, prices, tokens, health)
+CONSOLE = (entry, overview, licenses, license, credits, keys, prices, packages, payments, tokens, health)
+# And this one its own to the account's.
+ACCOUNT = (account, top_up)
 
 
 def init(app: Flask) -> None:

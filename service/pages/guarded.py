@@ -42,6 +42,8 @@ DONE = {
     "imported": "The prices are set.",
     "limits": "The limits are set.",
     "logged_out": "You are logged out.",
+    "package_ended": "The package is sold no more.",
+    "package_set": "The package is sold from now on.",
     "refunded": "The credits are given back.",
     "renamed": "The license is renamed.",
     "resumed": "The license is active again.",
@@ -188,8 +190,8 @@ def redirect(path: str, **query: str) -> Response:
     return Response(status=303, headers={"Location": f"{path}?{urlencode(query)}" if query else path})
 
 
-def respond(template: str, status: int = 200, **values: Any) -> Response:
-    """A page, with what all of them show."""
+def respond(template: str, status: int = 200, *, forms_lead_to: str | None = None, **values: Any) -> Response:
+    """A page, with what all of them show. `forms_lead_to`: see `respond_logged_in`."""
     found = g.session
     html = render(
         template,
@@ -203,9 +205,10 @@ def respond(template: str, status: int = 200, **values: Any) -> Response:
         at=_seconds,
         daily=statements.credits_by_day,
         done=DONE.get(request.args.get("done", "")),
+        sells=services().cashier is not None,
         **values,
     )
-    return respond_logged_in(html, status)
+    return respond_logged_in(html, status, forms_lead_to)
 
 
 def _seconds(day: date) -> int:

@@ -10,6 +10,8 @@ from flask import Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from .. import money
+
 HTML = "text/html"
 JSON = "application/json"
 
@@ -23,6 +25,11 @@ def _marked_up(text: str) -> Markup:
 def _credits(number: int) -> str:
     """A whole number as people read it, with the sign that a typesetter takes."""
     return f"{number:,}".replace("-", "\u2212")
+
+
+def lifetime(days: int | None) -> str:
+    """How long credits are usable."""
+    return "for good" if days is None else "one day" if days == 1 else f"{days:,} days"
 
 
 def _moment(value: datetime | str | None, none: str = "never") -> Markup:
@@ -45,6 +52,8 @@ _templates = Environment(
 _templates.filters["marked_up"] = _marked_up
 _templates.filters["credits"] = _credits
 _templates.filters["moment"] = _moment
+_templates.filters["money"] = money.show
+_templates.filters["lifetime"] = lifetime
 _templates.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
 
 _style = _templates.get_template("style.css").render()
@@ -57,7 +66,7 @@ _POLICY = (
 # Pages that are logged in to have our own style and scripts, from here alone and from files: nothing that stands in a
 # page is ever run.
 _LOGGED_IN_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action {}; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
@@ -84,10 +93,17 @@ def respond(html: str) -> Response:
     return response
 
 
-def respond_logged_in(html: str, status: int = 200) -> Response:
-    """A page of the console or an account: nobody may frame it, or learn its address from a link."""
+def respond_logged_in(html: str, status: int = 200, forms_lead_to: str | None = None) -> Response:
+    """A page of the console or an account: nobody may frame it, or learn its address from a link.
+
+    Args:
+        forms_lead_to: another origin to which a form of this page, which is sent here, may be redirected: browsers
+            look at that too.
+    """
     response = Response(html, status=status, content_type=f"{HTML}; charset=utf-8")
-    response.headers["Content-Security-Policy"] = _LOGGED_IN_POLICY
+    response.headers["Content-Security-Policy"] = _LOGGED_IN_POLICY.format(
+        "'self'" if forms_lead_to is None else f"'self' {forms_lead_to}"
+    )
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Frame-Options"] = "DENY"
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"

@@ -24,8 +24,12 @@ _NOTE = text("SELECT obol.note_checkout(:license_id, :digest, :payment_id, :sess
 _FIND = text("SELECT obol.find_stripe_intent(:payment_intent)")
 _BOOK = text("SELECT * FROM obol.book_stripe_event(:license_id, :payload, :signature)")
 _LIST = text(
-    "SELECT * FROM obol.list_payments(:license_id, CAST(:digest AS bytea), CAST(:before_at AS timestamptz), "
-    "CAST(:before_id AS uuid), :limit, :token_digest, :request_id)"
+    "SELECT * FROM obol.list_payments(:license_id, CAST(:digest AS bytea), CAST(:only AS uuid), "
+    "CAST(:before_at AS timestamptz), CAST(:before_id AS uuid), :limit, :token_digest, :request_id)"
+)
+_LIST_ALL = text(
+    "SELECT * FROM obol.list_all_payments(:only_owed, CAST(:before_at AS timestamptz), CAST(:before_id AS uuid), "
+    ":limit, :token_digest, :request_id)"
 )
 _SECRET = text("SELECT obol.set_stripe_secret(:signing_secret, :overlap_s)")
 
@@ -66,8 +70,10 @@ class Booked(NamedTuple):
 
 class Payment(NamedTuple):
     """A payment as it is listed. `price`, `refunded` and `disputed` are money; `credits` and `owed` credits: what was
-    to be taken back and could not be. `state` is pending, paid or expired."""
+    to be taken back and could not be. `state` is pending, paid or expired. `checkout_url` is where it can be paid, or
+    None."""
 
+    license_id: UUID
     payment_id: UUID
     package_id: str
     name: str
@@ -80,6 +86,7 @@ class Payment(NamedTuple):
     disputed: int
     owed: int
     disagreement: str | None
+    checkout_url: str | None
     created_at: datetime
     paid_at: datetime | None
 
@@ -174,18 +181,38 @@ def list_payments(
     license_id: UUID,
     *,
     digest: bytes | None = None,
+    only: UUID | None = None,
     before: Place | None = None,
     limit: int,
     actor: Actor = OWNER,
 ) -> list[Payment]:
-    """Payments, newest first: for who has a key of the license (`digest`), or for an operator.
+    """Payments of a license, newest first, or `only` one: for who has a key of it (`digest`), or for an operator.
 
     Raises: Problem license_invalid, admin_forbidden.
     """
     at, id = before or (None, None)
     rows = db.rows(
-        _LIST, license_id=license_id, digest=digest, before_at=at, before_id=id, limit=limit, **actor._asdict()
+        _LIST,
+        license_id=license_id,
+        digest=digest,
+        only=only,
+        before_at=at,
+        before_id=id,
+        limit=limit,
+        **actor._asdict(),
     )
+    return [Payment._make(row) for row in rows]
+
+
+def list_all_payments(
+    db: Database, *, only_owed: bool = False, before: Place | None = None, limit: int, actor: Actor = OWNER
+) -> list[Payment]:
+    """Payments of all licenses, newest first; `only_owed`: those of which something is owed.
+
+    Raises: Problem admin_forbidden.
+    """
+    at, id = before or (None, None)
+    rows = db.rows(_LIST_ALL, only_owed=only_owed, before_at=at, before_id=id, limit=limit, **actor._asdict())
     return [Payment._make(row) for row in rows]
 
 

@@ -34,7 +34,7 @@ SAME = {
     "package set": "PUT /api/v1/admin/packages/{package_id}",
     "package list": "GET /api/v1/admin/packages",
     "package end": "DELETE /api/v1/admin/packages/{package_id}",
-    "payments": "GET /api/v1/admin/licenses/{license_id}/payments",
+    "payments": "GET /api/v1/admin/payments",
     "token create": "POST /api/v1/admin/tokens",
     "token list": "GET /api/v1/admin/tokens",
     "token revoke": "DELETE /api/v1/admin/tokens/{token_id}",

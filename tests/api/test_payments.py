@@ -116,7 +116,7 @@ def test_who_pays_gets_the_credits_once(checkout, client, stripe, hook, new_lice
     metadata = {"license_id": str(license.id), "payment_id": document["payment_id"], "package_id": "pack"}
     assert said["metadata"] == said["payment_intent_data"]["metadata"] == metadata
     assert said["success_url"] == "https://credits.example/thanks?a=1"
-    assert said["cancel_url"] == "https://credits.example/account"
+    assert said["cancel_url"] == "https://credits.example/account/top-up/back"
     assert document["checkout_url"].startswith("https://checkout.stripe.com/")
 
     event = stripe.completed(session_of(stripe, document["payment_id"]))
@@ -125,8 +125,9 @@ def test_who_pays_gets_the_credits_once(checkout, client, stripe, hook, new_lice
     paid = client.get("/api/v1/license/payments", headers=license.headers).get_json()
     assert [(row["id"], row["state"], row["owed"]) for row in paid["payments"]] == [(document["payment_id"], "paid", 0)]
     hook(stripe.refunded(session_of(stripe, document["payment_id"]), 1000, currency="usd"))
-    of_operator = admin("GET", f"licenses/{license.id}/payments", "read").get_json()["payments"]
-    assert "usd" in of_operator[0]["disagreement"]
+    for query in ("", f"?license_id={license.id}"):
+        (of_operator,) = admin("GET", f"payments{query}", "read").get_json()["payments"]
+        assert (of_operator["license_id"], "usd" in of_operator["disagreement"]) == (str(license.id), True)
     verified()
 
 
@@ -139,7 +140,36 @@ def test_payments_are_listed_in_pages(checkout, client, new_license, admin, prob
     rest = client.get(f"{path}&cursor={first['next_cursor']}", headers=license.headers).get_json()
     assert [row["id"] for row in first["payments"] + rest["payments"]] == begun[::-1]
     assert rest["next_cursor"] is None
-    problem(admin("GET", "licenses/00000000-0000-4000-8000-000000000000/payments"), "license_not_found")
+    assert first["payments"][0]["checkout_url"].startswith("https://checkout.stripe.com/")
+    pages = [admin("GET", "payments?limit=2").get_json()]
+    pages.append(admin("GET", f"payments?limit=2&cursor={pages[0]['next_cursor']}").get_json())
+    assert [row["id"] for page in pages for row in page["payments"]] == begun[::-1]
+    problem(admin("GET", "payments?license_id=00000000-0000-4000-8000-000000000000"), "license_not_found")
+    document = problem(admin("GET", f"payments?license_id={license.id}&owed=1"), "validation_failed")
+    assert document["errors"][0]["field"] == "owed"
+
+
+@pytest.mark.usefixtures("sold")
+def test_what_is_owed_is_listed_apart(checkout, stripe, hook, client, new_license, admin):
+    license, other = new_license(credits=0), new_license(credits=0)
+    for one in (license, other):
+        session_id = session_of(stripe, checkout(one).get_json()["payment_id"])
+        hook(stripe.completed(session_id))
+        if one is license:
+            client.post("/api/v1/deductions", json={"amount": 30}, headers=one.headers, buffered=True)
+        hook(stripe.refunded(session_id, 1000))
+    listed = admin("GET", "payments", "read").get_json()["payments"]
+    assert [(row["license_id"], row["owed"]) for row in listed] == [(str(other.id), 0), (str(license.id), 30)]
+    (owed,) = admin("GET", "payments?owed=1", "read").get_json()["payments"]
+    assert (owed["license_id"], owed["owed"], owed["refunded"]) == (str(license.id), 30, 1000)
+
+
+@pytest.mark.usefixtures("sold")
+def test_who_names_no_page_comes_back_to_the_account(checkout, stripe, new_license):
+    made = checkout(new_license()).get_json()
+    said = stripe.sessions[session_of(stripe, made["payment_id"])]
+    assert said["success_url"] == f"https://credits.example/account/top-up/{made['payment_id']}/back"
+    assert said["cancel_url"] == "https://credits.example/account/top-up/back"
 
 
 @pytest.mark.usefixtures("sold")

@@ -53,6 +53,10 @@ def test_the_payments_of_a_license(obol, owner, db, new_license):
     assert "10.00 EUR" in obol("payments", str(license.id)).out
     (row,) = obol("payments", str(license.id), "--json").json
     assert (row["id"], row["state"], row["owed"]) == (str(payment_id), "pending", 0)
+    assert obol("payments", "--json").json == [row]
+    assert str(license.id) in obol("payments").out
+    assert obol("payments", "--owed").out == "No payments.\n"
+    assert obol("payments", str(license.id), "--owed").code == 2
 
 
 @pytest.fixture

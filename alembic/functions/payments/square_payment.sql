@@ -22,7 +22,8 @@ DECLARE
 BEGIN
     PERFORM obol.bring_up_to_date(p_license_id, true);
     v_now := clock_timestamp();
-    SELECT s.entitled, s.kept, s.taken INTO v_sum FROM obol.sum_up_payment(p_license_id, p_payment_id) s;
+    SELECT s.entitled, s.kept, s.taken INTO v_sum
+      FROM obol.payment_sums s WHERE s.license_id = p_license_id AND s.payment_id = p_payment_id;
 
     IF v_sum.kept < v_sum.entitled THEN
         v_amount := LEAST(v_sum.taken, v_sum.entitled - v_sum.kept);

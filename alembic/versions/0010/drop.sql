@@ -14,6 +14,7 @@ DROP FUNCTION
     obol.give_for_payment,
     obol.hmac_sha256,
     obol.is_signed_by_stripe,
+    obol.list_all_payments,
     obol.list_packages,
     obol.list_payments,
     obol.note_checkout,
@@ -22,6 +23,6 @@ DROP FUNCTION
     obol.set_package,
     obol.set_stripe_secret,
     obol.square_payment,
-    obol.sum_up_payment,
     obol.verify_payments;
+DROP VIEW obol.payment_sums;
 DROP TABLE obol.payment_grants, obol.stripe_events, obol.stripe_intents, obol.stripe_secrets, obol.payments, obol.packages;

@@ -18,6 +18,7 @@ BEGIN
     REVOKE ALL ON TABLE
         obol.packages,
         obol.payment_grants,
+        obol.payment_sums,
         obol.payments,
         obol.stripe_events,
         obol.stripe_intents,
@@ -34,6 +35,7 @@ BEGIN
                      'give_for_payment',
                      'hmac_sha256',
                      'is_signed_by_stripe',
+                     'list_all_payments',
                      'list_packages',
                      'list_payments',
                      'note_checkout',
@@ -42,7 +44,6 @@ BEGIN
                      'set_package',
                      'set_stripe_secret',
                      'square_payment',
-                     'sum_up_payment',
                      'verify_payments')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM service_role', v_object);

@@ -36,6 +36,7 @@ CREATE TABLE obol.payments (
     PRIMARY KEY (license_id, payment_id),
     CHECK ((state = 'paid') = (paid_at IS NOT NULL))
 );
+CREATE INDEX payments_newest ON obol.payments (created_at, payment_id);
 COMMENT ON TABLE obol.payments IS
     'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
 

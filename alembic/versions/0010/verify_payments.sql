@@ -24,7 +24,7 @@ AS $$
     SELECT p.license_id, 'what is given again for a payment was taken before',
            format('payment %s: %s more credits were given again than were taken', p.payment_id, -s.taken)
       FROM obol.payments p
-     CROSS JOIN LATERAL obol.sum_up_payment(p.license_id, p.payment_id) s
+      JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
      WHERE p.state = 'paid' AND s.taken < 0
 $$;
 

@@ -1,7 +1,6 @@
 """/api/v1/admin/packages, and the payments of a license."""
 
 from typing import Any
-from uuid import UUID
 
 from marshmallow import fields, validate
 
@@ -50,7 +49,18 @@ class AdminPackagesAnswer(Answer):
     packages = fields.List(fields.Nested(AdminPackageAnswer))
 
 
+class PaymentsQuery(PageQuery):
+    license_id = fields.UUID(load_default=None, error_messages={"invalid_uuid": "must be the id of a license"})
+    owed = fields.Integer(
+        load_default=0,
+        validate=validate.OneOf([0, 1], error="must be 0 or 1"),
+        error_messages={"invalid": "must be 0 or 1"},
+        metadata={"description": "1: only those of which something is owed; of all licenses"},
+    )
+
+
 class AdminPaymentAnswer(PaymentAnswer):
+    license_id = fields.UUID()
     disagreement = fields.String(
         allow_none=True,
         metadata={"description": "how the last event of Stripe that was not booked differed from the payment"},
@@ -101,18 +111,33 @@ def end_package(package_id: str) -> Any:
     return repository.end_package(services().database, _checked(package_id), actor=actor())
 
 
-@blueprint.get("/api/v1/admin/licenses/<uuid:license_id>/payments", scope="read")
+@blueprint.get("/api/v1/admin/payments", scope="read")
 @blueprint.problems("license_not_found")
-@blueprint.arguments(PageQuery, location="query")
+@blueprint.arguments(PaymentsQuery, location="query")
 @blueprint.response(
-    200, AdminPaymentsAnswer, example={"payments": [{**PAYMENT, "disagreement": None}], "next_cursor": None}
+    200,
+    AdminPaymentsAnswer,
+    example={
+        "payments": [{**PAYMENT, "license_id": "549168a8-a341-43c8-83d9-e4789f508cf7", "disagreement": None}],
+        "next_cursor": None,
+    },
 )
-def list_payments_of(query: dict[str, Any], license_id: UUID) -> Any:
-    """The payments of a license by card, newest first."""
-    note(license_id=str(license_id))
-    limit = query["limit"]
-    found = repository.list_payments(
-        services().database, license_id, before=query["cursor"], limit=limit + 1, actor=actor()
-    )
+def list_admin_payments(query: dict[str, Any]) -> Any:
+    """Payments by card, newest first: of all licenses, or of one."""
+    database, license_id, before = services().database, query["license_id"], query["cursor"]
+    limit, only_owed = query["limit"], bool(query["owed"])
+    if license_id is None:
+        found = repository.list_all_payments(
+            database, only_owed=only_owed, before=before, limit=limit + 1, actor=actor()
+        )
+    elif only_owed:
+        raise Problem(
+            "validation_failed",
+            "owed: cannot be used with license_id",
+            {"errors": [{"field": "owed", "message": "cannot be used with license_id"}]},
+        )
+    else:
+        note(license_id=str(license_id))
+        found = repository.list_payments(database, license_id, before=before, limit=limit + 1, actor=actor())
     rows, next_cursor = page(found, limit)
     return {"payments": rows, "next_cursor": next_cursor}

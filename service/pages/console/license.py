@@ -12,7 +12,7 @@ from ...http.auth import actor
 from ...http.fields import MAX_NAME
 from ...http.request_log import note
 from ...http.services import services
-from ...repository import grants, holds, licenses, limits, usage
+from ...repository import grants, holds, licenses, limits, payments, usage
 from ...repository.limits import MOST, MOST_MODELS
 from ...repository.usage import Entry, Reader
 from .. import forms, statement
@@ -59,6 +59,7 @@ def show_license(license_id: UUID) -> Response:
             limit=_MOST,
             actor=actor(),
         ),
+        payments=payments.list_payments(database, license_id, limit=_MOST, actor=actor()),
         held=holds.list_holds(database, "held", license_id=license_id, limit=_MOST, actor=actor()),
     )
 

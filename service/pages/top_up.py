@@ -1,0 +1,91 @@
+"""Top-up by card, of whoever holds a license key: what is sold, the way to Stripe, and what became of a payment."""
+
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from flask import Response, g
+
+from .. import payments
+from ..http.body import fingerprint
+from ..http.services import cashier, services
+from ..problems import Problem
+from ..repository import licenses
+from ..repository import payments as repository
+from . import forms
+from .account import blueprint
+from .guarded import form, license_key, redirect, respond
+
+_PATH = "/account/top-up"
+_PAGE = 20
+
+
+@blueprint.get("/account/top-up")
+def show_packages() -> Response:
+    """What is sold, and what was paid."""
+    database, key, asked = services().database, license_key(), forms.query()
+    # The way of its forms: here, and then to Stripe.
+    forms_lead_to = _origin(cashier().checkouts)
+    found = repository.list_payments(
+        database, key.license_id, digest=key.digest, before=forms.place(asked.raw("cursor")), limit=_PAGE + 1
+    )
+    return respond(
+        "account/top_up.html",
+        forms_lead_to=forms_lead_to,
+        license=licenses.find(database, key),
+        packages=[package for package in repository.packages(database) if package.is_active],
+        new_idempotency_key=forms.new_idempotency_key,
+        payments=found[:_PAGE],
+        next_cursor=forms.place_of(found[_PAGE - 1]) if len(found) > _PAGE else None,
+    )
+
+
+@blueprint.post("/account/top-up")
+def begin_payment() -> Response:
+    """Go on to Stripe, which asks before it takes money."""
+    given, database, till = form(), services().database, cashier()
+    checkout = payments.open_checkout(
+        database,
+        till,
+        license_key(),
+        package_id=given.text("package_id", 1),
+        idempotency_key=given.idempotency_key,
+        fingerprint=fingerprint(),
+    )
+    if _origin(checkout.checkout_url) != _origin(till.checkouts):
+        # The account has a domain of its own there. No browser follows a form to it that was not announced, but a link.
+        return redirect(f"{_PATH}/{checkout.payment_id}")
+    return redirect(checkout.checkout_url)
+
+
+@blueprint.get("/account/top-up/<uuid:payment_id>")
+def show_payment(payment_id: UUID) -> Response:
+    """What became of a payment, also while Stripe has not told yet."""
+    cashier()
+    database, key = services().database, license_key()
+    found = repository.list_payments(database, key.license_id, digest=key.digest, only=payment_id, limit=1)
+    if not found:
+        raise Problem("payment_not_found", f"This license has no payment {payment_id}.")
+    return respond("account/payment.html", payment=found[0], license=licenses.find(database, key))
+
+
+@blueprint.get("/account/top-up/back", is_open=True)
+def come_back() -> Response:
+    """Back from Stripe, without having paid."""
+    return _come_back(_PATH)
+
+
+@blueprint.get("/account/top-up/<uuid:payment_id>/back", is_open=True)
+def come_back_from(payment_id: UUID) -> Response:
+    """Back from Stripe, having paid."""
+    return _come_back(f"{_PATH}/{payment_id}")
+
+
+def _come_back(target: str) -> Response:
+    """The browser brings no session along from another site: this page leads to the one that needs it, and from here
+    the browser does."""
+    return respond("account/back.html", target=target) if g.session is None else redirect(target)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
