@@ -4,19 +4,24 @@ import base64
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import browser
 import pytest
 from factories import run
+from fake_stripe import API_KEY, SECRET, FakeStripe, sign
 from one_server import *  # noqa: F403
 from reader import Reader
 from selenium.webdriver.common.by import By
 
-from service import operator
+from service import keys, operator
 from service.db import Database
+from service.repository import payments
 from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
+# Nothing is paid here; the pages that sell are there.
+ENVIRON = {"OBOL_STRIPE_SECRET_KEY": API_KEY, "OBOL_PUBLIC_URL": "https://credits.example"}
 # Written at each run, for who wants to look; never committed.
 SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or ROOT / ".screenshots")
 
@@ -67,6 +72,35 @@ def make_business(owner, served):
         assert status == 200, body
         served.post("/api/v1/deductions", b'{"amount": %d, "reference": "invoice %d"}' % (900 + 77 * n, n), headers)
     return first
+
+
+def sell(owner, made):
+    """Packages, a payment of which a part went back after it was used, and one that is not paid yet; their ids."""
+    payments.set_package(
+        owner, "starter", name="Starter", price=1000, currency="eur", credits=100_000, lifetime_days=365
+    )
+    payments.set_package(owner, "large", name="Large, for teams", price=10_000, currency="eur", credits=1_200_000)
+    payments.set_package(owner, "old", name="Old", price=500, currency="eur", credits=10_000)
+    payments.end_package(owner, "old")
+    payments.set_secret(owner, SECRET, 0)
+    stripe, key = FakeStripe(), keys.parse(made.license_key)
+    ids = []
+    for package_id in ("starter", "large"):
+        pending = payments.begin(
+            owner, key, uuid4(), package_id=package_id, success_url="https://o/", cancel_url="https://o/"
+        )
+        ids.append(pending.payment_id)
+        names = ("license_id", "payment_id", "package_id")
+        metadata = dict(zip(names, map(str, (made.license_id, pending.payment_id, package_id)), strict=True))
+        session_id = stripe.add_session(metadata=metadata, price=pending.price)
+        payments.note_checkout(
+            owner, key, pending.payment_id, session_id=session_id, checkout_url="https://checkout.stripe.com/c/pay/1"
+        )
+        if package_id == "starter":
+            for event in (stripe.completed(session_id), stripe.refunded(session_id, 250)):
+                payments.book_event(owner, made.license_id, payload=event, signature=sign(event))
+    stripe.stop()
+    return ids
 
 
 def spread(urls, made):
@@ -186,6 +220,7 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
     spread(urls, made)
     page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
+    paid, pending = sell(owner, made)
     pages = {
         "overview": "/console",
         "licenses": "/console/licenses",
@@ -195,12 +230,17 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
         "receipt": f"{page}/receipts/{cause}",
         "key": f"{page}/keys/{made.key_id}",
         "prices": "/console/prices",
+        "packages": "/console/packages",
+        "payments": "/console/payments",
         "tokens": "/console/tokens",
         "audit": "/console/audit",
         "health": "/console/health",
         "account": "/account",
         "account-statement": "/account/statement",
         "account-prices": "/account/prices",
+        "account-top-up": "/account/top-up",
+        "account-payment": f"/account/top-up/{paid}",
+        "account-payment-pending": f"/account/top-up/{pending}",
         "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
     }
     found = {name: look(reader, name, path) for name, path in {"login": "/console/login"}.items()}
