@@ -144,7 +144,8 @@ def test_a_stranger_pays_uses_is_told_and_sees_where_it_went(
     assert f"{calls} calls" in reader.text
     assert reader.wait(lambda: reader.driver.find_elements(By.CSS_SELECTOR, ".plot canvas"))
     reader.find(".chart summary").click()
-    assert reader.find(".chart tbody td").text == str(CREDITS - balance)
+    cells = reader.driver.find_elements(By.CSS_SELECTOR, ".chart tbody td")
+    assert sum(int(cell.text) for cell in cells) == CREDITS - balance
     reader.go(reader.find('nav a[href="/account/statement"]'))
     reader.driver.find_element(By.LINK_TEXT, "Download as CSV").click()
     file = tmp_path / "profile" / "downloads" / f"statement-{license_id}.csv"
@@ -164,7 +165,9 @@ def test_a_stranger_pays_uses_is_told_and_sees_where_it_went(
     reader.find("#verify button").click()
     reader.wait(lambda: "Clean: every balance is what its ledger says." in reader.text)
     assert ledger.verify(owner) == []
-    assert [line for line in reader.driver.get_log("browser") if line["level"] == "SEVERE"] == []
+    # What the browser refuses, it says; that the tests' own Stripe has no icon is no matter.
+    log = reader.driver.get_log("browser")
+    assert [line for line in log if line["level"] == "SEVERE" and stripe.url not in line["message"]] == []
 
 
 @pytest.mark.parametrize("reader", [False], indirect=True)
