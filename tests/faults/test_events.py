@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import standardwebhooks
 from factories import wait_until
-from listener import listening
+from listening import listening
 
 from service import webhooks
 from service.webhooks import Settings
@@ -19,8 +19,8 @@ ENVIRON = {"OBOL_WEBHOOK_KEYS": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s", "
 
 @pytest.fixture
 def listener():
-    with listening() as server:
-        yield server
+    with listening() as listener:
+        yield listener
 
 
 def test_an_event_whose_worker_is_killed_is_delivered_after_the_restart(

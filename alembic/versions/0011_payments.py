@@ -1,13 +1,13 @@
 """Payments by card.
 
-Revision ID: 0010
-Revises: 0009
+Revision ID: 0011
+Revises: 0010
 """
 
 from service.migrations import run_scripts
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 UPGRADE = (
     "tables",
