@@ -187,9 +187,14 @@ def run(db: Database, statement: str) -> None:
 
 def left_out(db: Database) -> list[str]:
     """Tables and functions that are not distributed though others of the schema are: a migration made them."""
-    if not _has_citus(db) or not db.row(_IS_SHARDED)[0]:
+    if not is_sharded(db):
         return []
     return [str(name) for (name,) in db.rows(_NOT_PLACED, reference=_REFERENCE, shards=SHARDS)]
+
+
+def is_sharded(db: Database) -> bool:
+    """Whether licenses are spread over nodes: then a call has one of them."""
+    return _has_citus(db) and bool(db.row(_IS_SHARDED)[0])
 
 
 def _has_citus(db: Database) -> bool:

@@ -20,6 +20,7 @@ RESULTS = {
     "create_key": limits.LicenseKey,
     "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
+    "deduct_batch": ledger.BatchRow,
     "deduct_v2": ledger.Deduction,
     "digest_acts": audit.Digest,
     "digest_entries": audit.Digest,

@@ -1,0 +1,21 @@
+"""Many deductions of an operator in one call.
+
+Revision ID: 0014
+Revises: 0009
+"""
+
+from service.migrations import run_scripts
+
+revision = "0014"
+down_revision = "0009"
+
+UPGRADE = ("deduct_batch", "revoke")
+DOWNGRADE = ("drop",)
+
+
+def upgrade() -> None:
+    run_scripts(revision, UPGRADE)
+
+
+def downgrade() -> None:
+    run_scripts(revision, DOWNGRADE)
