@@ -1607,7 +1607,7 @@ BEGIN
                    AND NOT EXISTS (SELECT FROM obol.events e
                                     WHERE e.license_id = u.license_id AND e.type = 'answer.undelivered'
                                       AND e.cause_id = u.hold_id)
-                 ORDER BY u.license_id, u.hold_id LIMIT p_most) due
+                 ORDER BY u.license_id, u.hold_id LIMIT GREATEST(p_most, 0)) due
          GROUP BY due.license_id
          ORDER BY due.license_id;
 END
@@ -4404,7 +4404,7 @@ $$;
 --
 
 CREATE FUNCTION obol.verify_events() RETURNS TABLE(license_id uuid, rule text, detail text)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 #variable_conflict use_column

@@ -10,7 +10,20 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, prices, usage, webhooks
+from service.repository import (
+    admin,
+    audit,
+    grants,
+    holds,
+    imports,
+    ledger,
+    licenses,
+    limits,
+    prices,
+    sharding,
+    usage,
+    webhooks,
+)
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -79,6 +92,9 @@ ARGUMENTS = {
 
 # Put together of several results.
 COMPOSED = {usage.EntriesPage}
+
+# Of the catalogs.
+ASKED_OF_CATALOGS = {sharding._Step}
 
 # One column and nothing to name.
 BARE = {"due_changes", "due_expiring", "due_rollups"}
@@ -149,4 +165,4 @@ def test_every_named_tuple_is_the_result_of_something():
     }
 
     assert len(named) > 10
-    assert named == set(RESULTS.values()) | ARGUMENTS | COMPOSED
+    assert named == set(RESULTS.values()) | ARGUMENTS | COMPOSED | ASKED_OF_CATALOGS
