@@ -1287,19 +1287,20 @@ CREATE FUNCTION obol.deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount 
 DECLARE
     v_actor text := obol.check_token(p_token_digest, 'grant');
     v_deduction_id uuid;
+    v_is_booked boolean;
     v_amount bigint;
     v_balance bigint;
 BEGIN
-    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
-    IF NOT FOUND THEN
-        PERFORM obol.refuse_license(p_license_id);
-    END IF;
+    -- Locked before it is looked whether this was done before, so that an act is told from the replay of one.
+    PERFORM obol.lock_license(p_license_id);
+    v_is_booked := EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'deduction' AND e.cause_id = p_deduction_id);
     -- Any key of the license that is good; it is not what the caller is known by.
     SELECT d.deduction_id, d.amount, d.balance INTO v_deduction_id, v_amount, v_balance
       FROM obol.book_deduction(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
                                        WHERE k.license_id = p_license_id ORDER BY k.valid_until DESC LIMIT 1),
                        p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference, false) d;
-    IF obol.is_booked_now(p_license_id, 'deduction', v_deduction_id) THEN
+    IF v_deduction_id = p_deduction_id AND NOT v_is_booked THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'deduct', v_deduction_id::text, jsonb_build_object(
             'amount', v_amount, 'reference', p_reference), p_request_id);
     END IF;
@@ -2123,21 +2124,6 @@ BEGIN
     END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'import_license', NULL, v_values, p_request_id);
     RETURN QUERY SELECT p_license_id, 'imported';
-END
-$$;
-
---
--- Name: is_booked_now(uuid, text, uuid); Type: FUNCTION; Schema: obol; Owner: -
---
-
-CREATE FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) RETURNS boolean
-    LANGUAGE plpgsql STABLE
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-BEGIN
-    RETURN EXISTS (SELECT FROM obol.ledger_entries e
-                    WHERE e.license_id = p_license_id AND e.kind = p_kind AND e.cause_id = p_cause_id
-                      AND e.xmin = pg_current_xact_id_if_assigned()::xid);
 END
 $$;
 
@@ -6750,12 +6736,6 @@ GRANT ALL ON FUNCTION obol.heartbeat(p_process_id uuid, p_lease_s double precisi
 
 REVOKE ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea, p_credits bigint, p_status text, p_expires_at timestamp with time zone, p_external_id text, p_name text, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
-
---
--- Name: FUNCTION is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
---
-
-REVOKE ALL ON FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

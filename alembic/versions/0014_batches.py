@@ -9,8 +9,8 @@ from service.migrations import run_scripts
 revision = "0014"
 down_revision = "0009"
 
-UPGRADE = ("deduct_batch", "revoke")
-DOWNGRADE = ("drop",)
+UPGRADE = ("deduct_v2", "deduct_batch", "tidy", "revoke")
+DOWNGRADE = ("restore", "drop")
 
 
 def upgrade() -> None:

@@ -85,6 +85,7 @@ ARGUMENTS = {
     grants.Terms,
     holds.HoldAmounts,
     holds.Unpaid,
+    ledger.BatchItem,
     usage.Reader,
     usage.Filters,
     webhooks.Attempt,

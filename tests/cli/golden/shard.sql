@@ -52,6 +52,7 @@ SELECT create_distributed_function('obol.create_token(uuid,bytea,text,text[],tim
 SELECT create_distributed_function('obol.create_webhook(uuid,text,text,text[],bytea,bytea,text)');
 SELECT create_distributed_function('obol.current_revision()');
 SELECT create_distributed_function('obol.deduct(uuid,bytea,uuid,bigint,text,bytea,text)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
+SELECT create_distributed_function('obol.deduct_batch(uuid[],uuid[],bigint[],text[],bytea[],text[],bytea,text)');
 SELECT create_distributed_function('obol.deduct_credits(text,bigint,text,text)');
 SELECT create_distributed_function('obol.deduct_v2(uuid,uuid,bigint,text,bytea,text,bytea,text)');
 SELECT create_distributed_function('obol.delete_webhook(uuid,bytea,text)');
@@ -79,7 +80,6 @@ SELECT create_distributed_function('obol.grant_credits(uuid,uuid,bigint,text,byt
 SELECT create_distributed_function('obol.grant_credits_v2(uuid,uuid,bigint,integer,timestamp with time zone,timestamp with time zone,text,text,text,bytea,bytea,text)');
 SELECT create_distributed_function('obol.heartbeat(uuid,double precision)');
 SELECT create_distributed_function('obol.import_license(uuid,bytea,bigint,text,timestamp with time zone,text,text,boolean,bytea,text)');
-SELECT create_distributed_function('obol.is_booked_now(uuid,text,uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.list_acts(bigint,integer,bytea,text)');
 SELECT create_distributed_function('obol.list_draws(uuid,uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.list_entries(uuid,bytea,bigint,integer)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
@@ -181,6 +181,7 @@ GRANT EXECUTE ON FUNCTION obol.create_token(uuid,bytea,text,text[],timestamp wit
 GRANT EXECUTE ON FUNCTION obol.create_webhook(uuid,text,text,text[],bytea,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.current_revision() TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.deduct(uuid,bytea,uuid,bigint,text,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.deduct_batch(uuid[],uuid[],bigint[],text[],bytea[],text[],bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.deduct_v2(uuid,uuid,bigint,text,bytea,text,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.delete_webhook(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.due_changes(integer) TO obol_service;

@@ -1,0 +1,2 @@
+-- deduct_v2 no longer asks it: in a subtransaction it did not know what was booked there.
+DROP FUNCTION obol.is_booked_now;
