@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import standardwebhooks
 from factories import wait_until
+from listening import listening
 
 from service import webhooks
 from service.webhooks import Settings
@@ -20,28 +19,8 @@ ENVIRON = {"OBOL_WEBHOOK_KEYS": "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s", "
 
 @pytest.fixture
 def listener():
-    """An endpoint that answers when `go_on` is set; `received` is what came, as (headers, body)."""
-    received, go_on = [], threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.append((dict(self.headers), body))
-            go_on.wait(60)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    server.received, server.go_on = received, go_on
-    server.url = f"http://127.0.0.1:{server.server_address[1]}/events"
-    yield server
-    go_on.set()
-    server.shutdown()
-    server.server_close()
+    with listening() as listener:
+        yield listener
 
 
 def test_an_event_whose_worker_is_killed_is_delivered_after_the_restart(
