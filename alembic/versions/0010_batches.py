@@ -1,12 +1,12 @@
 """Many deductions of an operator in one call.
 
-Revision ID: 0014
+Revision ID: 0010
 Revises: 0009
 """
 
 from service.migrations import run_scripts
 
-revision = "0014"
+revision = "0010"
 down_revision = "0009"
 
 UPGRADE = ("deduct_v2", "deduct_batch", "tidy", "revoke")

@@ -1,4 +1,4 @@
--- What was in force before 0014.
+-- What was in force before 0010.
 -- Whether this very transaction has booked an entry: tells an act from the replay of one, also when the same
 -- id is asked again after a lost reply.
 CREATE OR REPLACE FUNCTION obol.is_booked_now(p_license_id uuid, p_kind text, p_cause_id uuid)
