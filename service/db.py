@@ -237,18 +237,26 @@ def _for_the_driver(statement: TextClause) -> str:
     return str(statement.compile(dialect=_DIALECT))
 
 
+def refusal(sqlstate: str, message: str, *, detail: str | None, hint: str | None) -> Problem:
+    """What a function of the database refuses, as it raises it: `detail` is JSON, what the problem has besides."""
+    said = message.partition(": ")[2]
+    extra = json.loads(detail) if detail else {}
+    return Problem(
+        BY_SQLSTATE[sqlstate].code,
+        said[:1].upper() + said[1:] + "." + (f" {hint}" if hint else ""),
+        extra,
+        retry_after_s=extra.get("retry_after_s"),
+    )
+
+
 def _problem(error: psycopg2.Error, *, is_lost: bool) -> Problem:
     """Translate by SQLSTATE, never by message: the text after the prefix is only shown."""
     # psycopg2 raises a plain DatabaseError for classes that it does not know, and a lost
     # connection can come without any code: only pgcode tells them apart.
     sqlstate = error.pgcode
-    row = BY_SQLSTATE.get(sqlstate or "")
-    if row is not None:
+    if sqlstate in BY_SQLSTATE:
         diag = error.diag
-        said = str(diag.message_primary).partition(": ")[2]
-        detail = said[:1].upper() + said[1:] + "." + (f" {diag.message_hint}" if diag.message_hint else "")
-        extra = json.loads(diag.message_detail) if diag.message_detail else {}
-        return Problem(row.code, detail, extra, retry_after_s=extra.get("retry_after_s"))
+        return refusal(sqlstate, str(diag.message_primary), detail=diag.message_detail, hint=diag.message_hint)
     if sqlstate in _ASK_AGAIN:
         detail = "Too many calls change this license at once. Ask again."
         return Problem("database_error", detail, retry_after_s=1, outcome_unknown=True)

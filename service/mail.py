@@ -21,13 +21,11 @@ class Mailer:
     Args:
         server: see `smtp.parse`.
         sender: the address that it comes from.
-        context: to check certificates with; by default, what the system trusts.
     """
 
-    def __init__(self, server: SmtpServer, sender: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server: SmtpServer, sender: str) -> None:
         self._server = server
         self._sender = sender
-        self._context = context
 
     def send(self, recipient: str, claimed: ClaimedDelivery) -> Attempt:
         """Try to send what an event says to an address."""
@@ -45,7 +43,7 @@ class Mailer:
 
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
-        server, context = self._server, self._context or ssl.create_default_context()
+        server, context = self._server, ssl.create_default_context()
         connection: smtplib.SMTP
         if server.is_tls:
             connection = smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)

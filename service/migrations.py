@@ -77,4 +77,4 @@ def upgrade(url: str, revision: str = "head", *, admin_token: str | None = None)
     except CommandError as error:
         raise MigrationError(str(error)) from error
     except OperationalError as error:
-        raise Problem("database_error", "The database could not be reached. Ask again.") from error
+        raise Problem("database_error", "The database could not be reached. Ask again.") from error.orig

@@ -5,11 +5,11 @@ import threading
 from collections import defaultdict
 from uuid import UUID
 
-# Where nobody tells, the rest is found by looking.
+# Holds; where nobody tells, the rest is found by looking.
 MOST = 10_000
 
 _lock = threading.Lock()
-_undelivered: dict[UUID, set[UUID]] = defaultdict(set)
+_undelivered: set[tuple[UUID, UUID]] = set()
 _refusals: list[int] = []
 
 
@@ -17,7 +17,7 @@ def undelivered(license_id: UUID, hold_id: UUID) -> None:
     """An answer was charged, and its end was not written to its client."""
     with _lock:
         if len(_undelivered) < MOST:
-            _undelivered[license_id].add(hold_id)
+            _undelivered.add((license_id, hold_id))
 
 
 def upstream_refusal(status: int) -> None:
@@ -28,8 +28,11 @@ def upstream_refusal(status: int) -> None:
 
 def take() -> tuple[dict[UUID, set[UUID]], list[int]]:
     """What was noticed since the last time: holds by license, and the last status if there was one."""
+    by_license: dict[UUID, set[UUID]] = defaultdict(set)
     with _lock:
-        taken = dict(_undelivered), list(_refusals)
+        for license_id, hold_id in _undelivered:
+            by_license[license_id].add(hold_id)
+        refusals = list(_refusals)
         _undelivered.clear()
         _refusals.clear()
-    return taken
+    return by_license, refusals

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4, uuid5
 from . import keys, statements, strict_json
 from .db import Database
 from .problems import Problem
-from .repository import admin, grants, ledger, licenses
+from .repository import admin, grants, ledger, licenses, sharding
 from .repository import limits as key_room
 from .repository.admin import OWNER as OWNER
 from .repository.admin import Actor as Actor
@@ -197,26 +197,30 @@ def deduct_batch(db: Database, items: Iterable[BatchItem], *, actor: Actor = OWN
     Raises: Problem admin_forbidden, and over_capacity or database_error, when nobody knows of an item what became
         of it: with the same idempotency keys all of it can be asked again.
     """
-    results: list[Deduction | Problem] = []
-    for item in items:
-        try:
-            results.append(
-                ledger.deduct_by_id(
-                    db,
-                    item.license_id,
-                    uuid4(),
-                    amount=item.amount,
-                    idempotency_key=item.idempotency_key,
-                    fingerprint=_fingerprint("deduction", item.amount, item.reference),
-                    reference=item.reference,
-                    actor=actor,
-                )
-            )
-        except Problem as problem:
-            if problem.code in ("admin_forbidden", "over_capacity", "database_error"):
-                raise
-            results.append(problem)
-    return results
+    prepared = [
+        ledger.BatchItem(
+            item.license_id,
+            uuid4(),
+            item.amount,
+            item.idempotency_key,
+            _fingerprint("deduction", item.amount, item.reference),
+            item.reference,
+        )
+        for item in items
+    ]
+    if sharding.is_sharded(db):
+        return [_deduct_item(db, item, actor) for item in prepared]
+    return ledger.deduct_batch(db, prepared, actor=actor)
+
+
+def _deduct_item(db: Database, item: ledger.BatchItem, actor: Actor) -> Deduction | Problem:
+    """One item, where each license may be on another node."""
+    try:
+        return ledger.deduct_by_id(db, actor=actor, **item._asdict())
+    except Problem as problem:
+        if problem.code in ("admin_forbidden", "over_capacity", "database_error"):
+            raise
+        return problem
 
 
 def grant_credits(

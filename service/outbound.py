@@ -67,12 +67,8 @@ def why_not(url: str, *, allow_private: bool) -> str | None:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the internet, and stands for none that is not."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        # With a zone, say: it is of one network.
-        return False
+    """Whether an address is one of the internet, and stands for none that is not. Raises: ValueError (it is none)."""
+    found = ip_address(address)
     if isinstance(found, IPv6Address):
         meant = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
         if any(inner is not None and not is_public(str(inner)) for inner in meant):
@@ -92,7 +88,6 @@ def post(
     *,
     allow_private: bool,
     limit_s: float = LIMIT_S,
-    context: ssl.SSLContext | None = None,
 ) -> Reply:
     """Send JSON, and see what the status of the answer is.
 
@@ -100,7 +95,6 @@ def post(
         url: one that `why_not` has nothing against.
         headers: beside those that each request has.
         limit_s: for all of it, but for how long the system takes to resolve a name.
-        context: to check certificates with; by default, what the system trusts.
 
     Raises:
         Unreachable: there was no answer that could be read.
@@ -112,8 +106,7 @@ def post(
         with connection:
             connection.settimeout(limit_s)
             if parts.scheme == "https":
-                context = context or ssl.create_default_context()
-                connection = context.wrap_socket(connection, server_hostname=parts.hostname)
+                connection = ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
             with connection:
                 connection.sendall(_request(parts, headers, body))
                 return _read(connection, give_up_at)
@@ -125,7 +118,7 @@ def post(
 def _may_be_public(host: str) -> bool:
     """False for what is an address, in any way to write one that the system takes, and not public."""
     try:
-        return is_public(str(ip_address(host)))
+        return is_public(host)
     except ValueError:
         pass
     try:

@@ -27,11 +27,20 @@ def is_address(text: str) -> bool:
 
 def parse(url: str) -> SmtpServer:
     """What smtp://user:password@host:587, or smtps://…, says. Raises: ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/") or parts.query:
-        raise ValueError("it must be a URL such as smtps://user:password@mail.example.com:465")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Its message would repeat what it takes for the port, which is the password where that has a # or a /.
+        parts, port = urlsplit(""), None
+    says_more = parts.path not in ("", "/") or parts.query or parts.fragment or port == 0
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or says_more:
+        raise ValueError(
+            "it must be a URL such as smtps://user:password@mail.example.com:465, and #, / and ? in its password must "
+            "be written as %23, %2F and %3F"
+        )
     if (parts.username is None) != (parts.password is None):
         raise ValueError("a user needs a password, and a password a user")
     is_tls = parts.scheme == "smtps"
     user, password = (None if part is None else unquote(part) for part in (parts.username, parts.password))
-    return SmtpServer(is_tls, parts.hostname, parts.port or (465 if is_tls else 587), user, password)
+    return SmtpServer(is_tls, parts.hostname, port or (465 if is_tls else 587), user, password)

@@ -11,9 +11,14 @@ from sqlalchemy import text
 from ..db import Database
 
 # Read by every license and written seldom: a copy on each node.
-_REFERENCE = "{prices,price_tiers}"
+_REFERENCE = "{packages,prices,price_tiers,webhooks}"
+
+# Of one license, and yet not for its shard: they write acts, or where the license of a payment is found.
+_UNDELEGATED = "{book_stripe_event,give_for_payment,note_stripe_state,square_payment}"
 
 SHARDS = 32
+
+_PLACES = {"reference": _REFERENCE, "undelegated": _UNDELEGATED, "shards": SHARDS}
 
 # The steps of a plan that take the rows of a table elsewhere.
 _MOVES_ROWS = (1, 2)
@@ -77,7 +82,8 @@ _PLAN = """
                       FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS t (type, place))) AS name,
                -- An operator's function reads tokens and writes acts, which are on no shard.
                p.pronargs > 0 AND p.proargnames[1] = 'p_license_id'
-               AND NOT 'p_token_digest' = ANY (p.proargnames) AS is_delegated,
+               AND NOT 'p_token_digest' = ANY (p.proargnames)
+               AND p.proname <> ALL (CAST(:undelegated AS text[])) AS is_delegated,
                o.objid IS NOT NULL AS is_placed,
                o.distribution_argument_index IS NOT NULL AS has_argument,
                p.proacl
@@ -171,7 +177,7 @@ def plan(db: Database) -> list[str]:
         raise CannotShard("this database lacks the extension citus: CREATE EXTENSION citus, on every node")
     if missing := [str(what) for (what,) in db.rows(_MISSING)]:
         raise CannotShard(f"this database lacks {'; '.join(missing)}")
-    steps = [_Step._make(row) for row in db.rows(_STATEMENTS, reference=_REFERENCE, shards=SHARDS)]
+    steps = [_Step._make(row) for row in db.rows(_STATEMENTS, **_PLACES)]
     statements = [step.statement for step in steps]
     for step in steps:
         # A local copy of rows that went to shards is not read any more, and would only be in the way.
@@ -187,9 +193,14 @@ def run(db: Database, statement: str) -> None:
 
 def left_out(db: Database) -> list[str]:
     """Tables and functions that are not distributed though others of the schema are: a migration made them."""
-    if not _has_citus(db) or not db.row(_IS_SHARDED)[0]:
+    if not is_sharded(db):
         return []
-    return [str(name) for (name,) in db.rows(_NOT_PLACED, reference=_REFERENCE, shards=SHARDS)]
+    return [str(name) for (name,) in db.rows(_NOT_PLACED, **_PLACES)]
+
+
+def is_sharded(db: Database) -> bool:
+    """Whether licenses are spread over nodes: then a call has one of them."""
+    return _has_citus(db) and bool(db.row(_IS_SHARDED)[0])
 
 
 def _has_citus(db: Database) -> bool:

@@ -289,12 +289,12 @@ def lock(urls: Urls) -> Iterator[Callable[[], Any]]:
 
 @pytest.fixture
 def statements(app: Flask) -> list[str]:
-    """The statements that the pool of the application runs from now on."""
+    """The statements that the pool of the application runs from now on, as they are sent."""
     ran = []
 
     class Recording(psycopg2.extensions.cursor):
         def execute(self, query: Any, vars: Any = None) -> None:
-            ran.append(query)
+            ran.append(self.mogrify(query, vars).decode())
             super().execute(query, vars)
 
     def record(connection: Any, *_: Any) -> None:

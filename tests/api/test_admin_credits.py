@@ -8,7 +8,7 @@ from service.gateway.transcript import Transcript
 from service.pricing import CLASSES
 from service.problems import Problem
 from service.repository import admin as repository
-from service.repository import holds, ledger, processes
+from service.repository import holds, ledger, processes, sharding
 
 LARGEST = 2**63 - 1
 
@@ -196,7 +196,39 @@ def test_of_a_suspended_license_nothing_is_taken(batch, new_license, admin):
     assert batch(item(license.id)).get_json()["results"][0]["code"] == "license_inactive"
 
 
-def test_what_nobody_knows_of_fails_the_batch_and_all_of_it_is_asked_again(batch, new_license, problem, monkeypatch):
+def test_a_batch_whose_reply_is_lost_is_asked_again_whole(batch, new_license, problem, monkeypatch):
+    license = new_license(credits=100)
+    deduct_batch = ledger.deduct_batch
+
+    def lost(*arguments, **named):
+        deduct_batch(*arguments, **named)
+        raise Problem("database_error", "The connection to the database was lost. Ask again.", retry_after_s=1)
+
+    items = [item(license.id, 10, key) for key in ("a", "b", "c")]
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "deduct_batch", lost)
+        problem(batch(*items), "database_error", "1")
+    assert [result["balance"] for result in batch(*items).get_json()["results"]] == [90, 80, 70]
+
+
+@pytest.fixture
+def spread_over_nodes(monkeypatch):
+    """As where `obol shard` was run: an item is a call then."""
+    monkeypatch.setattr(sharding, "is_sharded", lambda _database: True)
+
+
+@pytest.mark.usefixtures("spread_over_nodes")
+def test_over_nodes_each_item_is_a_call(batch, new_license, owner, acts):
+    rich, poor = new_license(credits=100), new_license(credits=5)
+    done, refused = batch(item(rich.id, 30), item(poor.id, 6)).get_json()["results"]
+    assert (done["status"], done["balance"]) == ("deducted", 70)
+    assert (refused["status"], refused["code"]) == ("refused", "insufficient_credits")
+    assert acts() == [("deduct", rich.id, done["id"])]
+    assert ledger.verify(owner) == []
+
+
+@pytest.mark.usefixtures("spread_over_nodes")
+def test_over_nodes_what_nobody_knows_of_fails_the_batch(batch, new_license, problem, monkeypatch):
     license = new_license(credits=100)
     deduct, calls = ledger.deduct_by_id, []
 

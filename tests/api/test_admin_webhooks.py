@@ -45,6 +45,14 @@ def test_a_webhook_is_made_shown_paused_and_deleted(admin, made, problem):
     problem(admin("DELETE", f"webhooks/{uuid4()}"), "not_found")
 
 
+def test_webhooks_are_listed_by_pages_oldest_first(admin, made):
+    webhooks = [{**made(name=name), "secret": None} for name in ("first", "second", "third")]
+    page = admin("GET", "webhooks", "read", limit=2).get_json()
+    rest = admin("GET", "webhooks", "read", limit=2, cursor=page["next_cursor"]).get_json()
+    assert [webhook | {"secret": None} for webhook in page["webhooks"] + rest["webhooks"]] == webhooks
+    assert rest["next_cursor"] is None
+
+
 def test_a_secret_is_rotated(admin, made, problem):
     webhook = made()
     path = f"webhooks/{webhook['webhook_id']}/rotate"

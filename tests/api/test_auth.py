@@ -71,6 +71,7 @@ PARAMETERS = {
     "key_id": NO_ID,
     "cause_id": NO_ID,
     "token_id": NO_ID,
+    "webhook_id": NO_ID,
     "model_id": "claude-haiku-5-5",
 }
 

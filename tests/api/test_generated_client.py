@@ -20,6 +20,11 @@ NO_HOOKS = "post_hooks: []\n"
 
 
 @pytest.fixture
+def environ(environ):
+    return environ | {"OBOL_WEBHOOK_KEYS": "A" * 43}
+
+
+@pytest.fixture
 def made(client, tmp_path, monkeypatch):
     """The generated package: `api(operation id)` is its module, `models` its classes."""
     document = tmp_path / "openapi.json"
@@ -177,15 +182,28 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     line = models.ImportedLine(key="LIC-0001-A", credits_=9)
     (taken_over,) = act("import_licenses", body=models.ImportRequest(licenses=[line])).results
     assert taken_over.result == "imported"
+    hook = act("create_webhook", body=models.WebhookRequest(url="https://shop.example.com/obol", types=None))
+    assert hook.secret.startswith("whsec_")
+    assert act("rotate_webhook_secret", hook.webhook_id, body=models.SecretRotationRequest()).secret != hook.secret
+    assert act("change_webhook", hook.webhook_id, body=models.WebhookChange(paused=True)).status.value == "paused"
+    assert act("show_webhook", hook.webhook_id).paused_because == "operator"
+    assert [listed.webhook_id for listed in act("list_webhooks").webhooks] == [hook.webhook_id]
+    alerts = models.LicenseChange(alerts=models.AlertsChange(credits_=[100]), email="ada@example.com")
+    act("change_license", license_id, body=alerts)
+    waiting = act("list_events", license_id=license_id, limit=1)
+    assert act("replay_events", hook.webhook_id, body=models.ReplayRequest()).replayed == 0
+    assert act("list_events", cursor=waiting.next_cursor).events
+
     generated = made.root.AuthenticatedClient(
         base_url="http://obol.test", token=token, httpx_args={"transport": httpx.WSGITransport(app=client.application)}
     )
+    assert made.api("delete_webhook").sync_detailed(hook.webhook_id, client=generated).status_code == 204
     assert made.api("revoke_token").sync_detailed(shop.token_id, client=generated).status_code == 204
     assert act("list_acts").acts[0].act == "revoke_token"
     assert act("show_overview").total.granted == 2549
     assert act("verify").clean is True
 
-    assert ask.called >= operation_ids(client, of_operators=True) - {"revoke_token"}
+    assert ask.called >= operation_ids(client, of_operators=True) - {"delete_webhook", "revoke_token"}
     assert ask("show_admin_license", license_id, raw_key=shop.token).code == "admin_forbidden"
 
 

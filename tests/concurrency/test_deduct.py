@@ -3,10 +3,14 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from uuid import uuid4
 
 from hold_fixtures import outcome_of
 
 from service import operator
+from service.problems import Problem
+from service.repository import ledger
+from service.repository.ledger import BatchItem
 
 THREADS = 16
 CALLS = 400
@@ -73,3 +77,27 @@ def test_what_is_held_is_not_there_for_two_at_once(new_license, client_hold, ded
 
     assert (first.balance, second) == (60, "insufficient_credits")
     assert money(license) == (60, 40)
+
+
+def test_batches_in_any_order_do_not_deadlock_and_add_up(owner, new_license, deduct, money):
+    many = [new_license(credits=100_000) for _ in range(20)]
+
+    def call(number):
+        random = Random(number)
+        if number % 4 == 0:
+            return deduct(random.choice(many), 3)
+        # Some of it again: a batch whose reply was lost.
+        items = [BatchItem(license.id, uuid4(), 7, f"{number // 2}-{n}", b"", None) for n, license in enumerate(many)]
+        random.shuffle(items)
+        return ledger.deduct_batch(owner, items)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        outcomes = list(pool.map(lambda number: outcome_of(call, number), range(80)))
+
+    assert [result for result in outcomes if isinstance(result, str)] == []
+    assert [
+        result for batch in outcomes if isinstance(batch, list) for result in batch if isinstance(result, Problem)
+    ] == []
+    # Of 80 calls 20 are single ones, and the batches of two numbers have the same keys.
+    assert sum(money(license)[0] for license in many) == 20 * 100_000 - 20 * 3 - 40 * 20 * 7
+    assert ledger.verify(owner) == []

@@ -21,6 +21,7 @@ from service.repository import (
     limits,
     payments,
     prices,
+    sharding,
     usage,
     webhooks,
 )
@@ -34,6 +35,7 @@ RESULTS = {
     "create_key": limits.LicenseKey,
     "create_license_v2": licenses.CreatedLicense,
     "deduct": ledger.Deduction,
+    "deduct_batch": ledger.BatchRow,
     "deduct_v2": ledger.Deduction,
     "digest_acts": audit.Digest,
     "digest_entries": audit.Digest,
@@ -91,6 +93,7 @@ ARGUMENTS = {
     grants.Terms,
     holds.HoldAmounts,
     holds.Unpaid,
+    ledger.BatchItem,
     usage.Reader,
     usage.Filters,
     webhooks.Attempt,
@@ -98,6 +101,9 @@ ARGUMENTS = {
 
 # Put together of several results.
 COMPOSED = {usage.EntriesPage}
+
+# Of the catalogs.
+ASKED_OF_CATALOGS = {sharding._Step}
 
 # One column and nothing to name.
 BARE = {"due_changes", "due_expiring", "due_rollups"}
@@ -168,4 +174,4 @@ def test_every_named_tuple_is_the_result_of_something():
     }
 
     assert len(named) > 10
-    assert named == set(RESULTS.values()) | ARGUMENTS | COMPOSED
+    assert named == set(RESULTS.values()) | ARGUMENTS | COMPOSED | ASKED_OF_CATALOGS

@@ -4,6 +4,7 @@ says so, a lease that beats when it says so, and a seller of answers that works 
 import fcntl
 import json
 import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import certificate
 import clusters
 from factories import License
 
@@ -253,6 +255,14 @@ def refusal(seller: Completions) -> Callable[[License, Call], Problem]:
         return caught.value
 
     return refused
+
+
+@pytest.fixture
+def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """A server's side of TLS for localhost, which this process trusts."""
+    pem, context = certificate.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    return context
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ def test_everything_can_be_set():
             "OBOL_DEFAULT_MAX_TOKENS": "100",
             "OBOL_REPLAY_KEYS": f"{'A' * 43}, {'_-' * 21}8=",
             "OBOL_SESSION_KEY": "A" * 43,
+            "OBOL_SMTP_FROM": "billing@example.com",
+            "OBOL_SMTP_URL": "smtps://me:a%23b@mail.example.com",
             "OBOL_DATA_DIR": "/tmp/obol",
             "OBOL_METRICS_DIR": "/dev/shm",
             "OBOL_DEV": "1",
@@ -55,6 +57,8 @@ def test_everything_can_be_set():
     assert (config.default_model, config.default_max_tokens) == ("m", 100)
     assert config.replay_keys[0] == config.session_key == bytes(32)
     assert [len(key) for key in config.replay_keys] == [32, 32]
+    assert config.smtp_server == (True, "mail.example.com", 465, "me", "a#b")
+    assert config.smtp_from == "billing@example.com"
     assert (config.data_dir, config.metrics_dir, config.dev) == (Path("/tmp/obol"), Path("/dev/shm"), True)
 
 
@@ -102,6 +106,19 @@ def test_the_owner_s_url_is_the_service_s_when_there_is_no_other():
         ("OBOL_REPLAY_KEYS", "!" * 43),
         ("OBOL_REPLAY_KEYS", "é" * 43),
         ("OBOL_REPLAY_KEYS", "A"),
+        ("OBOL_SESSION_KEY", "A" * 42),
+        ("OBOL_SMTP_FROM", "billing"),
+        ("OBOL_SMTP_FROM", "a@b\r\nBcc: c@d"),
+        ("OBOL_SMTP_URL", "http://mail.example.com"),
+        ("OBOL_SMTP_URL", "smtp://"),
+        ("OBOL_SMTP_URL", "smtp://mail.example.com/inbox"),
+        ("OBOL_SMTP_URL", "smtp://mail.example.com?tls=1"),
+        ("OBOL_SMTP_URL", "smtp://mail.example.com:0"),
+        ("OBOL_SMTP_URL", "smtp://me@mail.example.com"),
+        ("OBOL_SMTP_URL", "smtp://[bad"),
+        ("OBOL_SMTP_URL", "smtp://me:a-password#1@mail.example.com"),
+        ("OBOL_SMTP_URL", "smtp://me:a-password/1@mail.example.com"),
+        ("OBOL_SMTP_URL", "smtp://me:1#a-password@mail.example.com"),
         ("DATABASE_URL", "mysql://root:a-password@localhost/obol"),
         ("DATABASE_URL", "a-password"),
         ("DATABASE_URL", "postgres"),
@@ -115,6 +132,15 @@ def test_a_wrong_value_is_an_error_by_name(name, value):
     with pytest.raises(ConfigError, match=f"^{name} is not valid: ") as error:
         load({name: value})
     assert "a-password" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("is_set", "value", "missing"),
+    [("URL", "smtp://mail.example.com", "FROM"), ("FROM", "billing@example.com", "URL")],
+)
+def test_mail_needs_a_server_and_a_sender(is_set, value, missing):
+    with pytest.raises(ConfigError, match=f"^OBOL_SMTP_{missing} is not set, and OBOL_SMTP_{is_set} is"):
+        load({f"OBOL_SMTP_{is_set}": value})
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,16 @@
 """Connections to the upstream: which are used again, which are not, and what stands between."""
 
-import datetime
+import fcntl
 import re
 import socket
 import ssl
+import termios
 import threading
 import time
 from contextlib import suppress
 from http.client import HTTPException
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from factories import free_port, wait_until
 
 from service.gateway import connections as module
@@ -225,18 +222,15 @@ def test_who_answers_before_it_has_read_all_is_heard(to):
             with connection:
                 connection.recv(100)
                 connection.sendall(b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
-                connection.shutdown(socket.SHUT_RDWR)
-                # Not closed at once: a reset would overtake the answer.
-                gone.wait(10)
+                # Not closed before all of it is at the other end: the reset would overtake the answer.
+                wait_until(lambda: fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)) == bytes(4))
 
-        gone = threading.Event()
         thread = threading.Thread(target=refuse)
         thread.start()
         place = type("Listening", (), {"port": listener.getsockname()[1]})
         response = ask(to(place), body=b" " * 20_000_000)
 
         assert (response.status, response.is_success, response.read(100, LATER)) == (413, False, b"no")
-        gone.set()
         thread.join()
 
 
@@ -273,35 +267,6 @@ def test_a_proxy_that_cannot_be_used_is_refused_by_name(monkeypatch, named):
     monkeypatch.setenv("https_proxy", named)
     with pytest.raises(ValueError, match=r"^HTTPS_PROXY must be an http:// URL"):
         Connections("https://upstream.invalid", connect_timeout_s=5, timeout_s=5)
-
-
-@pytest.fixture
-def certified(tmp_path, monkeypatch):
-    """A server's side of TLS for localhost, which this process trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem, private)
-    return context
 
 
 def test_tls(answering, to, certified):

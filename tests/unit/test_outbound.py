@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -59,10 +60,10 @@ class Server(socket.socket):
 
 @pytest.fixture
 def answering():
-    """`answering(*pieces, pause_s=0)`: a server that answers one request so."""
+    """`answering(*pieces, pause_s=0, context=None)`: a server that answers one request so."""
     servers = []
 
-    def start(*pieces, pause_s=0.0):
+    def start(*pieces, pause_s=0.0, context=None):
         server = Server(socket.AF_INET, socket.SOCK_STREAM)
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -71,15 +72,17 @@ def answering():
 
         def serve():
             connection, _ = server.accept()
-            with connection:
-                server.received.append(connection.recv(65536))
-                try:
+            try:
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+                with connection:
+                    server.received.append(connection.recv(65536))
                     for piece in pieces:
                         connection.sendall(piece)
                         time.sleep(pause_s)
-                except OSError:
-                    # Given up.
-                    return
+            except OSError:
+                # Given up.
+                return
 
         threading.Thread(target=serve, daemon=True).start()
         return server
@@ -89,8 +92,8 @@ def answering():
         server.close()
 
 
-def post(server, **options):
-    url = f"http://127.0.0.1:{server.getsockname()[1]}/events?x=1"
+def post(server, origin="http://127.0.0.1", **options):
+    url = f"{origin}:{server.getsockname()[1]}/events?x=1"
     return outbound.post(url, {"webhook-id": "evt_1"}, b"{}", **{"allow_private": True} | options)
 
 
@@ -122,6 +125,34 @@ def test_an_answer_that_drips_is_given_up(answering):
     with pytest.raises(outbound.Unreachable):
         post(answering(*[b"H"] * 200, pause_s=0.05), limit_s=0.3)
     assert time.monotonic() < began_at + 5
+
+
+def test_an_answer_that_is_still_coming_when_the_time_is_over_is_given_up(answering, monkeypatch):
+    passed = iter([0.0, 0.0, outbound.LIMIT_S])
+    monkeypatch.setattr(outbound, "time", SimpleNamespace(monotonic=lambda: next(passed)))
+    with pytest.raises(outbound.Unreachable, match="took too long"):
+        post(answering(b"HTTP/1.1 200"))
+
+
+def test_under_tls(answering, certified):
+    server = answering(b"HTTP/1.1 204 No Content\r\n\r\n", context=certified)
+    assert post(server, "https://localhost") == (204, None)
+    assert server.received[0].startswith(b"POST /events?x=1 HTTP/1.1\r\nHost: localhost:")
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_trusted", "says"),
+    [("https://localhost", False, "self-signed"), ("https://127.0.0.1", True, "IP address mismatch")],
+)
+def test_a_certificate_that_nobody_vouches_for_or_of_another_name_gets_nothing(
+    answering, certified, monkeypatch, origin, is_trusted, says
+):
+    if not is_trusted:
+        monkeypatch.delenv("SSL_CERT_FILE")
+    server = answering(b"HTTP/1.1 204 No Content\r\n\r\n", context=certified)
+    with pytest.raises(outbound.Unreachable, match=says):
+        post(server, origin)
+    assert server.received == []
 
 
 def test_nobody_there():

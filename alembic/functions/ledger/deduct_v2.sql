@@ -22,19 +22,20 @@ AS $$
 DECLARE
     v_actor text := obol.check_token(p_token_digest, 'grant');
     v_deduction_id uuid;
+    v_is_booked boolean;
     v_amount bigint;
     v_balance bigint;
 BEGIN
-    PERFORM FROM obol.licenses l WHERE l.license_id = p_license_id;
-    IF NOT FOUND THEN
-        PERFORM obol.refuse_license(p_license_id);
-    END IF;
+    -- Locked before it is looked whether this was done before, so that an act is told from the replay of one.
+    PERFORM obol.lock_license(p_license_id);
+    v_is_booked := EXISTS (SELECT FROM obol.ledger_entries e
+                            WHERE e.license_id = p_license_id AND e.kind = 'deduction' AND e.cause_id = p_deduction_id);
     -- Any key of the license that is good; it is not what the caller is known by.
     SELECT d.deduction_id, d.amount, d.balance INTO v_deduction_id, v_amount, v_balance
       FROM obol.book_deduction(p_license_id, (SELECT k.key_digest FROM obol.license_key_validity k
                                        WHERE k.license_id = p_license_id ORDER BY k.valid_until DESC LIMIT 1),
                        p_deduction_id, p_amount, p_idempotency_key, p_fingerprint, p_reference, false) d;
-    IF obol.is_booked_now(p_license_id, 'deduction', v_deduction_id) THEN
+    IF v_deduction_id = p_deduction_id AND NOT v_is_booked THEN
         PERFORM obol.note_act(p_license_id, v_actor, 'deduct', v_deduction_id::text, jsonb_build_object(
             'amount', v_amount, 'reference', p_reference), p_request_id);
     END IF;

@@ -23,7 +23,7 @@ BEGIN
                    AND NOT EXISTS (SELECT FROM obol.events e
                                     WHERE e.license_id = u.license_id AND e.type = 'answer.undelivered'
                                       AND e.cause_id = u.hold_id)
-                 ORDER BY u.license_id, u.hold_id LIMIT p_most) due
+                 ORDER BY u.license_id, u.hold_id LIMIT GREATEST(p_most, 0)) due
          GROUP BY due.license_id
          ORDER BY due.license_id;
 END

@@ -62,9 +62,12 @@ CREATE TABLE obol.deliveries (
     event_no bigint NOT NULL,
     webhook_id uuid NOT NULL,
     state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed')),
+    -- Attempts of three days, and a status of HTTP, fit.
+    -- squawk-ignore prefer-bigint-over-int
     attempts integer NOT NULL DEFAULT 0,
     first_attempt_at timestamptz,
     last_attempt_at timestamptz,
+    -- squawk-ignore prefer-bigint-over-int
     last_status integer,
     last_error text,
     PRIMARY KEY (license_id, event_no, webhook_id),

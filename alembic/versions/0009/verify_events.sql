@@ -3,7 +3,6 @@ CREATE OR REPLACE FUNCTION obol.verify_events()
 RETURNS TABLE (license_id uuid, rule text, detail text)
 LANGUAGE plpgsql
 STABLE
-SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
