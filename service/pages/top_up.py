@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from flask import Response, g
+from flask import Response, g, request
 
 from .. import payments
 from ..http.body import fingerprint
@@ -65,7 +65,11 @@ def show_payment(payment_id: UUID) -> Response:
     found = repository.list_payments(database, key.license_id, digest=key.digest, only=payment_id, limit=1)
     if not found:
         raise Problem("payment_not_found", f"This license has no payment {payment_id}.")
-    return respond("account/payment.html", payment=found[0], license=licenses.find(database, key))
+    (payment,) = found
+    if "HX-Request" in request.headers and payment.state == "pending" and payment.disagreement is None:
+        # Nothing new: the page stays as it is, and whoever is at one of its links stays there.
+        return Response(status=204)
+    return respond("account/payment.html", payment=payment, license=licenses.find(database, key))
 
 
 @blueprint.get("/account/top-up/back", is_open=True)

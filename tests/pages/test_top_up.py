@@ -94,7 +94,9 @@ def test_a_button_leads_to_stripe_and_twice_to_the_same_page(customer, new_licen
     assert first.headers["Location"] == f"/account/top-up/{key}"
     page = person.get(first.headers["Location"])
     assert "Stripe has not said yet" in page
-    assert 'hx-trigger="every 2s"' in page
+    assert 'hx-trigger="every 3s"' in page
+    asked = person.client.get(first.headers["Location"], headers=BROWSER | {"HX-Request": "true"})
+    assert (asked.status_code, asked.data) == (204, b"")
     assert 'href="https://checkout.stripe.com/c/pay/' in page
     assert said["success_url"] == f"https://credits.example/account/top-up/{key}/back"
     assert "Pack" in person.get("/account/top-up")
@@ -120,7 +122,7 @@ def test_a_payment_says_what_became_of_it(customer, new_license, begin, stripe, 
     page = begin(person, "pack").headers["Location"]
     (session_id,) = stripe.sessions
     hook(stripe.completed(session_id))
-    html = person.get(page)
+    html = person.get(page, **{"HX-Request": "true"})
     assert "50,000 credits were given for it" in html
     assert "hx-trigger" not in html
     assert "checkout.stripe.com" not in html
@@ -134,7 +136,7 @@ def test_a_payment_says_what_became_of_it(customer, new_license, begin, stripe, 
     assert "is not what it was begun with" in person.get(other)
     late = begin(person, "yen").headers["Location"]
     sql("UPDATE obol.payments SET expires_at = now() WHERE payment_id = %s", (late.rpartition("/")[2],))
-    assert "was not paid in time" in person.get(late)
+    assert "can be paid no longer" in person.get(late)
 
 
 @pytest.mark.usefixtures("sold")
@@ -306,3 +308,21 @@ def test_payments_are_listed_with_what_is_owed(operator, customer, new_license, 
     (older,) = re.findall('href="(/console/payments[?][^"]*)">Older', html)
     assert (html.count("Many"), "1,234" in html) == (50, False)
     assert "1,234" in grace.get(older.replace("&amp;", "&"))
+
+
+def test_the_name_of_a_package_is_text_on_every_page(operator, customer, new_license, begin):
+    hostile = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+    grace, license, path = operator(), new_license(), "/console/packages"
+    person = customer(license)
+    asked = grace.send(path, PACK | {"name": hostile}, path)
+    shown = [asked.get_data(as_text=True)]
+    grace.confirm(asked)
+    payment = begin(person, "pack").headers["Location"]
+    shown += [
+        grace.get(one) for one in (path, "/console/payments", f"/console/licenses/{license.id}", "/console/audit")
+    ]
+    shown += [person.get(one) for one in ("/account/top-up", payment)]
+    for html in shown:
+        assert "&lt;script&gt;alert(1)" in html
+        assert "<script>alert" not in html
+        assert "<img src=x" not in html
