@@ -4397,6 +4397,7 @@ $$;
 CREATE FUNCTION obol.set_stripe_secret(p_signing_secret bytea, p_overlap_s bigint) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
     AS $$
 DECLARE
     v_actor text := obol.check_token(NULL, 'manage');
