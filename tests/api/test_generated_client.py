@@ -10,18 +10,31 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from fake_stripe import API_KEY, FakeStripe
 from test_openapi import operations
 
 from service.api import health
-from service.repository import prices
+from service.repository import payments, prices
 
 # What it would have ruff do to the files takes longer than to make them.
 NO_HOOKS = "post_hooks: []\n"
 
 
 @pytest.fixture
-def environ(environ):
-    return environ | {"OBOL_WEBHOOK_KEYS": "A" * 43}
+def stripe():
+    fake = FakeStripe()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture
+def environ(environ, stripe):
+    return environ | {
+        "OBOL_WEBHOOK_KEYS": "A" * 43,
+        "OBOL_STRIPE_SECRET_KEY": API_KEY,
+        "OBOL_STRIPE_API_BASE": stripe.url,
+        "OBOL_PUBLIC_URL": "https://credits.example",
+    }
 
 
 @pytest.fixture
@@ -105,6 +118,15 @@ def test_every_call(made, ask, client, owner, new_license):
     receipt = ask("show_receipt", hold.id)
     assert (receipt.charged, receipt.hold.amount, receipt.calculation) == (60, 100, None)
     assert ask("show_metrics").startswith("# HELP obol_")
+
+    payments.set_package(owner, "starter", name="Starter", price=1000, currency="eur", credits=500)
+    (package,) = ask("list_packages").packages
+    assert (package.id, package.lifetime_days) == ("starter", None)
+    checkout = ask("create_checkout", body=models.CheckoutRequest(package_id="starter"), idempotency_key="c")
+    (payment,) = ask("list_payments").payments
+    assert (payment.id, payment.checkout_url, payment.paid_at) == (checkout.payment_id, checkout.checkout_url, None)
+    event = models.AnyObject.from_dict({"id": "evt_1"})
+    assert ask("receive_stripe_event", body=event, stripe_signature="t=1").code == "signature_invalid"
     assert ask.called == operation_ids(client, of_operators=False)
 
 
@@ -193,6 +215,12 @@ def test_every_call_of_an_operator(made, ask, client, new_token, new_license):
     waiting = act("list_events", license_id=license_id, limit=1)
     assert act("replay_events", hook.webhook_id, body=models.ReplayRequest()).replayed == 0
     assert act("list_events", cursor=waiting.next_cursor).events
+
+    starter = models.PackageRequest(name="Starter", price=1000, currency="eur", credits_=500)
+    assert act("set_package", "starter", body=starter).active is True
+    assert [package.id for package in act("list_all_packages").packages] == ["starter"]
+    assert act("end_package", "starter").active is False
+    assert act("list_admin_payments", license_id=license_id).payments == []
 
     generated = made.root.AuthenticatedClient(
         base_url="http://obol.test", token=token, httpx_args={"transport": httpx.WSGITransport(app=client.application)}
