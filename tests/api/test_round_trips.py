@@ -26,6 +26,27 @@ def test_a_refused_deduction_is_one(client, new_license, statements):
     assert len(statements) == 1
 
 
+def test_a_deduction_asked_again_is_one(client, new_license, statements):
+    headers = new_license().headers | {"Idempotency-Key": "k"}
+    client.post("/api/v1/deductions", json={"amount": 1}, headers=headers)
+    statements.clear()
+
+    assert client.post("/api/v1/deductions", json={"amount": 1}, headers=headers).status_code == 200
+    assert len(statements) == 1
+
+
+def test_a_batch_is_one_for_the_token_and_one_an_item(client, new_license, new_token, statements):
+    ids = [str(new_license().id) for _ in range(3)]
+    items = [{"license_id": license_id, "amount": 1, "idempotency_key": "k"} for license_id in ids]
+    headers = {"Authorization": f"Bearer {new_token('grant')}"}
+
+    assert client.post("/api/v1/deductions/batch", json={"items": items}, headers=headers).status_code == 200
+    assert [statement.split("(")[0] for statement in statements] == [
+        "SELECT obol.check_token",
+        *3 * ["SELECT * FROM obol.deduct_v2"],
+    ]
+
+
 def test_a_generation_is_two(client, new_license, statements):
     headers = new_license().headers | {"Idempotency-Key": "k"}
 
@@ -51,6 +72,12 @@ OPENED_AND_SETTLED = ["SELECT * FROM obol.open_hold", "SELECT * FROM obol.settle
 def test_a_message_is_two(send, new_license, statements, stream, keyed):
     assert send(new_license(), headers={"Idempotency-Key": "k"} if keyed else {}, stream=stream).status_code == 200
     assert [statement.split("(")[0] for statement in statements] == OPENED_AND_SETTLED
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_message_that_is_refused_is_one(send, new_license, statements, stream):
+    assert send(new_license(credits=1), stream=stream).status_code == 402
+    assert [statement.split("(")[0] for statement in statements] == OPENED_AND_SETTLED[:1]
 
 
 @pytest.mark.parametrize("directive", ["status=500", "cut_after=3", "refusal"])

@@ -1,11 +1,14 @@
 """The primary dies in the middle of calls, the standby takes over, and the service finds it by itself."""
 
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from factories import make_license, run, wait_until
@@ -92,10 +95,23 @@ def test_no_acknowledged_charge_is_lost_with_the_primary(pair, licenses, serve, 
     assert run(pair.urls.owner, balances) == [(CALLERS * 1_000_000 - sum(booked.values()), 0)]
 
 
+def obol(url, *arguments, said=""):
+    """The command, as the owner: its exit code, and what it printed."""
+    ended = subprocess.run(
+        [Path(sys.executable).with_name("obol"), *arguments],
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": url, "OBOL_MIGRATE_URL": url},
+        input=said,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr == ""
+    return ended.returncode, ended.stdout
+
+
 @pytest.mark.parametrize("pair", [False], ids=["asynchronous"], indirect=True)
-def test_what_an_asynchronous_standby_has_not_got_is_lost(pair, licenses, serve):
+def test_what_an_asynchronous_standby_has_not_got_is_lost_and_a_head_shows_it(pair, licenses, serve):
     served = serve(DATABASE_URL=pair.urls.service, OBOL_LEASE_S="30")
-    kept = dict(ask(served, licenses[0], n) for n in range(1, 3))
+    kept = dict(ask(served, license, n) for license in licenses[:2] for n in range(1, 3))
     ((sent,),) = run(pair.primary.owner, "SELECT pg_current_wal_flush_lsn()::text")
     caught_up = "SELECT flush_lsn >= %s::pg_lsn FROM pg_stat_replication"
     while run(pair.primary.owner, caught_up, (sent,)) != [(True,)]:
@@ -103,10 +119,23 @@ def test_what_an_asynchronous_standby_has_not_got_is_lost(pair, licenses, serve)
     pair.stop_sending()
     lost = dict(ask(served, licenses[0], n) for n in range(4, 6))
     assert len(lost) == 2
+    owner = Database(pair.primary.owner, pool_size=1, wait_s=5)
+    unknown = make_license(owner, credits=5)
+    owner.close()
+    code, head = obol(pair.primary.owner, "audit", "head")
+    assert code == 0
 
     pair.kill_primary()
     pair.promote()
 
     assert dict(run(pair.urls.owner, BOOKED)) == kept
     # What is there agrees with itself: verify cannot know of what is not.
-    assert run(pair.urls.owner, "SELECT * FROM obol.verify()") == []
+    assert obol(pair.urls.owner, "verify")[0] == 0
+    # Who has kept a head elsewhere knows.
+    code, checked = obol(pair.urls.owner, "audit", "check", "-", "--json", said=head)
+    assert code == 1
+    assert [(found["license_id"], found["rule"], found["detail"]) for found in json.loads(checked)["findings"]] == [
+        (None, "every act is there", "12 of 14 are"),
+        (str(licenses[0].id), "every entry is there", "3 of 5 are; the license counts 3"),
+        (str(unknown.id), "every license is there", "it had 1 entries"),
+    ]
