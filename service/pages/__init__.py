@@ -4,11 +4,12 @@ account of whoever holds a license key."""
 from flask import Flask
 
 from ..http import openapi
-from . import account, assets, console, public
-from .console import credits, entry, health, keys, license, licenses, overview, prices, tokens
+from . import account, account_keys, assets, console, public
+from .console import alerts, credits, entry, health, keys, license, licenses, overview, prices, tokens, webhooks
 
 # Each adds its views to the console's blueprint.
-CONSOLE = (entry, overview, licenses, license, credits, keys, prices, tokens, health)
+CONSOLE = (entry, overview, licenses, license, credits, keys, alerts, prices, webhooks, tokens, health)
+ACCOUNT = (account, account_keys)
 
 
 def init(app: Flask) -> None:

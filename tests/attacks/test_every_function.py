@@ -27,7 +27,7 @@ TABLES = """
     SELECT c.relname::text FROM pg_class c
      WHERE c.relnamespace = 'obol'::regnamespace AND c.relkind = 'r'
        -- What anybody may hurry on, and what says nothing but who is alive.
-       AND c.relname NOT IN ('usage_rollups', 'usage_watermarks', 'processes')
+       AND c.relname NOT IN ('usage_rollups', 'usage_watermarks', 'business_rollups', 'processes')
      ORDER BY 1
 """
 CALLS = 40
@@ -167,7 +167,7 @@ def test_nothing_is_made_read_or_ended_by_any_function(sql, victim, new_license,
     assert answered == {
         "bring_up_to_date", "current_revision", "due_changes", "due_holds", "due_rollups", "expire_holds",
         "expire_holds_v2", "find_imported_key", "heartbeat", "list_prices", "note_deliveries", "purge_expired",
-        "refund_withheld", "roll_up_usage",
+        "refund_withheld", "roll_up_business", "roll_up_usage",
     }  # fmt: skip
 
 
@@ -196,6 +196,7 @@ def test_bytes_come_from_admission_alone_which_asks_for_the_key(sql):
         "roll_up_usage('{license}', -1)",
         "roll_up_usage('{license}', NULL)",
         "due_rollups(-2147483648, 2147483647)",
+        "roll_up_business()",
     ],
 )
 def test_the_service_s_own_work_does_no_harm_in_other_hands(victim, world, attack, db, call):

@@ -4,6 +4,7 @@ import base64
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import browser
 import pytest
@@ -12,11 +13,28 @@ from one_server import *  # noqa: F403
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from service import operator
+from service import keys, operator, sealing
 from service.db import Database
+from service.repository import limits, webhooks
 from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
+# What the server of this file is set to besides.
+WEBHOOK_KEY = b"w" * 32
+ENVIRON = {
+    "OBOL_WEBHOOK_KEYS": base64.urlsafe_b64encode(WEBHOOK_KEY).decode().rstrip("="),
+    "OBOL_WEBHOOK_ALLOW_PRIVATE": "1",
+}
+
+# What the README shows, each as one of the pictures is; TEST_PICTURES=docs/pictures puts them where it has them.
+PICTURES = {
+    "console-overview": "overview-desktop-light",
+    "console-license": "license-desktop-light",
+    "account-phone": "account-phone-dark",
+    "console-health": "health-desktop-light",
+}
+LARGEST_PICTURE = 150_000
+
 # Written at each run, for who wants to look; never committed.
 SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or ROOT / ".screenshots")
 
@@ -100,7 +118,28 @@ def reader(served, tmp_path, request):
     driver.quit()
 
 
-def make_business(owner, served):
+class Business:
+    """A shop with some customers: its first license, with a key of its own, and a webhook that fails."""
+
+    def __init__(self, owner, served):
+        self.license = make_license(owner, served)
+        self.license_id, self.license_key = self.license.license_id, self.license.license_key
+        key = keys.parse(self.license_key)
+        limits.set_own_keys(owner, self.license_id, 3)
+        self.own_key_id = operator.create_own_key(
+            owner, key, name="Office", limits={"credits_per_day": 2000}
+        ).key.key_id
+        self.webhook_id = uuid4()
+        secret = sealing.seal(WEBHOOK_KEY, b"whsec_" + base64.b64encode(b"s" * 24), self.webhook_id.bytes)
+        url = "https://shop.example.com/obol"
+        webhooks.create(owner, self.webhook_id, url=url, name="shop", types=None, secret=secret)
+        webhooks.note(owner, self.webhook_id, error="it answered with status 500")
+        operator.grant_credits(owner, self.license_id, 1000, reference="order 76")
+        alerts = {"credits": [10_000], "percent": [20]}
+        webhooks.set_alerts(owner, self.license_id, alerts=alerts, email="ada@example.com")
+
+
+def make_license(owner, served):
     """Some weeks of a shop, so that pages show something."""
     made = [
         operator.create_license(owner, credits=credits, name=name, external_id=external_id)
@@ -132,6 +171,8 @@ def spread(urls, made):
     """Let what happened to a license have happened over four weeks."""
     statement = """
         SET session_replication_role = replica;
+        UPDATE obol.licenses SET created_at = created_at - interval '30 days';
+        DELETE FROM obol.business_rollups;
         UPDATE obol.ledger_entries e
            SET created_at = e.created_at - make_interval(hours => 22 * (l.entry_count - e.entry_no)::int)
           FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = %s
@@ -212,17 +253,72 @@ def test_without_javascript_pages_are_read_and_forms_sent(reader, token):
     reader.open("/console/licenses/new")
     reader.fill("/console/licenses", name="No script", credits="10")
     reader.agree()
+    key = reader.find("#secret").text
     reader.go(reader.find("main .acts a"))
+    page = reader.path
     assert "No script" in reader.text
     reader.find(".chart summary").click()
     assert reader.find(".chart tbody td").text == "10"
+    for action, fields in {
+        "grants": {"amount": "90"},
+        "adjustments": {"amount": "-5", "reason": "counted twice"},
+        "limits": {"credits_per_day": "50"},
+        "alerts": {"credits": "20"},
+        "own-keys": {"most": "2"},
+        "name": {"name": "Scriptless"},
+        "status": {},
+        "expiry": {},
+    }.items():
+        reader.fill(f"{page}/{action}", **fields)
+        reader.agree()
+        assert reader.path.startswith(f"{page}?done="), action
+    reader.fill(f"{page}/status")
+    reader.agree()
+    reader.fill(f"{page}/keys", name="CI")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_")
+    reader.open("/console/webhooks")
+    reader.fill("/console/webhooks", url="https://shop.example.com/obol", name="shop")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("whsec_")
+    reader.go(reader.find("main .acts a"))
+    reader.fill(f"{reader.path}/pause")
+    reader.agree()
+    assert "paused" in reader.text
+    reader.open("/console/tokens")
+    reader.fill("/console/tokens", name=f"scriptless {os.urandom(4).hex()}")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_admin_")
     reader.open("/console/licenses")
-    reader.find('input[name="query"]').send_keys("No scr")
+    reader.find('input[name="query"]').send_keys("Scriptl")
     reader.go(reader.find("form.filter button"))
-    assert "No script" in reader.text
+    assert "Scriptless" in reader.text
+    reader.open("/console/audit")
+    assert "set own keys" in reader.text
     reader.open("/console/health")
     reader.go(reader.find("#verify button"))
     assert "Clean" in reader.text
+
+    reader.log_in("account", key)
+    assert "95" in reader.text
+    reader.open("/account/statement")
+    reader.go(reader.find("form.filter button"))
+    assert "counted twice" in reader.text
+    reader.open("/account")
+    reader.go(reader.find('a[href="/account/keys"]'))
+    reader.fill("/account/keys", name="Office", credits_per_day="5")
+    reader.agree()
+    reader.go(reader.find("main .acts a"))
+    assert "5 credits a day" in reader.text
+    reader.go(reader.find("main tbody button"))
+    reader.agree()
+    assert "The key is revoked." in reader.text
+    reader.go(reader.find(".who button"))
+    assert reader.path.startswith("/account/login")
+    reader.open(page)
+    reader.fill(f"{page}/rotate", hours="24")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_")
 
 
 def test_the_console_is_used_with_a_keyboard(reader, token):
@@ -241,7 +337,7 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
 
 
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, token, owner, urls):
-    made = make_business(owner, served)
+    made = Business(owner, served)
     spread(urls, made)
     page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
@@ -252,14 +348,19 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
         "license": page,
         "statement": f"{page}/statement",
         "receipt": f"{page}/receipts/{cause}",
-        "key": f"{page}/keys/{made.key_id}",
+        "key": f"{page}/keys/{made.license.key_id}",
         "prices": "/console/prices",
+        "webhooks": "/console/webhooks",
+        "webhook": f"/console/webhooks/{made.webhook_id}",
         "tokens": "/console/tokens",
         "audit": "/console/audit",
         "health": "/console/health",
         "account": "/account",
         "account-statement": "/account/statement",
         "account-prices": "/account/prices",
+        "account-receipt": f"/account/receipts/{cause}",
+        "account-keys": "/account/keys",
+        "account-key": f"/account/keys/{made.own_key_id}",
         "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
     }
     found = {name: look(reader, name, path) for name, path in {"login": "/console/login"}.items()}
@@ -271,6 +372,16 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
     found["confirm"] = look(reader, "confirm", None)
     assert {name: said for name, said in found.items() if said} == {}
     assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
+
+
+def take_picture(driver, name):
+    """What a visitor sees first of a page, as a small file."""
+    folder = Path(os.environ.get("TEST_PICTURES") or SCREENSHOTS / "pictures")
+    folder.mkdir(exist_ok=True)
+    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
+    content = base64.b64decode(taken["data"])
+    assert len(content) < LARGEST_PICTURE, f"{name}: {len(content)} bytes"
+    (folder / f"{name}.png").write_bytes(content)
 
 
 def owner_rows(urls, license_id):
@@ -290,6 +401,9 @@ def look(reader, name, path):
             browser.show_as(reader.driver, scheme, width)
             if path is not None:
                 reader.open(path)
+            for picture, of in PICTURES.items():
+                if of == f"{name}-{width}-{scheme}":
+                    take_picture(reader.driver, picture)
             size = reader.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
             clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
             taken = reader.driver.execute_cdp_cmd(

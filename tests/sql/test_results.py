@@ -10,7 +10,21 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, prices, usage, webhooks
+from service.repository import (
+    admin,
+    audit,
+    grants,
+    holds,
+    imports,
+    ledger,
+    licenses,
+    limits,
+    own_keys,
+    prices,
+    processes,
+    usage,
+    webhooks,
+)
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -30,6 +44,7 @@ RESULTS = {
     "find_license": licenses.License,
     "grant_credits_v2": grants.ChangedGrant,
     "import_license": imports.ImportedLicense,
+    "create_own_key": own_keys.CreatedKey,
     "list_acts": admin.Act,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,
@@ -40,8 +55,11 @@ RESULTS = {
     "list_holds": holds.ListedHold,
     "list_keys": limits.LicenseKey,
     "list_licenses": licenses.ListedLicense,
+    "list_own_keys": limits.LicenseKey,
     "list_prices": prices.PriceRow,
+    "list_processes": processes.Process,
     "list_tokens": admin.Token,
+    "list_verifications": ledger.PastVerification,
     "list_webhooks": webhooks.Webhook,
     "open_hold": holds.Admission,
     "overview": admin.Day,
@@ -49,15 +67,19 @@ RESULTS = {
     "refund_withheld": ledger.WithheldRefund,
     "release_hold": holds.ReleasedHold,
     "revoke_key": limits.LicenseKey,
+    "revoke_own_key": limits.LicenseKey,
     "set_alerts": webhooks.Alerts,
     "set_key": limits.LicenseKey,
+    "set_own_key": limits.LicenseKey,
     "set_license_v2": licenses.ListedLicense,
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_alerts": webhooks.Alerts,
     "show_license": licenses.ListedLicense,
+    "show_limits": limits.UsedLimit,
     "show_receipt": usage.Receipt,
     "show_usage": usage.UsageRow,
+    "sum_expiring": admin.Expiring,
     "verify": ledger.Finding,
     "verify_since": ledger.Finding,
     "verify_v2": ledger.Verification,

@@ -26,6 +26,8 @@ AS $$
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
     UNION ALL
     SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
+    UNION ALL
+    SELECT b.license_id, b.rule, b.detail FROM obol.verify_business() b
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
