@@ -133,7 +133,7 @@ def overview(first: date | None, last: date | None, as_json: bool) -> None:
     text = table(("DAY", *(name.upper() for name in _COLUMNS)), cells)
     losses = f"Answers that broke off: {total.operator_loss_answers}, about {total.operator_loss_tokens} tokens."
     soon = f"Ending in {operator.EXPIRING_DAYS} days: {found.expiring.credits} of {found.expiring.licenses} licenses."
-    say(document, f"{text}\n\nHeld now: {total.held}. {soon} {losses}", as_json)
+    say(document, f"{text}\n\nHeld now: {total.held}. {losses} {soon}", as_json)
 
 
 COMMANDS = (token, overview)

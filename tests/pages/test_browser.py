@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from service import keys, operator, sealing
 from service.db import Database
-from service.repository import limits, webhooks
+from service.repository import ledger, limits, webhooks
 from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,16 +119,29 @@ def reader(served, tmp_path, request):
 
 
 class Business:
-    """A shop with some customers: its first license, with a key of its own, and a webhook that fails."""
+    """Four weeks of a shop: the first of its licenses, with a key of its holder's, and a webhook that fails."""
 
     def __init__(self, owner, served):
-        self.license = make_license(owner, served)
+        self.licenses = [
+            operator.create_license(owner, credits=credits, name=name, external_id=external_id)
+            for name, credits, external_id in (
+                ("Ada Lovelace", 60_000, "customer-12"),
+                ("Analytical Engines Ltd", 150_000, "customer-13"),
+                ("Charles Babbage", 40_000, "customer-14"),
+                ("Mary Somerville", 15_000, None),
+            )
+        ]
+        self.license = self.licenses[0]
         self.license_id, self.license_key = self.license.license_id, self.license.license_key
+        for made, uses, topped_up in zip(self.licenses, (84, 112, 56, 28), (30_000, 90_000, 25_000, 0), strict=True):
+            self._use(owner, made, uses, topped_up)
+        self._ask(served)
+        ends = operator.Terms(10, None, datetime.now(UTC) + timedelta(days=5))
+        operator.grant_credits(owner, self.license_id, 8_000, terms=ends, reason="promotion", reference="autumn")
         key = keys.parse(self.license_key)
         limits.set_own_keys(owner, self.license_id, 3)
-        self.own_key_id = operator.create_own_key(
-            owner, key, name="Office", limits={"credits_per_day": 2000}
-        ).key.key_id
+        daily = {"credits_per_day": 2000}
+        self.own_key_id = operator.create_own_key(owner, key, name="Office", limits=daily).key.key_id
         self.webhook_id = uuid4()
         secret = sealing.seal(WEBHOOK_KEY, b"whsec_" + base64.b64encode(b"s" * 24), self.webhook_id.bytes)
         url = "https://shop.example.com/obol"
@@ -138,46 +151,37 @@ class Business:
         alerts = {"credits": [10_000], "percent": [20]}
         webhooks.set_alerts(owner, self.license_id, alerts=alerts, email="ada@example.com")
 
+    def _use(self, owner, made, uses, topped_up):
+        key = keys.parse(made.license_key)
+        for n in range(uses):
+            amount = 300 + 97 * (n % 7) + 11 * (n % 5) + 4 * n
+            ledger.deduct(owner, key, uuid4(), amount=amount, reference=f"invoice {n + 1}")
+            if topped_up and n % 28 == 20:
+                operator.grant_credits(owner, made.license_id, topped_up, reference=f"order {40 + n}")
 
-def make_license(owner, served):
-    """Some weeks of a shop, so that pages show something."""
-    made = [
-        operator.create_license(owner, credits=credits, name=name, external_id=external_id)
-        for name, credits, external_id in (
-            ("Ada Lovelace", 250_000, "customer-12"),
-            ("Analytical Engines Ltd", 1_500_000, "customer-13"),
-            ("Charles Babbage", 40_000, "customer-14"),
-            ("Mary Somerville", 5_000, None),
-        )
-    ]
-    first = made[0]
-    operator.grant_credits(
-        owner,
-        first.license_id,
-        20_000,
-        terms=operator.Terms(10, None, datetime.now(UTC) + timedelta(days=20)),
-        reason="promotion",
-        reference="spring",
-    )
-    headers = {"Authorization": f"Bearer {first.license_key}"}
-    for n in range(14):
-        status, body = served.post("/api/v1/generate", b'{"prompt": "Hello", "max_tokens": %d}' % (5 + 3 * n), headers)
-        assert status == 200, body
-        served.post("/api/v1/deductions", b'{"amount": %d, "reference": "invoice %d"}' % (900 + 77 * n, n), headers)
-    return first
+    def _ask(self, served):
+        headers = {"Authorization": f"Bearer {self.license_key}"}
+        for n in range(14):
+            body = b'{"prompt": "Hello", "max_tokens": %d}' % (5 + 3 * n)
+            status, answer = served.post("/api/v1/generate", body, headers)
+            assert status == 200, answer
 
-
-def spread(urls, made):
-    """Let what happened to a license have happened over four weeks."""
-    statement = """
-        SET session_replication_role = replica;
-        UPDATE obol.licenses SET created_at = created_at - interval '30 days';
-        DELETE FROM obol.business_rollups;
-        UPDATE obol.ledger_entries e
-           SET created_at = e.created_at - make_interval(hours => 22 * (l.entry_count - e.entry_no)::int)
-          FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = %s
-    """
-    run(urls.owner, statement, (str(made.license_id),))
+    def spread(self, urls):
+        """Let what happened have happened over four weeks; each grant with its entry."""
+        statement = """
+            SET session_replication_role = replica;
+            UPDATE obol.licenses SET created_at = created_at - interval '30 days'
+             WHERE license_id = ANY (%(ids)s::uuid[]);
+            DELETE FROM obol.business_rollups;
+            UPDATE obol.ledger_entries e
+               SET created_at = e.created_at - interval '28 days' * (1 - e.entry_no::numeric / l.entry_count)::float
+              FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = ANY (%(ids)s::uuid[]);
+            UPDATE obol.grants g SET created_at = e.created_at, starts_at = e.created_at
+              FROM obol.ledger_entries e
+             WHERE e.license_id = g.license_id AND e.kind = 'grant' AND e.cause_id = g.grant_id
+               AND g.license_id = ANY (%(ids)s::uuid[])
+        """
+        run(urls.owner, statement, {"ids": [str(made.license_id) for made in self.licenses]})
 
 
 def test_a_story_through_the_console_and_the_account(reader, served, token, owner):
@@ -336,9 +340,12 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
     assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
 
 
-def test_every_page_is_right_for_everybody_and_photographed(reader, served, token, owner, urls):
+def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
     made = Business(owner, served)
-    spread(urls, made)
+    made.spread(urls)
+    operator.verify(owner, most=1)
+    operator.verify(owner, since=datetime.now(UTC) - timedelta(minutes=5), most=1)
+    token = operator.create_token(owner, name="Grace Hopper", scopes=SCOPES).token
     page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
     pages = {
@@ -378,7 +385,9 @@ def take_picture(driver, name):
     """What a visitor sees first of a page, as a small file."""
     folder = Path(os.environ.get("TEST_PICTURES") or SCREENSHOTS / "pictures")
     folder.mkdir(exist_ok=True)
-    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False})
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": False})
     content = base64.b64decode(taken["data"])
     assert len(content) < LARGEST_PICTURE, f"{name}: {len(content)} bytes"
     (folder / f"{name}.png").write_bytes(content)
