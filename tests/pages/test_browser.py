@@ -128,7 +128,7 @@ class Business:
                 ("Ada Lovelace", 60_000, "customer-12"),
                 ("Analytical Engines Ltd", 150_000, "customer-13"),
                 ("Charles Babbage", 40_000, "customer-14"),
-                ("Mary Somerville", 15_000, None),
+                ("Mary Somerville", 24_000, None),
             )
         ]
         self.license = self.licenses[0]

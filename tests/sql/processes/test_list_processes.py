@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from service import keys, operator
+from service.pricing import CLASSES
 from service.problems import Problem
 from service.repository import holds, ledger, processes
 from service.repository.admin import Actor
@@ -17,7 +18,8 @@ def test_processes_have_their_leases_and_holds(db, owner, new_license, sql):
     for process_id, lease_s in ((gone, 1), (one, 30), (other, 0)):
         processes.heartbeat(db, process_id, lease_s)
     sql("UPDATE obol.processes SET lease_expires_at = now() - interval '2 days' WHERE process_id = %s", (str(gone),))
-    holds.open_for_process(db, license.key, uuid4(), process_id=one, amounts=HoldAmounts(5, 5), model="m", price=None)
+    price = dict.fromkeys(CLASSES, 1_000_000)
+    holds.open_for_process(db, license.key, uuid4(), process_id=one, amounts=HoldAmounts(5, 5), model="m", price=price)
     found = {process.process_id: process for process in processes.list_processes(owner)}
     assert found.keys() == {one, other}
     assert (found[one].open_holds, found[other].open_holds) == (1, 0)
