@@ -8,14 +8,14 @@ from uuid import uuid4
 
 import browser
 import pytest
-from factories import run
+from factories import run, wait_until
 from one_server import *  # noqa: F403
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from service import keys, operator, sealing
 from service.db import Database
-from service.repository import ledger, limits, webhooks
+from service.repository import holds, ledger, limits, webhooks
 from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +146,7 @@ class Business:
         secret = sealing.seal(WEBHOOK_KEY, b"whsec_" + base64.b64encode(b"s" * 24), self.webhook_id.bytes)
         url = "https://shop.example.com/obol"
         webhooks.create(owner, self.webhook_id, url=url, name="shop", types=None, secret=secret)
-        webhooks.note(owner, self.webhook_id, error="it answered with status 500")
+        webhooks.note(owner, self.webhook_id, error="it answered with status 410", is_gone=True)
         operator.grant_credits(owner, self.license_id, 1000, reference="order 76")
         alerts = {"credits": [10_000], "percent": [20]}
         webhooks.set_alerts(owner, self.license_id, alerts=alerts, email="ada@example.com")
@@ -342,9 +342,11 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
 
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
     made = Business(owner, served)
+    operator.verify(owner, since=datetime.now(UTC) - timedelta(minutes=5), most=1)
+    # Each heartbeat says which answers have arrived.
+    wait_until(lambda: not holds.list_holds(owner, "undelivered", limit=1), 60, "answers to arrive")
     made.spread(urls)
     operator.verify(owner, most=1)
-    operator.verify(owner, since=datetime.now(UTC) - timedelta(minutes=5), most=1)
     token = operator.create_token(owner, name="Grace Hopper", scopes=SCOPES).token
     page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
@@ -370,13 +372,18 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, owne
         "account-key": f"/account/keys/{made.own_key_id}",
         "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
     }
-    found = {name: look(reader, name, path) for name, path in {"login": "/console/login"}.items()}
+    logins = {"login": "/console/login", "account-login": "/account/login"}
+    found = {name: look(reader, name, path) for name, path in logins.items()}
     reader.log_in("account", made.license_key)
     reader.log_in("console", token)
     found |= {name: look(reader, name, path) for name, path in pages.items()}
     reader.open(page)
     reader.fill(f"{page}/grants", amount="10000", reference="order 77")
     found["confirm"] = look(reader, "confirm", None)
+    reader.open(page)
+    reader.fill(f"{page}/rotate", hours="24")
+    reader.agree()
+    found["secret"] = look(reader, "secret", None)
     assert {name: said for name, said in found.items() if said} == {}
     assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
 

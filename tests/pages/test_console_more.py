@@ -250,5 +250,5 @@ def test_health_shows_what_disagreed_also_where_it_is_of_no_license(operator, ne
     sql("INSERT INTO obol.business_rollups VALUES ('2020-01-01', true, 5, 5, 0, 0, 0, 0, 0, 0)")
     html = person.send("/console/verify", {}, "/console/health").get_data(as_text=True)
     assert "the business by time is what its entries say" in html
-    assert "rows disagree" in person.get("/console/health")
+    assert "1 row disagrees" in person.get("/console/health")
     assert [check.finding_count for check in ledger.list_verifications(owner)] == [1]
