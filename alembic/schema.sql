@@ -693,6 +693,36 @@ END
 $$;
 
 --
+-- Name: check_key_maker(uuid, bytea, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.check_key_maker(p_license_id uuid, p_key_digest bytea, p_is_change boolean) RETURNS uuid
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_key obol.license_keys;
+    v_most integer;
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    IF p_is_change THEN
+        PERFORM obol.check_active(p_license_id);
+    END IF;
+    SELECT l.most_own_keys INTO v_most FROM obol.licenses l WHERE l.license_id = p_license_id;
+    SELECT k.* INTO v_key FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_digest = p_key_digest;
+    IF v_most = 0 THEN
+        RAISE EXCEPTION 'KEYS_NOT_ALLOWED: this license may not make keys' USING ERRCODE = 'OB453',
+            HINT = 'Ask the operator for a key, or to allow it.';
+    END IF;
+    IF v_key.made_by IS NOT NULL OR v_key.limits IS NOT NULL OR v_key.expires_at IS NOT NULL THEN
+        RAISE EXCEPTION 'KEYS_NOT_ALLOWED: this key may not make keys' USING ERRCODE = 'OB453',
+            HINT = 'Use a key that the operator made, without limits and without an end.';
+    END IF;
+    RETURN v_key.key_id;
+END
+$$;
+
+--
 -- Name: check_license(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1142,6 +1172,57 @@ BEGIN
                (SELECT k.key_id FROM obol.license_keys k WHERE k.license_id = p_license_id
                  ORDER BY k.created_at, k.key_id LIMIT 1)
           FROM obol.licenses l WHERE l.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: create_own_key(uuid, bytea, uuid, bytea, text, timestamp with time zone, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.create_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_new_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb) RETURNS TABLE(is_new boolean, key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_maker uuid;
+    v_limits jsonb := obol.merge_limits(p_license_id, NULL, p_limits);
+    v_now timestamptz;
+    v_key obol.license_keys;
+    v_good bigint;
+    v_most integer;
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    v_maker := obol.check_key_maker(p_license_id, p_key_digest, true);
+    SELECT k.* INTO v_key FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
+    IF FOUND THEN
+        IF (v_key.name, v_key.expires_at, v_key.limits) IS DISTINCT FROM (p_name, p_expires_at, v_limits) THEN
+            RAISE EXCEPTION 'IDEMPOTENCY_KEY_REUSED: this idempotency key made a key with other values'
+                USING ERRCODE = 'OB422', HINT = 'Use a new idempotency key for a new key.';
+        END IF;
+    ELSE
+        SELECT count(*) INTO v_good
+          FROM obol.license_keys k
+         WHERE k.license_id = p_license_id AND k.made_by IS NOT NULL AND k.revoked_at IS NULL
+           AND (k.expires_at IS NULL OR k.expires_at > v_now);
+        SELECT l.most_own_keys INTO v_most FROM obol.licenses l WHERE l.license_id = p_license_id;
+        IF v_good >= v_most THEN
+            RAISE EXCEPTION 'KEYS_NOT_ALLOWED: % keys are good already, and no more may be', v_good
+                USING ERRCODE = 'OB453', HINT = 'Revoke one of them first, or ask the operator for more.';
+        END IF;
+        IF p_expires_at <= v_now THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: the expiry % is past', p_expires_at
+                USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'expires_at'), HINT = 'Name a later time.';
+        END IF;
+        INSERT INTO obol.license_keys (license_id, key_digest, created_at, expires_at, key_id, name, limits, made_by)
+        VALUES (p_license_id, p_new_digest, v_now, p_expires_at, p_key_id, p_name, v_limits, v_maker);
+    END IF;
+    RETURN QUERY SELECT v_key.key_id IS NULL, k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at,
+                        k.limits
+                   FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
 END
 $$;
 
@@ -2721,6 +2802,25 @@ END
 $$;
 
 --
+-- Name: list_own_keys(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_own_keys(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM obol.check_key_maker(p_license_id, p_key_digest, false);
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k
+                  WHERE k.license_id = p_license_id AND k.made_by IS NOT NULL
+                  ORDER BY k.created_at, k.key_id
+                  LIMIT 1000;
+END
+$$;
+
+--
 -- Name: list_packages(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2775,6 +2875,32 @@ CREATE FUNCTION obol.list_prices() RETURNS TABLE(model_pattern text, effective_f
 $$;
 
 --
+-- Name: list_processes(bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_processes(p_token_digest bytea, p_request_id text) RETURNS TABLE(process_id uuid, started_at timestamp with time zone, lease_expires_at timestamp with time zone, lease_left_s double precision, open_holds bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT p.process_id, p.started_at, p.lease_expires_at,
+               extract(epoch FROM p.lease_expires_at - v_now)::double precision,
+               COALESCE(o.holds, 0)
+          FROM obol.processes p
+          LEFT JOIN (SELECT h.process_id, count(*) AS holds
+                       FROM obol.holds h WHERE h.state = 'held' GROUP BY h.process_id) o
+            ON o.process_id = p.process_id
+         WHERE p.lease_expires_at > v_now - interval '1 day'
+         ORDER BY p.started_at DESC, p.process_id
+         LIMIT 200;
+END
+$$;
+
+--
 -- Name: list_thresholds(jsonb, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2807,6 +2933,21 @@ BEGIN
                   WHERE p_after_at IS NULL OR (t.created_at, t.token_id) > (p_after_at, p_after_id)
                   ORDER BY t.created_at, t.token_id
                   LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_verifications(bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_verifications(p_token_digest bytea, p_request_id text) RETURNS TABLE(is_whole boolean, began_at timestamp with time zone, ended_at timestamp with time zone, actor text, finding_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT v.is_whole, v.began_at, v.ended_at, v.actor, v.finding_count
+                   FROM obol.verifications v ORDER BY v.is_whole DESC;
 END
 $$;
 
@@ -3029,6 +3170,27 @@ END
 $$;
 
 --
+-- Name: note_verification(boolean, timestamp with time zone, bigint, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_verification(p_is_whole boolean, p_began_at timestamp with time zone, p_finding_count bigint, p_token_digest bytea, p_request_id text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'read');
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    INSERT INTO obol.verifications AS v (is_whole, began_at, ended_at, actor, finding_count)
+    VALUES (p_is_whole, p_began_at, v_now, v_actor, p_finding_count)
+    ON CONFLICT (is_whole) DO UPDATE
+       SET began_at = excluded.began_at, ended_at = excluded.ended_at, actor = excluded.actor,
+           finding_count = excluded.finding_count;
+END
+$$;
+
+--
 -- Name: note_webhook(uuid, text, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3231,20 +3393,28 @@ DECLARE
     v_from timestamptz := p_from::timestamp AT TIME ZONE 'UTC';
     v_balance numeric;
     v_held numeric;
+    v_counted_to timestamptz;
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
+    -- What is kept ends there, and what came since is added up now: in the one snapshot of the caller's statement.
+    SELECT max(r.begins_at) + interval '10 minutes' INTO v_counted_to FROM obol.business_rollups r;
     RETURN QUERY
         WITH entries AS (
-            SELECT (e.created_at AT TIME ZONE 'UTC')::date AS day, sum(e.amount) AS total,
-                   sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
-                   -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
-                   sum(e.amount) FILTER (WHERE e.kind = 'refund') AS refunded,
-                   -sum(e.amount) FILTER (WHERE e.kind = 'expiry') AS expired,
-                   -sum(e.amount) FILTER (WHERE e.kind = 'void') AS voided,
-                   sum(e.amount) FILTER (WHERE e.kind = 'adjustment') AS adjusted,
-                   sum(e.shortfall) AS shortfall
-              FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
+            SELECT s.day, sum(s.total) AS total, sum(s.granted) AS granted, sum(s.charged) AS charged,
+                   sum(s.refunded) AS refunded, sum(s.expired) AS expired, sum(s.voided) AS voided,
+                   sum(s.adjusted) AS adjusted, sum(s.shortfall) AS shortfall
+              FROM (SELECT (r.begins_at AT TIME ZONE 'UTC')::date AS day, r.total, r.granted, r.charged, r.refunded,
+                           r.expired, r.voided, r.adjusted, r.shortfall
+                      FROM obol.business_rollups r
+                     WHERE r.begins_at >= v_from
+                    UNION ALL
+                    SELECT (e.begins_at AT TIME ZONE 'UTC')::date, sum(e.total), sum(e.granted), sum(e.charged),
+                           sum(e.refunded), sum(e.expired), sum(e.voided), sum(e.adjusted), sum(e.shortfall)
+                      FROM obol.entry_business e
+                     WHERE e.created_at >= GREATEST(v_from, v_counted_to)
+                     GROUP BY 1) s
+             GROUP BY s.day
         ), undelivered AS (
             SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
               FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1
@@ -3883,6 +4053,40 @@ END
 $$;
 
 --
+-- Name: revoke_own_key(uuid, bytea, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.revoke_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_now timestamptz;
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    PERFORM obol.check_key_maker(p_license_id, p_key_digest, false);
+    UPDATE obol.license_keys k
+       SET revoked_at = v_now
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.made_by IS NOT NULL AND k.revoked_at IS NULL;
+    IF FOUND THEN
+        PERFORM obol.write_event(p_license_id, 'key.revoked', p_key_id, jsonb_build_object(
+            'key_id', p_key_id, 'revoked_at', obol.utc(v_now),
+            'name', (SELECT k.name FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id)));
+    END IF;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k
+                  WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.made_by IS NOT NULL;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_key(p_license_id, p_key_id);
+    END IF;
+END
+$$;
+
+--
 -- Name: revoke_token(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3905,6 +4109,57 @@ BEGIN
         RETURN true;
     END IF;
     RETURN EXISTS (SELECT FROM obol.admin_tokens t WHERE t.token_id = p_token_id);
+END
+$$;
+
+--
+-- Name: roll_up_business(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.roll_up_business() RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    c_width constant interval := '10 minutes';
+    c_origin constant timestamptz := '2000-01-01T00:00:00Z';
+    v_now timestamptz := clock_timestamp();
+    v_final_at timestamptz := date_bin(c_width, v_now - interval '1 day', c_origin);
+    v_from timestamptz;
+    v_to timestamptz;
+    v_count integer;
+BEGIN
+    SELECT max(r.begins_at) + c_width INTO v_from FROM obol.business_rollups r;
+    IF v_from IS NULL THEN
+        -- A license is older than its entries; the hour is for clocks that differ.
+        SELECT date_bin(c_width, min(l.created_at) - interval '1 hour', c_origin) INTO v_from FROM obol.licenses l;
+    END IF;
+    v_to := LEAST(date_bin(c_width, v_now - c_width, c_origin), v_from + interval '1 day');
+    IF v_from >= v_to THEN
+        SELECT min(r.begins_at) INTO v_from FROM obol.business_rollups r
+         WHERE NOT r.is_final AND r.begins_at < v_final_at;
+        v_to := LEAST(v_final_at, v_from + interval '1 day');
+    END IF;
+    INSERT INTO obol.business_rollups AS r
+           (begins_at, is_final, total, granted, charged, refunded, expired, voided, adjusted, shortfall)
+    SELECT t.begins_at, t.begins_at < v_final_at, COALESCE(b.total, 0), COALESCE(b.granted, 0), COALESCE(b.charged, 0),
+           COALESCE(b.refunded, 0), COALESCE(b.expired, 0), COALESCE(b.voided, 0), COALESCE(b.adjusted, 0),
+           COALESCE(b.shortfall, 0)
+      FROM generate_series(v_from, v_to - c_width, c_width) AS t (begins_at)
+      LEFT JOIN (SELECT e.begins_at, sum(e.total) AS total, sum(e.granted) AS granted, sum(e.charged) AS charged,
+                        sum(e.refunded) AS refunded, sum(e.expired) AS expired, sum(e.voided) AS voided,
+                        sum(e.adjusted) AS adjusted, sum(e.shortfall) AS shortfall
+                   FROM obol.entry_business e
+                  WHERE e.created_at >= v_from AND e.created_at < v_to
+                  GROUP BY e.begins_at) b ON b.begins_at = t.begins_at
+     ORDER BY t.begins_at
+    ON CONFLICT (begins_at) DO UPDATE
+       SET is_final = excluded.is_final, total = excluded.total, granted = excluded.granted, charged = excluded.charged,
+           refunded = excluded.refunded, expired = excluded.expired, voided = excluded.voided,
+           adjusted = excluded.adjusted, shortfall = excluded.shortfall;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
 END
 $$;
 
@@ -4256,6 +4511,71 @@ END
 $$;
 
 --
+-- Name: set_own_key(uuid, bytea, uuid, text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_name text, p_limits jsonb) RETURNS TABLE(key_id uuid, name text, created_at timestamp with time zone, expires_at timestamp with time zone, last_used_at timestamp with time zone, revoked_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_before jsonb;
+    v_limits jsonb;
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    PERFORM obol.lock_license(p_license_id);
+    PERFORM obol.check_key_maker(p_license_id, p_key_digest, true);
+    SELECT k.limits INTO v_before FROM obol.license_keys k
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id AND k.made_by IS NOT NULL AND k.revoked_at IS NULL;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_key(p_license_id, p_key_id);
+    END IF;
+    v_limits := obol.merge_limits(p_license_id, v_before, p_limits);
+    UPDATE obol.license_keys k
+       SET name = COALESCE(p_name, k.name), limits = v_limits
+     WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
+    RETURN QUERY SELECT k.key_id, k.name, k.created_at, k.expires_at, k.last_used_at, k.revoked_at, k.limits
+                   FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
+END
+$$;
+
+--
+-- Name: set_own_keys(uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_own_keys(p_license_id uuid, p_most integer, p_token_digest bytea, p_request_id text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, CASE WHEN p_most IS NULL THEN 'read' ELSE 'manage' END);
+    v_before integer;
+BEGIN
+    IF p_most IS NOT NULL THEN
+        PERFORM obol.lock_license(p_license_id);
+        IF p_most NOT BETWEEN 0 AND 100 THEN
+            RAISE EXCEPTION 'INVALID_AMOUNT: own_keys cannot be %', p_most
+                USING ERRCODE = 'OB400', DETAIL = jsonb_build_object('field', 'own_keys'),
+                      HINT = 'Name a whole number from 0 to 100.';
+        END IF;
+    END IF;
+    SELECT l.most_own_keys INTO v_before FROM obol.licenses l WHERE l.license_id = p_license_id;
+    IF NOT FOUND THEN
+        PERFORM obol.refuse_license(p_license_id);
+    END IF;
+    IF p_most <> v_before THEN
+        UPDATE obol.licenses l SET most_own_keys = p_most WHERE l.license_id = p_license_id;
+        PERFORM obol.note_act(p_license_id, v_actor, 'set_own_keys', NULL, jsonb_build_object(
+            'before', v_before, 'after', p_most), p_request_id);
+    END IF;
+    RETURN COALESCE(p_most, v_before);
+END
+$$;
+
+--
 -- Name: set_package(text, text, bigint, text, bigint, bigint, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -4566,6 +4886,24 @@ END
 $$;
 
 --
+-- Name: show_limits(uuid, uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) RETURNS TABLE(limit_of text, limit_name text, limit_value bigint, used numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_digest bytea;
+BEGIN
+    PERFORM obol.check_reader(p_license_id, NULL, p_token_digest);
+    SELECT k.key_digest INTO v_digest FROM obol.license_keys k WHERE k.license_id = p_license_id AND k.key_id = p_key_id;
+    RETURN QUERY SELECT d.limit_of, d.limit_name, d.limit_value, d.used
+                   FROM obol.describe_limits(p_license_id, v_digest, clock_timestamp()) d;
+END
+$$;
+
+--
 -- Name: show_receipt(uuid, uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -4706,6 +5044,38 @@ BEGIN
     IF FOUND THEN
         PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
+END
+$$;
+
+--
+-- Name: sum_expiring(timestamp with time zone, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) RETURNS TABLE(credits numeric, licenses bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY
+        SELECT COALESCE(sum(o.ending), 0), count(DISTINCT o.license_id)
+          FROM (SELECT b.license_id, b.credits_left - LEAST(b.credits_left, GREATEST(0, b.used - b.before)) AS ending
+                  FROM (SELECT g.license_id, g.credits_left, g.expires_at, g.voided_at,
+                               sum(g.credits_left) OVER burn - g.credits_left AS before,
+                               sum(g.credits_left) OVER (PARTITION BY g.license_id) - l.balance AS used
+                          FROM obol.grants g
+                          JOIN obol.licenses l ON l.license_id = g.license_id
+                         WHERE g.has_started AND g.credits_left > 0
+                           AND g.license_id IN (
+                               SELECT e.license_id FROM obol.grants e
+                                WHERE e.credits_left > 0 AND e.voided_at IS NULL
+                                  AND e.expires_at > v_now AND e.expires_at < p_before)
+                        WINDOW burn AS (PARTITION BY g.license_id ORDER BY g.priority,
+                                        COALESCE(g.expires_at, 'infinity'), g.created_at, g.grant_id)) b
+                 WHERE b.voided_at IS NULL AND b.expires_at > v_now AND b.expires_at < p_before) o
+         WHERE o.ending > 0;
 END
 $$;
 
@@ -4871,6 +5241,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
     UNION ALL
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
+    UNION ALL
+    SELECT b.license_id, b.rule, b.detail FROM obol.verify_business() b
 $$;
 
 --
@@ -4960,6 +5332,31 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
         OR (t.revoked_at IS NULL
             AND EXISTS (SELECT FROM obol.admin_acts a
                          WHERE a.act = 'revoke_token' AND a.detail ->> 'token_id' = t.token_id::text))
+$$;
+
+--
+-- Name: verify_business(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_business() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT NULL::uuid, 'the business by time is what its entries say',
+           format('from %s on: %s credits of changes and %s of charges too many, or others of its figures differ',
+                  d.begins_at, sum(d.total), sum(d.charged))
+      FROM (SELECT r.begins_at, r.total, r.granted, r.charged, r.refunded, r.expired, r.voided, r.adjusted, r.shortfall
+              FROM obol.business_rollups r
+             WHERE r.is_final
+            UNION ALL
+            SELECT e.begins_at, -sum(e.total), -sum(e.granted), -sum(e.charged), -sum(e.refunded), -sum(e.expired),
+                   -sum(e.voided), -sum(e.adjusted), -sum(e.shortfall)
+              FROM obol.entry_business e
+             WHERE e.begins_at <= (SELECT max(r.begins_at) FROM obol.business_rollups r WHERE r.is_final)
+             GROUP BY e.begins_at) d
+     GROUP BY d.begins_at
+    HAVING sum(d.total) <> 0 OR sum(d.granted) <> 0 OR sum(d.charged) <> 0 OR sum(d.refunded) <> 0
+        OR sum(d.expired) <> 0 OR sum(d.voided) <> 0 OR sum(d.adjusted) <> 0 OR sum(d.shortfall) <> 0
 $$;
 
 --
@@ -5964,6 +6361,29 @@ CREATE TABLE obol.audit_starts (
 COMMENT ON TABLE obol.audit_starts IS 'Up to which entry a license is of before the audit trail: verify wants no acts for those. Only written by the migration; a license without a row here was made later, or had no entries.';
 
 --
+-- Name: business_rollups; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.business_rollups (
+    begins_at timestamp with time zone NOT NULL,
+    is_final boolean NOT NULL,
+    total numeric NOT NULL,
+    granted numeric NOT NULL,
+    charged numeric NOT NULL,
+    refunded numeric NOT NULL,
+    expired numeric NOT NULL,
+    voided numeric NOT NULL,
+    adjusted numeric NOT NULL,
+    shortfall numeric NOT NULL
+);
+
+--
+-- Name: TABLE business_rollups; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.business_rollups IS 'What the entries of all licenses gave and took in each ten minutes, without a gap from the first to the newest row. Entries never change, so a row is counted when its time is over, and once more, for good, a day later: roll_up_business.';
+
+--
 -- Name: deliveries; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -6049,6 +6469,41 @@ COMMENT ON TABLE obol.ledger_entries IS 'Every change of a balance, only ever ad
 --
 
 COMMENT ON COLUMN obol.ledger_entries.key_id IS 'Of a charge or a deduction, the key that made it; null: an operator did, or it is from before keys had ids.';
+
+--
+-- Name: entry_business; Type: VIEW; Schema: obol; Owner: -
+--
+
+CREATE VIEW obol.entry_business AS
+ SELECT created_at,
+    date_bin('00:10:00'::interval, created_at, '2000-01-01 00:00:00+00'::timestamp with time zone) AS begins_at,
+    amount AS total,
+        CASE
+            WHEN (kind = 'grant'::text) THEN amount
+            ELSE (0)::bigint
+        END AS granted,
+        CASE
+            WHEN (kind = ANY (ARRAY['charge'::text, 'deduction'::text])) THEN (- amount)
+            ELSE (0)::bigint
+        END AS charged,
+        CASE
+            WHEN (kind = 'refund'::text) THEN amount
+            ELSE (0)::bigint
+        END AS refunded,
+        CASE
+            WHEN (kind = 'expiry'::text) THEN (- amount)
+            ELSE (0)::bigint
+        END AS expired,
+        CASE
+            WHEN (kind = 'void'::text) THEN (- amount)
+            ELSE (0)::bigint
+        END AS voided,
+        CASE
+            WHEN (kind = 'adjustment'::text) THEN amount
+            ELSE (0)::bigint
+        END AS adjusted,
+    COALESCE(shortfall, (0)::bigint) AS shortfall
+   FROM obol.ledger_entries e;
 
 --
 -- Name: entry_usage; Type: VIEW; Schema: obol; Owner: -
@@ -6215,6 +6670,7 @@ CREATE TABLE obol.license_keys (
     limits jsonb,
     last_used_at timestamp with time zone,
     revoked_at timestamp with time zone,
+    made_by uuid,
     CONSTRAINT license_keys_key_digest_check CHECK ((length(key_digest) = 32))
 );
 
@@ -6223,6 +6679,12 @@ CREATE TABLE obol.license_keys (
 --
 
 COMMENT ON TABLE obol.license_keys IS 'SHA-256 digests of the license keys; a license can have several. The keys themselves are stored nowhere. last_used_at is right to the hour. limits is {"requests_per_minute", "concurrent_holds", "credits_per_day", "credits_per_month", "models"}, as in licenses, with those that are set; null: none.';
+
+--
+-- Name: COLUMN license_keys.made_by; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.license_keys.made_by IS 'The key that made this one, for the holder of the license; null: an operator did.';
 
 --
 -- Name: license_key_validity; Type: VIEW; Schema: obol; Owner: -
@@ -6261,9 +6723,11 @@ CREATE TABLE obol.licenses (
     alert_base bigint DEFAULT 0 NOT NULL,
     alerts jsonb,
     email text,
+    most_own_keys integer DEFAULT 0 NOT NULL,
     CONSTRAINT licenses_balance_check CHECK ((balance >= 0)),
     CONSTRAINT licenses_check CHECK ((held <= balance)),
     CONSTRAINT licenses_held_check CHECK ((held >= 0)),
+    CONSTRAINT licenses_most_own_keys_check CHECK (((most_own_keys >= 0) AND (most_own_keys <= 100))),
     CONSTRAINT licenses_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
     CONSTRAINT licenses_unpaid_tokens_check CHECK ((unpaid_tokens >= 0))
 )
@@ -6292,6 +6756,12 @@ COMMENT ON COLUMN obol.licenses.alert_base IS 'The balance after the last top-up
 --
 
 COMMENT ON COLUMN obol.licenses.alerts IS '{"credits": […], "percent": […]}, with those that are set; null: none.';
+
+--
+-- Name: COLUMN licenses.most_own_keys; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.licenses.most_own_keys IS 'How many good keys of its own making whoever holds the license may have at once; 0: none may be made.';
 
 --
 -- Name: license_overview; Type: VIEW; Schema: obol; Owner: -
@@ -6696,6 +7166,24 @@ WITH (fillfactor='50');
 COMMENT ON TABLE obol.usage_watermarks IS 'How far the entries of a license are rolled up. A row of its own, so that the background never waits for a charge, nor a charge for it; none: nothing is.';
 
 --
+-- Name: verifications; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.verifications (
+    is_whole boolean NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    finding_count bigint NOT NULL
+);
+
+--
+-- Name: TABLE verifications; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.verifications IS 'The last check of the whole ledger, and the last one of what was new: when, by whom, and how much disagreed.';
+
+--
 -- Name: webhooks; Type: TABLE; Schema: obol; Owner: -
 --
 
@@ -6767,6 +7255,13 @@ ALTER TABLE ONLY obol.allotments
 
 ALTER TABLE ONLY obol.audit_starts
     ADD CONSTRAINT audit_starts_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: business_rollups business_rollups_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.business_rollups
+    ADD CONSTRAINT business_rollups_pkey PRIMARY KEY (begins_at);
 
 --
 -- Name: deliveries deliveries_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
@@ -6965,6 +7460,13 @@ ALTER TABLE ONLY obol.usage_watermarks
     ADD CONSTRAINT usage_watermarks_pkey PRIMARY KEY (license_id);
 
 --
+-- Name: verifications verifications_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.verifications
+    ADD CONSTRAINT verifications_pkey PRIMARY KEY (is_whole);
+
+--
 -- Name: webhooks webhooks_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -6982,6 +7484,12 @@ CREATE INDEX admin_acts_time ON obol.admin_acts USING brin (acted_at) WITH (auto
 --
 
 CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
+
+--
+-- Name: business_rollups_open; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX business_rollups_open ON obol.business_rollups USING btree (begins_at) WHERE (NOT is_final);
 
 --
 -- Name: deliveries_failed; Type: INDEX; Schema: obol; Owner: -
@@ -7014,6 +7522,12 @@ CREATE INDEX events_age ON obol.events USING btree (created_at, event_id);
 CREATE INDEX events_ids ON obol.events USING btree (event_id);
 
 --
+-- Name: grants_ending; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX grants_ending ON obol.grants USING btree (expires_at) WHERE ((credits_left > 0) AND (expires_at IS NOT NULL) AND (voided_at IS NULL));
+
+--
 -- Name: grants_expiring; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -7042,6 +7556,12 @@ CREATE INDEX holds_open ON obol.holds USING btree (process_id, expires_at) WHERE
 --
 
 CREATE INDEX holds_undelivered ON obol.holds USING btree (ended_at) WHERE ((state = 'settled'::text) AND (process_id IS NOT NULL) AND (delivered_at IS NULL));
+
+--
+-- Name: holds_unpaid; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX holds_unpaid ON obol.holds USING btree (ended_at) WHERE (unpaid IS NOT NULL);
 
 --
 -- Name: idempotency_keys_age; Type: INDEX; Schema: obol; Owner: -
@@ -7292,6 +7812,12 @@ REVOKE ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest byte
 GRANT ALL ON FUNCTION obol.check_admission(p_license_id uuid, p_key_digest bytea, p_hold_id uuid, p_model text, p_price jsonb, p_idempotency_key text, p_fingerprint bytea, p_max_unpaid_tokens bigint) TO obol_service;
 
 --
+-- Name: FUNCTION check_key_maker(p_license_id uuid, p_key_digest bytea, p_is_change boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.check_key_maker(p_license_id uuid, p_key_digest bytea, p_is_change boolean) FROM PUBLIC;
+
+--
 -- Name: FUNCTION check_license(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -7380,6 +7906,13 @@ REVOKE ALL ON FUNCTION obol.create_license(p_license_id uuid, p_key_digest bytea
 
 REVOKE ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.create_license_v2(p_license_id uuid, p_key_digest bytea, p_name text, p_expires_at timestamp with time zone, p_credits bigint, p_external_id text, p_limits jsonb, p_fingerprint bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION create_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_new_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.create_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_new_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.create_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_new_digest bytea, p_name text, p_expires_at timestamp with time zone, p_limits jsonb) TO obol_service;
 
 --
 -- Name: FUNCTION create_token(p_token_id uuid, p_new_digest bytea, p_name text, p_scopes text[], p_expires_at timestamp with time zone, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -7728,6 +8261,13 @@ REVOKE ALL ON FUNCTION obol.list_limits(p_license_id uuid, p_key_digest bytea) F
 REVOKE ALL ON FUNCTION obol.list_open_grants(p_license_id uuid) FROM PUBLIC;
 
 --
+-- Name: FUNCTION list_own_keys(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_own_keys(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_own_keys(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
 -- Name: FUNCTION list_packages(); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -7749,6 +8289,13 @@ REVOKE ALL ON FUNCTION obol.list_prices() FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_prices() TO obol_service;
 
 --
+-- Name: FUNCTION list_processes(p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_processes(p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_processes(p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION list_thresholds(p_alerts jsonb, p_base bigint); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -7760,6 +8307,13 @@ REVOKE ALL ON FUNCTION obol.list_thresholds(p_alerts jsonb, p_base bigint) FROM 
 
 REVOKE ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_tokens(p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_verifications(p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_verifications(p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_verifications(p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_webhooks(p_only uuid, p_after_at timestamp with time zone, p_after_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -7817,6 +8371,13 @@ GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[],
 --
 
 REVOKE ALL ON FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION note_verification(p_is_whole boolean, p_began_at timestamp with time zone, p_finding_count bigint, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_verification(p_is_whole boolean, p_began_at timestamp with time zone, p_finding_count bigint, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.note_verification(p_is_whole boolean, p_began_at timestamp with time zone, p_finding_count bigint, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean); Type: ACL; Schema: obol; Owner: -
@@ -7963,11 +8524,25 @@ REVOKE ALL ON FUNCTION obol.revoke_key(p_license_id uuid, p_key_id uuid, p_token
 GRANT ALL ON FUNCTION obol.revoke_key(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION revoke_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.revoke_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.revoke_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid) TO obol_service;
+
+--
 -- Name: FUNCTION revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
 REVOKE ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.revoke_token(p_token_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION roll_up_business(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.roll_up_business() FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.roll_up_business() TO obol_service;
 
 --
 -- Name: FUNCTION roll_up_usage(p_license_id uuid, p_most integer); Type: ACL; Schema: obol; Owner: -
@@ -8030,6 +8605,20 @@ REVOKE ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_exp
 GRANT ALL ON FUNCTION obol.set_license_v2(p_license_id uuid, p_name text, p_expires_at timestamp with time zone, p_allow_past boolean, p_status text, p_limits jsonb, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION set_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_name text, p_limits jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_name text, p_limits jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_own_key(p_license_id uuid, p_key_digest bytea, p_key_id uuid, p_name text, p_limits jsonb) TO obol_service;
+
+--
+-- Name: FUNCTION set_own_keys(p_license_id uuid, p_most integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_own_keys(p_license_id uuid, p_most integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_own_keys(p_license_id uuid, p_most integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8083,6 +8672,13 @@ REVOKE ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea
 GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8101,6 +8697,13 @@ GRANT ALL ON FUNCTION obol.show_usage(p_license_id uuid, p_from date, p_to date,
 --
 
 REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid, p_event_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -8146,6 +8749,12 @@ REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_acts() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_business(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_business() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_events(); Type: ACL; Schema: obol; Owner: -

@@ -16,6 +16,7 @@ from .clock import elapsed
 from .db import Database
 from .mail import Mailer
 from .problems import Problem
+from .repository import admin
 from .repository import webhooks as room
 from .repository.webhooks import Attempt, ClaimedDelivery, DueDelivery
 
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 POLL_S = 1.0
 LOOK_EVERY_S = 60
 PURGE_EVERY_S = 600
+COUNT_EVERY_S = 60
 
 # Events that are on their way at once, and those of them that go to one webhook: a slow one leaves room for others.
 THREADS = 8
@@ -66,7 +68,7 @@ class Chores:
         self._clock = clock
         self._lock = threading.Lock()
         self._on_the_way: set[DueDelivery] = set()
-        self._looked_at = self._purged_at = float("-inf")
+        self._looked_at = self._purged_at = self._counted_at = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
@@ -88,7 +90,7 @@ class Chores:
 
     def step(self) -> None:
         """Do all that is due. What fails is logged, and keeps nothing else from being done."""
-        for what in (self._tell_noticed, self._look, self._purge, self._deliver_due):
+        for what in (self._tell_noticed, self._look, self._purge, self._count, self._deliver_due):
             try:
                 what()
             except Exception as error:
@@ -128,6 +130,13 @@ class Chores:
             return
         self._purged_at = self._clock()
         while room.purge(self._db) and not self._stopping.is_set():
+            pass
+
+    def _count(self) -> None:
+        if self._clock() < self._counted_at + COUNT_EVERY_S:
+            return
+        self._counted_at = self._clock()
+        while admin.roll_up_business(self._db) and not self._stopping.is_set():
             pass
 
     def _deliver_due(self) -> None:

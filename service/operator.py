@@ -1,23 +1,28 @@
 """Acts of an operator, each safe to repeat with an idempotency key, whatever face asks for them."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 from . import keys, statements, strict_json
 from .db import Database
+from .keys import KeyDigest
 from .problems import Problem
-from .repository import admin, grants, ledger, licenses, sharding
+from .repository import admin, grants, ledger, licenses, own_keys, sharding
 from .repository import limits as key_room
 from .repository.admin import OWNER as OWNER
 from .repository.admin import Actor as Actor
-from .repository.admin import Day
+from .repository.admin import Day, Expiring
 from .repository.grants import LASTING, ChangedGrant, Terms
-from .repository.ledger import Adjustment, Deduction, Refund
+from .repository.ledger import Adjustment, Deduction, Refund, Verification
 from .repository.limits import LicenseKey, Limits
+
+# How far an overview looks for grants that end.
+EXPIRING_DAYS = 7
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
@@ -50,12 +55,14 @@ class BatchItem(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The business by day. `total` sums the days up; its `outstanding` is that of the last one, and `held` of now."""
+    """The business by day. `total` sums the days up; its `outstanding` is that of the last one, and `held` of now.
+    `expiring` is what ends unused in the next `EXPIRING_DAYS` days."""
 
     first: date
     last: date
     days: list[Day]
     total: dict[str, int]
+    expiring: Expiring
 
 
 class RotatedKey(NamedTuple):
@@ -112,14 +119,20 @@ def create_license(
 
 
 def rotate_key(
-    db: Database, license_id: UUID, overlap_s: int, *, only_key_id: UUID | None = None, actor: Actor = OWNER
+    db: Database,
+    license_id: UUID,
+    overlap_s: int,
+    *,
+    key_id: UUID | None = None,
+    only_key_id: UUID | None = None,
+    actor: Actor = OWNER,
 ) -> RotatedKey:
     """Add a key to a license, and let the ones before it end after `overlap_s`; with `only_key_id` that one alone,
     whose name, limits and expiry the new one has.
 
     Raises: Problem admin_forbidden, license_invalid, key_not_found.
     """
-    new, key_id = keys.make(license_id), uuid4()
+    new, key_id = keys.make(license_id), key_id or uuid4()
     ends_at = licenses.rotate_key(db, new.digest, overlap_s, key_id=key_id, only_key_id=only_key_id, actor=actor)
     return RotatedKey(new.license_key, ends_at, key_id)
 
@@ -154,6 +167,26 @@ def create_key(
     return NewKey(new.license_key if made.key_id == key_id else None, made)
 
 
+def create_own_key(
+    db: Database,
+    key: KeyDigest,
+    *,
+    name: str = "",
+    expires_at: datetime | None = None,
+    limits: Limits | None = None,
+    idempotency_key: str | None = None,
+) -> NewKey:
+    """Add a key to a license for whoever holds `key` of it, where its operator allows it.
+
+    Raises: Problem license_*, keys_not_allowed, idempotency_key_reused, amount_invalid.
+    """
+    new = keys.make(key.license_id)
+    key_id = uuid4() if idempotency_key is None else uuid5(key.license_id, f"key {idempotency_key}")
+    made = own_keys.create(db, key, new.digest, key_id=key_id, name=name, expires_at=expires_at, limits=limits)
+    is_new, *said = made
+    return NewKey(new.license_key if is_new else None, LicenseKey._make(said))
+
+
 def create_token(
     db: Database, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None, actor: Actor = OWNER
 ) -> NewToken:
@@ -182,7 +215,29 @@ def overview(db: Database, first: date | None = None, last: date | None = None, 
     catch_up(db)
     days = admin.overview(db, first, last, actor=actor)
     sums = {name: sum(getattr(day, name) for day in days) for name in Day._fields if name != "day"}
-    return Overview(first, last, days, sums | {"outstanding": days[-1].outstanding, "held": days[-1].held})
+    sums |= {"outstanding": days[-1].outstanding, "held": days[-1].held}
+    soon = datetime.now(UTC) + timedelta(days=EXPIRING_DAYS)
+    return Overview(first, last, days, sums, admin.sum_expiring(db, soon, actor=actor))
+
+
+def verify(db: Database, *, since: datetime | None = None, most: int, actor: Actor = OWNER) -> Verification:
+    """Check the ledger, all of it or what is new `since` a time, and note that it was; `most` findings of it.
+
+    Raises: Problem admin_forbidden.
+    """
+    began_at = datetime.now(UTC)
+    found = ledger.verify_with_token(db, since=since, most=most, actor=actor)
+    note_verification(db, began_at, since=since, finding_count=found.finding_count, actor=actor)
+    return found
+
+
+def note_verification(
+    db: Database, began_at: datetime, *, since: datetime | None, finding_count: int, actor: Actor = OWNER
+) -> None:
+    """Note a check for whoever looks at the health of the service. One of a database that only reads is not noted:
+    what it found counts."""
+    with contextlib.suppress(Problem):
+        ledger.note_verification(db, began_at, is_whole=since is None, finding_count=finding_count, actor=actor)
 
 
 def catch_up(db: Database) -> None:

@@ -35,6 +35,7 @@ _TABLE = (
     ProblemType("license_expired", 403, "The license has expired", "OB423", "EXPIRED_LICENSE"),
     ProblemType("credentials_missing", 401, "Credentials are needed"),
     ProblemType("admin_forbidden", 403, "The admin token does not allow this", "OB433", "ADMIN_FORBIDDEN"),
+    ProblemType("keys_not_allowed", 403, "No key can be made with this one", "OB453", "KEYS_NOT_ALLOWED"),
     ProblemType("model_not_allowed", 403, "The key may not use this model", "OB443", "MODEL_NOT_ALLOWED"),
     # What an operator asks for by its id; who holds a key is told license_invalid.
     ProblemType("license_not_found", 404, "There is no such license"),

@@ -50,15 +50,17 @@ def create(
     url: str,
     name: str = "",
     types: Sequence[str] | None = None,
+    webhook_id: UUID | None = None,
     actor: Actor = OWNER,
 ) -> NewSecret:
-    """Make a webhook that gets events of these types (None: of all) from now on.
+    """Make a webhook that gets events of these types (None: of all) from now on, of an id that nobody has (None: a new
+    one).
 
     Raises: Problem admin_forbidden, validation_failed (the URL, or no keys are set), amount_invalid (too many).
     """
     if (why := outbound.why_not(url, allow_private=settings.allow_private)) is not None:
         raise Problem("validation_failed", f"url: {why}.", {"errors": [{"field": "url", "message": why}]})
-    webhook_id = uuid4()
+    webhook_id = webhook_id or uuid4()
     secret, sealed = _new_secret(settings, webhook_id)
     webhooks.create(db, webhook_id, url=url, name=name, types=types, secret=sealed, actor=actor)
     # By the same hand, which may have no right to read.

@@ -4,7 +4,20 @@ from flask import Flask
 
 from ..http import errors, openapi, request_log
 from ..http.services import Services, provide
-from . import deductions, entries, generate, health, holds, license, messages, metrics, payments, prices, usage
+from . import (
+    deductions,
+    entries,
+    generate,
+    health,
+    holds,
+    license,
+    messages,
+    metrics,
+    own_keys,
+    payments,
+    prices,
+    usage,
+)
 from .admin import audit, batch, events, grants, imports, keys, licenses, overview, tokens, verify, webhooks
 from .admin import holds as admin_holds
 from .admin import payments as admin_payments
@@ -12,7 +25,7 @@ from .admin import prices as admin_prices
 from .admin import usage as admin_usage
 
 _MODULES = (
-    *(generate, messages, deductions, holds, license, entries, usage, payments, prices, health, metrics),
+    *(generate, messages, deductions, holds, license, own_keys, entries, usage, payments, prices, health, metrics),
     *(licenses, imports, keys, grants, admin_holds, admin_prices, admin_payments, admin_usage),
     *(batch, tokens, audit, overview, verify, webhooks, events),
 )

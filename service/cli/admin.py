@@ -123,6 +123,7 @@ def overview(first: date | None, last: date | None, as_json: bool) -> None:
         "to": found.last.isoformat(),
         "days": documents,
         "total": found.total,
+        "expiring": found.expiring._asdict(),
     }
     total = Day(found.last, **found.total)
     cells: list[tuple[object, ...]] = [
@@ -131,7 +132,8 @@ def overview(first: date | None, last: date | None, as_json: bool) -> None:
     ]
     text = table(("DAY", *(name.upper() for name in _COLUMNS)), cells)
     losses = f"Answers that broke off: {total.operator_loss_answers}, about {total.operator_loss_tokens} tokens."
-    say(document, f"{text}\n\nHeld now: {total.held}. {losses}", as_json)
+    soon = f"Ending in {operator.EXPIRING_DAYS} days: {found.expiring.credits} of {found.expiring.licenses} licenses."
+    say(document, f"{text}\n\nHeld now: {total.held}. {losses} {soon}", as_json)
 
 
 COMMANDS = (token, overview)

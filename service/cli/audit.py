@@ -2,12 +2,13 @@
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import click
 
 from .. import audit as heads
+from .. import operator
 from .. import since as times
 from ..audit import HeadError
 from ..operator import OWNER
@@ -39,8 +40,10 @@ class Since(click.ParamType[datetime]):
 @as_json
 def verify(since: datetime | None, as_json: bool) -> None:
     """Check every invariant of the ledger and of the audit trail; exit code 1 if anything disagrees."""
+    began_at = datetime.now(UTC)
     with owner() as database, Progress("Checking"):
         rows = ledger.verify(database, since)
+        operator.note_verification(database, began_at, since=since, finding_count=len(rows))
     clean = "Clean: every balance is what its ledger says."
     if since is not None:
         clean = f"Clean: what was booked since {moment(since)} agrees with what was before."

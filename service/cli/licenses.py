@@ -9,6 +9,7 @@ import click
 from .. import operator
 from ..operator import OWNER
 from ..repository import licenses, webhooks
+from ..repository import limits as key_room
 from ..repository.licenses import ListedLicense
 from .common import (
     CREDITS,
@@ -129,10 +130,13 @@ def show(license_id: UUID, as_json: bool) -> None:
     with owner() as database:
         row = licenses.show(database, license_id)
         told = webhooks.show_alerts(database, license_id)
+        own_keys = key_room.set_own_keys(database, license_id)
     text = _license_table([row])
+    if own_keys:
+        text += f"\n\nIts holder may have made {own_keys} good keys at once."
     if told.alerts is not None or told.email is not None:
         text += f"\n\nTells of its balance: {told_text(told)}."
-    say(_license_document(row) | told._asdict(), text, as_json)
+    say(_license_document(row) | told._asdict() | {"own_keys": own_keys}, text, as_json)
 
 
 def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
@@ -154,6 +158,11 @@ def _set_status(license_id: UUID, status: str, as_json: bool) -> None:
     help="Tell when the balance has fallen to this: 1000, 20%, or none. Several times; in place of those that it has.",
 )
 @click.option("--email", type=EmailAddress(), help="Where it is told so, or none.")
+@click.option(
+    "--own-keys",
+    type=Whole(0, key_room.MOST_OWN_KEYS),
+    help="How many good keys whoever holds the license may have made at once; 0: none.",
+)
 @click.option("--allow-past", is_flag=True, help="Take an end that is past: the license is refused from now on.")
 @as_json
 def set_license(
@@ -164,12 +173,15 @@ def set_license(
     limits: tuple[tuple[str, Any], ...],
     thresholds: tuple[tuple[str, int] | None, ...],
     email: str | None,
+    own_keys: int | None,
     allow_past: bool,
     as_json: bool,
 ) -> None:
     """Rename a license, renew it, let it end, change its limits or what it tells. What is not named stays as it is."""
-    if name is None and expires is None and not limits and not thresholds and email is None:
-        raise click.UsageError("say what to set: --name, --expires, --limit, --alert-below, --email, or several.")
+    if name is None and expires is None and not limits and not thresholds and email is None and own_keys is None:
+        raise click.UsageError(
+            "say what to set: --name, --expires, --limit, --alert-below, --email, --own-keys, or several."
+        )
     with owner() as database:
         row = licenses.set_license(
             database,
@@ -181,7 +193,8 @@ def set_license(
             actor=OWNER,
         )
         told = webhooks.set_alerts(database, license_id, alerts=alerts_of(thresholds), email=email, actor=OWNER)
-    say(_license_document(row) | told._asdict(), _license_table([row]), as_json)
+        own_keys = key_room.set_own_keys(database, license_id, own_keys, actor=OWNER)
+    say(_license_document(row) | told._asdict() | {"own_keys": own_keys}, _license_table([row]), as_json)
 
 
 @license.command()

@@ -79,6 +79,13 @@ ADVICE = {
         "The key may not use the model claude-opus-4-1. Use a model that is allowed, or another key.",
         {"limit": "models", "limit_of": "key", "allowed": ["claude-haiku-*"]},
     ),
+    "keys_not_allowed": Advice(
+        "Whoever holds the license may make no keys, or so many are good already; or the key that was used is one that "
+        "was made so, is limited, or ends. Nothing was made or changed.",
+        "Use a key that the operator made, without limits and without an end; revoke a key that is no longer needed, "
+        "or ask the operator, who allows it with `own_keys`.",
+        "This license may not make keys. Ask the operator for a key, or to allow it.",
+    ),
     "license_not_found": Advice(
         "There is no license of this id. Only the admin API says so: who holds a key is told `license_invalid`.",
         "Look the id up with `GET /api/v1/admin/licenses`.",
@@ -86,7 +93,8 @@ ADVICE = {
     ),
     "key_not_found": Advice(
         "The license has no key of this id, or that key was revoked and stays so. Nothing was changed.",
-        "Look the id up with `GET /api/v1/admin/licenses/{license_id}/keys`, or make another key.",
+        "Look the id up with `GET /api/v1/admin/licenses/{license_id}/keys`, or, of keys that your own key made, with "
+        "`GET /api/v1/license/keys`; or make another key.",
         "This license has no key f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c that is not revoked.",
     ),
     "already_exists": Advice(

@@ -4,13 +4,29 @@ account of whoever holds a license key."""
 from flask import Flask
 
 from ..http import openapi
-from . import account, assets, console, public, top_up
-from .console import credits, entry, health, keys, license, licenses, overview, packages, payments, prices, tokens
+from . import account, account_keys, assets, console, public, top_up
+from .console import (
+    alerts,
+    credits,
+    entry,
+    health,
+    keys,
+    license,
+    licenses,
+    overview,
+    packages,
+    payments,
+    prices,
+    tokens,
+    webhooks,
+)  # fmt: skip
 
 # Each adds its views to the console's blueprint.
-CONSOLE = (entry, overview, licenses, license, credits, keys, prices, packages, payments, tokens, health)
-# And this one its own to the account's.
-ACCOUNT = (account, top_up)
+CONSOLE = (
+    *(entry, overview, licenses, license, credits, keys, alerts, prices, packages, payments, webhooks, tokens, health),
+)
+# And these their own to the account's.
+ACCOUNT = (account, account_keys, top_up)
 
 
 def init(app: Flask) -> None:

@@ -10,7 +10,7 @@ from ..http.request_log import note
 from ..http.services import services
 from ..pricing import CLASSES
 from ..problems import Problem
-from ..repository import grants, licenses, prices
+from ..repository import grants, licenses, own_keys, prices
 from ..repository.usage import Reader
 from . import forms, session, statement
 from .guarded import ACCOUNT, Pages, account_auth, form, license_key, next_page, redirect, respond
@@ -74,6 +74,7 @@ def show_account() -> Response:
         ranges=RANGES,
         by_day=statements.usage_of(database, _reader(), first=first, last=last, by=("day",)),
         by_model=statements.usage_of(database, _reader(), first=first, last=last, by=("model",)),
+        makes_keys=_makes_keys(),
         by_key=statements.usage_of(database, _reader(), first=first, last=last, by=("key",)),
     )
 
@@ -111,6 +112,17 @@ def _ask(wanted: str, *, wrong: str | None = None) -> Response:
     )
     session.welcome(ACCOUNT, response, csrf)
     return response
+
+
+def _makes_keys() -> bool:
+    """Whether this key may make keys: for what is shown. The database decides, each time."""
+    try:
+        own_keys.list_keys(services().database, license_key())
+    except Problem as problem:
+        if problem.code != "keys_not_allowed":
+            raise
+        return False
+    return True
 
 
 def _reader() -> Reader:

@@ -36,12 +36,14 @@ _NEXT = re.compile("/(console|account)(/[A-Za-z0-9_-]+)*", re.ASCII)
 
 # What a page says after something was done; the address names it, so nobody can have it say something else.
 DONE = {
+    "alerts": "It is set what the license tells of its balance.",
     "adjusted": "The balance is corrected.",
     "expiry": "The license ends at another time.",
     "granted": "The credits are granted.",
     "imported": "The prices are set.",
     "limits": "The limits are set.",
     "logged_out": "You are logged out.",
+    "own_keys": "It is set how many keys its holder may make.",
     "package_ended": "The package is sold no more.",
     "package_set": "The package is sold from now on.",
     "refunded": "The credits are given back.",
@@ -50,7 +52,11 @@ DONE = {
     "revoked": "The key is revoked.",
     "suspended": "The license is suspended.",
     "token_revoked": "The token is revoked.",
+    "replayed": "The events are delivered once more.",
     "voided": "The grant has ended.",
+    "webhook_deleted": "The webhook is deleted.",
+    "webhook_paused": "The webhook is paused: its events wait.",
+    "webhook_resumed": "The webhook goes on; what waits is tried at once.",
 }
 
 

@@ -39,6 +39,12 @@ _VERIFY = text("SELECT * FROM obol.verify()")
 _VERIFY_SINCE = text("SELECT * FROM obol.verify_since(:since)")
 _VERIFY_V2 = text("SELECT * FROM obol.verify_v2(CAST(:since AS timestamptz), :most, :token_digest, :request_id)")
 
+_NOTE_VERIFICATION = text(
+    "SELECT obol.note_verification(:is_whole, CAST(:began_at AS timestamptz), :finding_count, :token_digest, "
+    ":request_id)"
+)
+_VERIFICATIONS = text("SELECT * FROM obol.list_verifications(:token_digest, :request_id)")
+
 
 class Deduction(NamedTuple):
     """Credits that were taken; `balance` is the one after that."""
@@ -100,6 +106,16 @@ class Verification(NamedTuple):
     checked: dict[str, int]
     finding_count: int
     findings: list[dict[str, str]]
+
+
+class PastVerification(NamedTuple):
+    """When and by whom all of the ledger, or what was new of it, was checked the last time, and what came of it."""
+
+    is_whole: bool
+    began_at: datetime
+    ended_at: datetime
+    actor: str
+    finding_count: int
 
 
 class Finding(NamedTuple):
@@ -272,3 +288,15 @@ def verify(db: Database, since: datetime | None = None) -> list[Finding]:
 def verify_with_token(db: Database, *, since: datetime | None = None, most: int, actor: Actor = OWNER) -> Verification:
     """The same for who has a token, `most` findings of it. Raises: Problem admin_forbidden."""
     return Verification._make(db.row(_VERIFY_V2, since=since, most=most, **actor._asdict()))
+
+
+def note_verification(
+    db: Database, began_at: datetime, *, is_whole: bool, finding_count: int, actor: Actor = OWNER
+) -> None:
+    """Note that the ledger was checked. Raises: Problem admin_forbidden."""
+    db.row(_NOTE_VERIFICATION, is_whole=is_whole, began_at=began_at, finding_count=finding_count, **actor._asdict())
+
+
+def list_verifications(db: Database, *, actor: Actor = OWNER) -> list[PastVerification]:
+    """The last checks of all of the ledger and of what was new. Raises: Problem admin_forbidden."""
+    return [PastVerification._make(row) for row in db.rows(_VERIFICATIONS, **actor._asdict())]

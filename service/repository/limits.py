@@ -27,6 +27,9 @@ _SET = text(
 )
 _REVOKE = text(f"SELECT * FROM obol.revoke_key(:license_id, :key_id, {_ACTOR})")
 
+_SHOW = text(f"SELECT * FROM obol.show_limits(:license_id, CAST(:key_id AS uuid), {_ACTOR})")
+_SET_OWN_KEYS = text(f"SELECT obol.set_own_keys(:license_id, CAST(:most AS integer), {_ACTOR})")
+
 # What a limit of numbers can be at most; each is at least 1.
 MOST = {
     "requests_per_minute": 1_000_000,
@@ -37,6 +40,9 @@ MOST = {
 
 # How many patterns of models, each a name, or the beginning of names and a *.
 MOST_MODELS = 100
+
+# How many keys of its own making a license can be allowed.
+MOST_OWN_KEYS = 100
 
 # A change that takes every limit away.
 NO_LIMITS: Mapping[str, Any] = dict.fromkeys([*MOST, "models"])
@@ -59,6 +65,15 @@ class LicenseKey(NamedTuple):
     @property
     def place(self) -> Place:
         return Place(self.created_at, self.key_id)
+
+
+class UsedLimit(NamedTuple):
+    """A limit of numbers, of a "license" or a "key", and what of it is used."""
+
+    limit_of: str
+    limit_name: str
+    limit_value: int
+    used: int
 
 
 def as_jsonb(limits: Limits | None) -> str | None:
@@ -146,3 +161,18 @@ def set_key(
 def revoke_key(db: Database, license_id: UUID, key_id: UUID, *, actor: Actor = OWNER) -> LicenseKey:
     """End a key for good. Raises: Problem admin_forbidden, license_invalid, key_not_found."""
     return LicenseKey._make(db.row(_REVOKE, license_id=license_id, key_id=key_id, **actor._asdict()))
+
+
+def show_limits(db: Database, license_id: UUID, *, key_id: UUID | None = None, actor: Actor = OWNER) -> list[UsedLimit]:
+    """What is used of the limits of a license, and of a key's. Raises: Problem admin_forbidden, license_invalid."""
+    rows = db.rows(_SHOW, license_id=license_id, key_id=key_id, **actor._asdict())
+    return [UsedLimit(of, name, value, int(used)) for of, name, value, used in rows]
+
+
+def set_own_keys(db: Database, license_id: UUID, most: int | None = None, *, actor: Actor = OWNER) -> int:
+    """How many good keys of its own making a license may have at once, from now on (None: as it is); 0: none.
+
+    Raises: Problem admin_forbidden, license_invalid, amount_invalid.
+    """
+    (now,) = db.row(_SET_OWN_KEYS, license_id=license_id, most=most, **actor._asdict())
+    return int(now)

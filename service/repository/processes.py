@@ -1,14 +1,17 @@
 """Lease of serving processes, and the state of the database as a whole."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
 
 from ..db import Database
+from .admin import OWNER, Actor
 
 _HEARTBEAT = text("SELECT * FROM obol.heartbeat(:process_id, :lease_s)")
 _PURGE = text("SELECT * FROM obol.purge_expired()")
+_LIST = text("SELECT * FROM obol.list_processes(:token_digest, :request_id)")
 _REVISION = text("SELECT * FROM obol.current_revision()")
 # Roles of PostgreSQL's own (pg_read_all_data, pg_monitor, …) let a login read or do what the service has
 # no use for, whatever they will be called; but for those that only keep a login from being shut out.
@@ -43,6 +46,16 @@ _SHOWN = text("""
 """)
 
 
+class Process(NamedTuple):
+    """A process that has a lease, or had one; `lease_left_s` is below 0 where it has lapsed."""
+
+    process_id: UUID
+    started_at: datetime
+    lease_expires_at: datetime
+    lease_left_s: float
+    open_holds: int
+
+
 def heartbeat(db: Database, process_id: UUID, lease_s: float) -> datetime:
     """Renew a lease for `lease_s` seconds (0 ends it); returns the database's time."""
     (now,) = db.row(_HEARTBEAT, process_id=process_id, lease_s=lease_s)
@@ -54,6 +67,11 @@ def purge(db: Database) -> int:
     """Forget a batch of old answers, keys, unpaid holds and leases; returns how many, leases aside."""
     (purged,) = db.row(_PURGE)
     return int(purged)
+
+
+def list_processes(db: Database, *, actor: Actor = OWNER) -> list[Process]:
+    """The processes of today, the newest first. Raises: Problem admin_forbidden."""
+    return [Process._make(row) for row in db.rows(_LIST, **actor._asdict())]
 
 
 def revision(db: Database) -> str | None:

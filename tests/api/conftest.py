@@ -41,6 +41,7 @@ STATUS = {
     "license_not_found": 404,
     "key_not_found": 404,
     "model_not_allowed": 403,
+    "keys_not_allowed": 403,
     "already_exists": 409,
     "hold_not_found": 404,
     "hold_not_open": 409,

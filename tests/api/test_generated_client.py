@@ -14,7 +14,7 @@ from fake_stripe import API_KEY, FakeStripe
 from test_openapi import operations
 
 from service.api import health
-from service.repository import payments, prices
+from service.repository import limits, payments, prices
 
 # What it would have ruff do to the files takes longer than to make them.
 NO_HOOKS = "post_hooks: []\n"
@@ -61,7 +61,8 @@ def made(client, tmp_path, monkeypatch):
 @pytest.fixture
 def ask(made, app, new_license):
     """`ask(operation id, *path parameters, **arguments)`: what the client read, which must be all that was sent."""
-    key = new_license(credits=1000).raw_key
+    license = new_license(credits=1000)
+    key = license.raw_key
     transport = {"transport": httpx.WSGITransport(app=app)}
 
     def call(id, *path, raw_key=key, **arguments):
@@ -76,6 +77,7 @@ def ask(made, app, new_license):
         return response.parsed
 
     call.called = set()
+    call.license = license
     return call
 
 
@@ -92,6 +94,13 @@ def test_every_call(made, ask, client, owner, new_license):
     expired = new_license(expires_at=datetime(2020, 1, 31, tzinfo=UTC))
     assert ask("show_license", raw_key=expired.raw_key).expires_at == datetime(2020, 1, 31, tzinfo=UTC)
     assert {row.model: row.input_ for row in ask("show_prices").prices} == {"*": 1_000_000, "retired": None}
+
+    limits.set_own_keys(owner, ask.license.id, 1)
+    own = ask("create_own_key", body=models.KeyRequest(name="CI"))
+    assert own.license_key
+    assert ask("change_own_key", own.key_id, body=models.OwnKeyChange(name="build")).name == "build"
+    assert ask("revoke_own_key", own.key_id).revoked_at
+    assert len(ask("list_own_keys").keys) == 1
 
     assert ask("create_deduction", body=models.DeductionRequest(amount=10), idempotency_key="k").balance == 990
     hold = ask("open_hold", body=models.HoldRequest(amount=100))

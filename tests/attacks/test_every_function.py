@@ -27,7 +27,7 @@ TABLES = """
     SELECT c.relname::text FROM pg_class c
      WHERE c.relnamespace = 'obol'::regnamespace AND c.relkind = 'r'
        -- What anybody may hurry on, and what says nothing but who is alive.
-       AND c.relname NOT IN ('usage_rollups', 'usage_watermarks', 'processes')
+       AND c.relname NOT IN ('usage_rollups', 'usage_watermarks', 'business_rollups', 'processes')
      ORDER BY 1
 """
 CALLS = 40
@@ -173,8 +173,8 @@ def test_nothing_is_made_read_or_ended_by_any_function(sql, victim, new_license,
         "bring_up_to_date", "claim_delivery", "count_waiting", "current_revision", "due_changes",
         "due_deliveries", "due_expiring", "due_holds", "due_rollups", "due_undelivered", "end_delivery",
         "expire_holds", "expire_holds_v2", "find_imported_key", "heartbeat", "list_prices", "note_deliveries",
-        "note_webhook", "purge_events", "purge_expired", "refund_withheld", "roll_up_usage", "tell_expiring",
-        "tell_undelivered", "tell_upstream_refusal",
+        "note_webhook", "purge_events", "purge_expired", "refund_withheld", "roll_up_business", "roll_up_usage",
+        "tell_expiring", "tell_undelivered", "tell_upstream_refusal",
         # What is sold is no secret; an event needs Stripe's signature, and a payment intent is a secret of its own.
         "book_stripe_event", "find_stripe_intent", "list_packages",
     }  # fmt: skip
@@ -207,6 +207,7 @@ def test_bytes_are_sealed_ones_and_come_from_few_functions(sql):
         "roll_up_usage('{license}', -1)",
         "roll_up_usage('{license}', NULL)",
         "due_rollups(-2147483648, 2147483647)",
+        "roll_up_business()",
     ],
 )
 def test_the_service_s_own_work_does_no_harm_in_other_hands(victim, world, attack, db, call):

@@ -115,6 +115,7 @@ def test_the_overview(obol, new_license, db):
     assert heading.split()[:3] == ["DAY", "GRANTED", "CHARGED"]
     assert [row.split()[:3] for row in rows[:2]] == [[today.isoformat(), "100", "30"], ["total", "100", "30"]]
     assert rows[-1].startswith("Held now: 0. Answers that broke off: 0")
+    assert rows[-1].endswith("Ending in 7 days: 0 of 0 licenses.")
 
 
 @pytest.mark.parametrize(("days", "code"), [(("yesterday",), 2), (("1999-01-01",), 2), (("2999-01-01",), 1)])

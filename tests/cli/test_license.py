@@ -110,7 +110,7 @@ def test_list_and_show(obol, new_license):
     other = new_license(credits=20, name="other", expires_at=datetime(2020, 1, 31, tzinfo=UTC))
 
     listed = obol("license", "list", "--json").json
-    untold = {"alerts": None, "email": None}
+    untold = {"alerts": None, "email": None, "own_keys": 0}
     shown = [obol("license", "show", license.id, "--json").json for license in (one, other)]
     assert [row | untold for row in listed] == shown
     assert listed[1] == {
@@ -226,3 +226,13 @@ def test_rotate_with_an_overlap_leaves_the_older_keys_for_a_while(obol, new_lice
     assert datetime.fromisoformat(rotated["older_keys_end_at"]) > datetime.now(UTC)
     for key in (license.key, keys.parse(rotated["license_key"])):
         assert licenses.find(db, key).license_id == license.id
+
+
+def test_a_holder_is_allowed_keys(obol, new_license):
+    license = new_license()
+    assert obol("license", "set", license.id, "--own-keys", "3", "--json").json["own_keys"] == 3
+    assert obol("license", "show", license.id, "--json").json["own_keys"] == 3
+    assert "Its holder may have made 3 good keys at once." in obol("license", "show", license.id).out
+    assert obol("license", "set", license.id, "--name", "Ada", "--json").json["own_keys"] == 3
+    assert obol("license", "set", license.id, "--own-keys", "0", "--json").json["own_keys"] == 0
+    assert obol("license", "set", license.id, "--own-keys", "101").code == 2

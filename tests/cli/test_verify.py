@@ -3,12 +3,22 @@
 import pytest
 from ended import Ended
 
+from service.repository import ledger
+
 
 def test_verify_of_a_clean_ledger(obol, new_license):
     new_license()
 
     assert obol("verify") == Ended(0, "Clean: every balance is what its ledger says.\n", "")
     assert obol("verify", "--json").json == {"clean": True, "findings": []}
+
+
+def test_a_check_is_noted_for_who_looks_at_the_health(obol, owner):
+    for arguments in ((), ("--since", "5m")):
+        assert obol("verify", *arguments).code == 0
+    whole, recent = ledger.list_verifications(owner)
+    assert (whole.is_whole, whole.finding_count, recent.is_whole) == (True, 0, False)
+    assert whole.actor.startswith("cli:")
 
 
 @pytest.mark.tampers

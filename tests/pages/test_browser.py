@@ -8,20 +8,37 @@ from uuid import uuid4
 
 import browser
 import pytest
-from factories import run
+from factories import run, wait_until
 from fake_stripe import API_KEY, SECRET, FakeStripe, sign
 from one_server import *  # noqa: F403
 from reader import Reader
 from selenium.webdriver.common.by import By
 
-from service import keys, operator
+from service import keys, operator, sealing
 from service.db import Database
-from service.repository import payments
+from service.repository import holds, ledger, limits, payments, webhooks
 from service.repository.admin import SCOPES
 
 ROOT = Path(__file__).resolve().parents[2]
-# Nothing is paid here; the pages that sell are there.
-ENVIRON = {"OBOL_STRIPE_SECRET_KEY": API_KEY, "OBOL_PUBLIC_URL": "https://credits.example"}
+# What the server of this file is set to besides.
+WEBHOOK_KEY = b"w" * 32
+ENVIRON = {
+    "OBOL_WEBHOOK_KEYS": base64.urlsafe_b64encode(WEBHOOK_KEY).decode().rstrip("="),
+    "OBOL_WEBHOOK_ALLOW_PRIVATE": "1",
+    # Nothing is paid here; the pages that sell are there.
+    "OBOL_STRIPE_SECRET_KEY": API_KEY,
+    "OBOL_PUBLIC_URL": "https://credits.example",
+}
+
+# What the README shows, each as one of the pictures is; TEST_PICTURES=docs/pictures puts them where it has them.
+PICTURES = {
+    "console-overview": "overview-desktop-light",
+    "console-license": "license-desktop-light",
+    "account-phone": "account-phone-dark",
+    "console-health": "health-desktop-light",
+}
+LARGEST_PICTURE = 150_000
+
 # Written at each run, for who wants to look; never committed.
 SCREENSHOTS = Path(os.environ.get("TEST_SCREENSHOTS") or ROOT / ".screenshots")
 
@@ -46,32 +63,70 @@ def reader(served, tmp_path, request):
     driver.quit()
 
 
-def make_business(owner, served):
-    """Some weeks of a shop, so that pages show something."""
-    made = [
-        operator.create_license(owner, credits=credits, name=name, external_id=external_id)
-        for name, credits, external_id in (
-            ("Ada Lovelace", 250_000, "customer-12"),
-            ("Analytical Engines Ltd", 1_500_000, "customer-13"),
-            ("Charles Babbage", 40_000, "customer-14"),
-            ("Mary Somerville", 5_000, None),
-        )
-    ]
-    first = made[0]
-    operator.grant_credits(
-        owner,
-        first.license_id,
-        20_000,
-        terms=operator.Terms(10, None, datetime.now(UTC) + timedelta(days=20)),
-        reason="promotion",
-        reference="spring",
-    )
-    headers = {"Authorization": f"Bearer {first.license_key}"}
-    for n in range(14):
-        status, body = served.post("/api/v1/generate", b'{"prompt": "Hello", "max_tokens": %d}' % (5 + 3 * n), headers)
-        assert status == 200, body
-        served.post("/api/v1/deductions", b'{"amount": %d, "reference": "invoice %d"}' % (900 + 77 * n, n), headers)
-    return first
+class Business:
+    """Four weeks of a shop: the first of its licenses, with a key of its holder's, and a webhook that fails."""
+
+    def __init__(self, owner, served):
+        self.licenses = [
+            operator.create_license(owner, credits=credits, name=name, external_id=external_id)
+            for name, credits, external_id in (
+                ("Ada Lovelace", 60_000, "customer-12"),
+                ("Analytical Engines Ltd", 150_000, "customer-13"),
+                ("Charles Babbage", 40_000, "customer-14"),
+                ("Mary Somerville", 24_000, None),
+            )
+        ]
+        self.license = self.licenses[0]
+        self.license_id, self.license_key = self.license.license_id, self.license.license_key
+        for made, uses, topped_up in zip(self.licenses, (84, 112, 56, 28), (30_000, 90_000, 25_000, 0), strict=True):
+            self._use(owner, made, uses, topped_up)
+        self._ask(served)
+        ends = operator.Terms(10, None, datetime.now(UTC) + timedelta(days=5))
+        operator.grant_credits(owner, self.license_id, 8_000, terms=ends, reason="promotion", reference="autumn")
+        key = keys.parse(self.license_key)
+        limits.set_own_keys(owner, self.license_id, 3)
+        daily = {"credits_per_day": 2000}
+        self.own_key_id = operator.create_own_key(owner, key, name="Office", limits=daily).key.key_id
+        self.webhook_id = uuid4()
+        secret = sealing.seal(WEBHOOK_KEY, b"whsec_" + base64.b64encode(b"s" * 24), self.webhook_id.bytes)
+        url = "https://shop.example.com/obol"
+        webhooks.create(owner, self.webhook_id, url=url, name="shop", types=None, secret=secret)
+        webhooks.note(owner, self.webhook_id, error="it answered with status 410", is_gone=True)
+        operator.grant_credits(owner, self.license_id, 1000, reference="order 76")
+        alerts = {"credits": [10_000], "percent": [20]}
+        webhooks.set_alerts(owner, self.license_id, alerts=alerts, email="ada@example.com")
+
+    def _use(self, owner, made, uses, topped_up):
+        key = keys.parse(made.license_key)
+        for n in range(uses):
+            amount = 300 + 97 * (n % 7) + 11 * (n % 5) + 4 * n
+            ledger.deduct(owner, key, uuid4(), amount=amount, reference=f"invoice {n + 1}")
+            if topped_up and n % 28 == 20:
+                operator.grant_credits(owner, made.license_id, topped_up, reference=f"order {40 + n}")
+
+    def _ask(self, served):
+        headers = {"Authorization": f"Bearer {self.license_key}"}
+        for n in range(14):
+            body = b'{"prompt": "Hello", "max_tokens": %d}' % (5 + 3 * n)
+            status, answer = served.post("/api/v1/generate", body, headers)
+            assert status == 200, answer
+
+    def spread(self, urls):
+        """Let what happened have happened over four weeks; each grant with its entry."""
+        statement = """
+            SET session_replication_role = replica;
+            UPDATE obol.licenses SET created_at = created_at - interval '30 days'
+             WHERE license_id = ANY (%(ids)s::uuid[]);
+            DELETE FROM obol.business_rollups;
+            UPDATE obol.ledger_entries e
+               SET created_at = e.created_at - interval '28 days' * (1 - e.entry_no::numeric / l.entry_count)::float
+              FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = ANY (%(ids)s::uuid[]);
+            UPDATE obol.grants g SET created_at = e.created_at, starts_at = e.created_at
+              FROM obol.ledger_entries e
+             WHERE e.license_id = g.license_id AND e.kind = 'grant' AND e.cause_id = g.grant_id
+               AND g.license_id = ANY (%(ids)s::uuid[])
+        """
+        run(urls.owner, statement, {"ids": [str(made.license_id) for made in self.licenses]})
 
 
 def sell(owner, made):
@@ -101,17 +156,6 @@ def sell(owner, made):
                 payments.book_event(owner, made.license_id, payload=event, signature=sign(event))
     stripe.stop()
     return ids
-
-
-def spread(urls, made):
-    """Let what happened to a license have happened over four weeks."""
-    statement = """
-        SET session_replication_role = replica;
-        UPDATE obol.ledger_entries e
-           SET created_at = e.created_at - make_interval(hours => 22 * (l.entry_count - e.entry_no)::int)
-          FROM obol.licenses l WHERE l.license_id = e.license_id AND e.license_id = %s
-    """
-    run(urls.owner, statement, (str(made.license_id),))
 
 
 def test_a_story_through_the_console_and_the_account(reader, served, token, owner):
@@ -187,17 +231,72 @@ def test_without_javascript_pages_are_read_and_forms_sent(reader, token):
     reader.open("/console/licenses/new")
     reader.fill("/console/licenses", name="No script", credits="10")
     reader.agree()
+    key = reader.find("#secret").text
     reader.go(reader.find("main .acts a"))
+    page = reader.path
     assert "No script" in reader.text
     reader.find(".chart summary").click()
     assert reader.find(".chart tbody td").text == "10"
+    for action, fields in {
+        "grants": {"amount": "90"},
+        "adjustments": {"amount": "-5", "reason": "counted twice"},
+        "limits": {"credits_per_day": "50"},
+        "alerts": {"credits": "20"},
+        "own-keys": {"most": "2"},
+        "name": {"name": "Scriptless"},
+        "status": {},
+        "expiry": {},
+    }.items():
+        reader.fill(f"{page}/{action}", **fields)
+        reader.agree()
+        assert reader.path.startswith(f"{page}?done="), action
+    reader.fill(f"{page}/status")
+    reader.agree()
+    reader.fill(f"{page}/keys", name="CI")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_")
+    reader.open("/console/webhooks")
+    reader.fill("/console/webhooks", url="https://shop.example.com/obol", name="shop")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("whsec_")
+    reader.go(reader.find("main .acts a"))
+    reader.fill(f"{reader.path}/pause")
+    reader.agree()
+    assert "paused" in reader.text
+    reader.open("/console/tokens")
+    reader.fill("/console/tokens", name=f"scriptless {os.urandom(4).hex()}")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_admin_")
     reader.open("/console/licenses")
-    reader.find('input[name="query"]').send_keys("No scr")
+    reader.find('input[name="query"]').send_keys("Scriptl")
     reader.go(reader.find("form.filter button"))
-    assert "No script" in reader.text
+    assert "Scriptless" in reader.text
+    reader.open("/console/audit")
+    assert "set own keys" in reader.text
     reader.open("/console/health")
     reader.go(reader.find("#verify button"))
     assert "Clean" in reader.text
+
+    reader.log_in("account", key)
+    assert "95" in reader.text
+    reader.open("/account/statement")
+    reader.go(reader.find("form.filter button"))
+    assert "counted twice" in reader.text
+    reader.open("/account")
+    reader.go(reader.find('a[href="/account/keys"]'))
+    reader.fill("/account/keys", name="Office", credits_per_day="5")
+    reader.agree()
+    reader.go(reader.find("main .acts a"))
+    assert "5 credits a day" in reader.text
+    reader.go(reader.find("main tbody button"))
+    reader.agree()
+    assert "The key is revoked." in reader.text
+    reader.go(reader.find(".who button"))
+    assert reader.path.startswith("/account/login")
+    reader.open(page)
+    reader.fill(f"{page}/rotate", hours="24")
+    reader.agree()
+    assert reader.find("#secret").text.startswith("obol_")
 
 
 def test_the_console_is_used_with_a_keyboard(reader, token):
@@ -215,9 +314,14 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
     assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
 
 
-def test_every_page_is_right_for_everybody_and_photographed(reader, served, token, owner, urls):
-    made = make_business(owner, served)
-    spread(urls, made)
+def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
+    made = Business(owner, served)
+    operator.verify(owner, since=datetime.now(UTC) - timedelta(minutes=5), most=1)
+    # Each heartbeat says which answers have arrived.
+    wait_until(lambda: not holds.list_holds(owner, "undelivered", limit=1), 60, "answers to arrive")
+    made.spread(urls)
+    operator.verify(owner, most=1)
+    token = operator.create_token(owner, name="Grace Hopper", scopes=SCOPES).token
     page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
     paid, pending = sell(owner, made)
@@ -228,10 +332,12 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
         "license": page,
         "statement": f"{page}/statement",
         "receipt": f"{page}/receipts/{cause}",
-        "key": f"{page}/keys/{made.key_id}",
+        "key": f"{page}/keys/{made.license.key_id}",
         "prices": "/console/prices",
         "packages": "/console/packages",
         "payments": "/console/payments",
+        "webhooks": "/console/webhooks",
+        "webhook": f"/console/webhooks/{made.webhook_id}",
         "tokens": "/console/tokens",
         "audit": "/console/audit",
         "health": "/console/health",
@@ -241,17 +347,37 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, toke
         "account-top-up": "/account/top-up",
         "account-payment": f"/account/top-up/{paid}",
         "account-payment-pending": f"/account/top-up/{pending}",
+        "account-receipt": f"/account/receipts/{cause}",
+        "account-keys": "/account/keys",
+        "account-key": f"/account/keys/{made.own_key_id}",
         "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
     }
-    found = {name: look(reader, name, path) for name, path in {"login": "/console/login"}.items()}
+    logins = {"login": "/console/login", "account-login": "/account/login"}
+    found = {name: look(reader, name, path) for name, path in logins.items()}
     reader.log_in("account", made.license_key)
     reader.log_in("console", token)
     found |= {name: look(reader, name, path) for name, path in pages.items()}
     reader.open(page)
     reader.fill(f"{page}/grants", amount="10000", reference="order 77")
     found["confirm"] = look(reader, "confirm", None)
+    reader.open(page)
+    reader.fill(f"{page}/rotate", hours="24")
+    reader.agree()
+    found["secret"] = look(reader, "secret", None)
     assert {name: said for name, said in found.items() if said} == {}
     assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
+
+
+def take_picture(driver, name):
+    """What a visitor sees first of a page, as a small file."""
+    folder = Path(os.environ.get("TEST_PICTURES") or SCREENSHOTS / "pictures")
+    folder.mkdir(exist_ok=True)
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+    taken = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": False})
+    content = base64.b64decode(taken["data"])
+    assert len(content) < LARGEST_PICTURE, f"{name}: {len(content)} bytes"
+    (folder / f"{name}.png").write_bytes(content)
 
 
 def owner_rows(urls, license_id):
@@ -271,6 +397,9 @@ def look(reader, name, path):
             browser.show_as(reader.driver, scheme, width)
             if path is not None:
                 reader.open(path)
+            for picture, of in PICTURES.items():
+                if of == f"{name}-{width}-{scheme}":
+                    take_picture(reader.driver, picture)
             size = reader.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
             clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
             taken = reader.driver.execute_cdp_cmd(

@@ -14,9 +14,15 @@ from service import create_app
 from service.config import load
 from service.http.services import services_of
 from service.pages import session
-from service.repository import limits
+from service.repository import limits, prices, webhooks
 
 HOSTILE = """"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"""
+
+
+@pytest.fixture
+def sealed(environ):
+    """Before the service is made: it can seal the secrets of webhooks, and takes any address for one."""
+    environ |= {"OBOL_WEBHOOK_KEYS": "W" * 42 + "A", "OBOL_WEBHOOK_ALLOW_PRIVATE": "1"}
 
 
 def cookies(response):
@@ -175,13 +181,15 @@ def test_the_form_to_log_in_has_a_secret_too(client, new_token):
 
 
 @pytest.mark.parametrize("face", ["console", "account"])
-def test_every_form_that_changes_something_has_the_secret(operator, customer, new_license, face):
+def test_every_form_that_changes_something_has_the_secret(sealed, operator, customer, new_license, owner, face):
     license = new_license()
+    limits.set_own_keys(owner, license.id, 1)
     person = operator() if face == "console" else customer(license)
     pages = {
         "console": ["/console", "/console/licenses/new", f"/console/licenses/{license.id}", "/console/prices",
-                    "/console/tokens", "/console/health", f"/console/licenses/{license.id}/keys/{license.key_id}"],
-        "account": ["/account", "/account/statement"],
+                    "/console/tokens", "/console/health",
+                    "/console/webhooks", f"/console/licenses/{license.id}/keys/{license.key_id}"],
+        "account": ["/account", "/account/statement", "/account/keys"],
     }[face]  # fmt: skip
     secrets = {form["csrf"] for page in pages for form in person.forms(page).values()}
     assert len(secrets) == 1
@@ -190,8 +198,14 @@ def test_every_form_that_changes_something_has_the_secret(operator, customer, ne
 # XSS.
 
 
-def test_names_and_references_are_text_on_every_page(operator, customer, client, new_license, owner, sql):
+def test_names_and_references_are_text_on_every_page(sealed, operator, client, owner, sql):
     person = operator(name=HOSTILE)
+    # No URL has what opens a tag.
+    url = "https://shop.example.com/?x='onload=alert(1)"
+    person.act("/console/webhooks", {"name": HOSTILE, "url": url}, "/console/webhooks")
+    ((webhook_id,),) = sql("SELECT webhook_id FROM obol.webhooks WHERE kind = 'http'")
+    webhooks.note(owner, webhook_id, error=HOSTILE)
+    prices.set_prices(owner, [(HOSTILE, None, None)])
     made = person.act(
         "/console/licenses", {"name": HOSTILE, "external_id": HOSTILE, "credits": "100"}, "/console/licenses/new"
     )
@@ -211,11 +225,16 @@ def test_names_and_references_are_text_on_every_page(operator, customer, client,
     ((key_id,),) = sql("SELECT key_id FROM obol.license_keys WHERE name = %s", (HOSTILE,))
     guest = Person(person.client.application.test_client(), "account")
     guest.log_in(key)
+    limits.set_own_keys(owner, license_id, 1)
+    guest.act("/account/keys", {"name": HOSTILE, "models": "<script>*"}, "/account/keys")
+    ((own_key_id,),) = sql("SELECT key_id FROM obol.license_keys WHERE made_by IS NOT NULL")
     seen = ""
     for who, paths in (
         (person, ["/console", "/console/licenses", page, f"{page}/statement", f"{page}/receipts/{deduction}",
-                  f"{page}/keys/{key_id}", "/console/tokens", "/console/audit", "/console/prices"]),
-        (guest, ["/account", "/account/statement", f"/account/receipts/{deduction}"]),
+                  f"{page}/keys/{key_id}", "/console/tokens", "/console/audit", "/console/prices",
+                  "/console/webhooks", f"/console/webhooks/{webhook_id}"]),
+        (guest, ["/account", "/account/statement", f"/account/receipts/{deduction}", "/account/prices",
+                 "/account/keys", f"/account/keys/{own_key_id}"]),
     ):  # fmt: skip
         for path in paths:
             html = who.get(path)
@@ -254,14 +273,30 @@ def test_no_page_runs_what_stands_in_it(operator):
 # Clickjacking.
 
 
-@pytest.mark.parametrize("path", ["/console/login", "/account/login", "/console", "/console/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/console",
+        "/console/licenses",
+        "/console/webhooks",
+        "/console/health",
+        "/console/licenses/none",
+        "/account/login",
+    ],
+)
 def test_no_page_can_be_framed(operator, path):
     headers = operator().client.get(path, headers=BROWSER).headers
-    if path != "/console/nothing":
-        assert "frame-ancestors 'none'" in headers.get("Content-Security-Policy", "frame-ancestors 'none'")
-        assert headers.get("X-Frame-Options", "DENY") == "DENY"
+    if headers["Content-Type"].startswith("text/html"):
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
     else:
-        assert headers["Content-Type"] == "application/problem+json"
+        assert (path, headers["Content-Type"]) == ("/console/licenses/none", "application/problem+json")
+
+
+def test_no_page_of_an_account_can_be_framed(customer, new_license):
+    headers = customer(new_license()).client.get("/account", headers=BROWSER).headers
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Frame-Options"] == "DENY"
 
 
 # Open redirects.
@@ -308,10 +343,12 @@ def test_over_tls_cookies_stay_there(app, new_token):
 # Scopes.
 
 
-def test_a_token_that_may_look_sees_no_form_and_its_posts_are_refused(operator, new_license, sql):
-    license, all_of_it, reader = new_license(), operator(), operator("read")
+def test_a_token_that_may_look_sees_no_form_and_its_posts_are_refused(sealed, operator, new_license, owner, sql):
+    license, all_of_it, reader, webhook_id = new_license(), operator(), operator("read"), uuid4()
+    webhooks.create(owner, webhook_id, url="https://shop.example.com", name="shop", types=None, secret=b"sealed")
     page = f"/console/licenses/{license.id}"
-    pages = [page, "/console/licenses", "/console/prices", f"{page}/keys/{license.key_id}", "/console"]
+    pages = [page, "/console/licenses", "/console/prices", f"{page}/keys/{license.key_id}", "/console",
+             "/console/webhooks", f"/console/webhooks/{webhook_id}"]  # fmt: skip
     assert {path for one in pages for path in reader.forms(one)} == {"/console/logout"}
     html = reader.get("/console")
     assert 'href="/console/tokens"' not in html
@@ -324,7 +361,7 @@ def test_a_token_that_may_look_sees_no_form_and_its_posts_are_refused(operator, 
     del forms["/console/logout"]
     csrf = reader.forms("/console")["/console/logout"]["csrf"]
     before = sql("SELECT count(*) FROM obol.admin_acts")
-    assert len(forms) >= 10
+    assert len(forms) >= 18
     for path, form in forms.items():
         sent = form | {"csrf": csrf, "confirmed": "1", "idempotency_key": f"console-{uuid4().hex}"}
         response = reader.client.post(path, data=sent, headers=BROWSER)
@@ -339,7 +376,7 @@ def test_a_token_that_may_look_sees_no_form_and_its_posts_are_refused(operator, 
     ("scope", "forms"),
     [
         ("grant", {"grants", "adjustments", "void"}),
-        ("manage", {"keys", "limits", "expiry", "name", "status", "revoke"}),
+        ("manage", {"keys", "limits", "expiry", "name", "status", "revoke", "rotate", "own-keys", "alerts"}),
     ],
 )
 def test_a_scope_shows_its_own_forms(operator, new_license, scope, forms):

@@ -324,3 +324,17 @@ def test_a_secret_is_stored_sealed(owner, sql):
     assert made.secret.encode() not in bytes(stored)
     opened = sealing.unseal(SETTINGS.keys, bytes(stored), made.webhook.webhook_id.bytes)
     assert opened == made.secret.encode()
+
+
+def test_the_business_is_counted_each_minute(chore, clock, new_license, sql):
+    new_license()
+    sql("UPDATE obol.licenses SET created_at = now() - interval '3 days'")
+    chore.step()
+    ((counted,),) = sql("SELECT count(*) FROM obol.business_rollups")
+    assert counted > 3 * 144
+    sql("DELETE FROM obol.business_rollups")
+    chore.step()
+    assert sql("SELECT count(*) FROM obol.business_rollups") == [(0,)]
+    clock.now += chores.COUNT_EVERY_S
+    chore.step()
+    assert sql("SELECT count(*) > 3 * 144 FROM obol.business_rollups") == [(True,)]

@@ -20,20 +20,28 @@ DECLARE
     v_from timestamptz := p_from::timestamp AT TIME ZONE 'UTC';
     v_balance numeric;
     v_held numeric;
+    v_counted_to timestamptz;
 BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
+    -- What is kept ends there, and what came since is added up now: in the one snapshot of the caller's statement.
+    SELECT max(r.begins_at) + interval '10 minutes' INTO v_counted_to FROM obol.business_rollups r;
     RETURN QUERY
         WITH entries AS (
-            SELECT (e.created_at AT TIME ZONE 'UTC')::date AS day, sum(e.amount) AS total,
-                   sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
-                   -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
-                   sum(e.amount) FILTER (WHERE e.kind = 'refund') AS refunded,
-                   -sum(e.amount) FILTER (WHERE e.kind = 'expiry') AS expired,
-                   -sum(e.amount) FILTER (WHERE e.kind = 'void') AS voided,
-                   sum(e.amount) FILTER (WHERE e.kind = 'adjustment') AS adjusted,
-                   sum(e.shortfall) AS shortfall
-              FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
+            SELECT s.day, sum(s.total) AS total, sum(s.granted) AS granted, sum(s.charged) AS charged,
+                   sum(s.refunded) AS refunded, sum(s.expired) AS expired, sum(s.voided) AS voided,
+                   sum(s.adjusted) AS adjusted, sum(s.shortfall) AS shortfall
+              FROM (SELECT (r.begins_at AT TIME ZONE 'UTC')::date AS day, r.total, r.granted, r.charged, r.refunded,
+                           r.expired, r.voided, r.adjusted, r.shortfall
+                      FROM obol.business_rollups r
+                     WHERE r.begins_at >= v_from
+                    UNION ALL
+                    SELECT (e.begins_at AT TIME ZONE 'UTC')::date, sum(e.total), sum(e.granted), sum(e.charged),
+                           sum(e.refunded), sum(e.expired), sum(e.voided), sum(e.adjusted), sum(e.shortfall)
+                      FROM obol.entry_business e
+                     WHERE e.created_at >= GREATEST(v_from, v_counted_to)
+                     GROUP BY 1) s
+             GROUP BY s.day
         ), undelivered AS (
             SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
               FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1

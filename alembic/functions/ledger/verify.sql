@@ -28,6 +28,8 @@ AS $$
     SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
     UNION ALL
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
+    UNION ALL
+    SELECT b.license_id, b.rule, b.detail FROM obol.verify_business() b
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

@@ -65,7 +65,7 @@ class KeysAnswer(Answer):
 
 blueprint = AdminBlueprint("keys", description="The keys of a license, and what each of them may use.")
 
-_KEY = {
+KEY = {
     "key_id": "f19ad8d2-31cd-4ba2-9ea0-6c8ba21bdc6c",
     "name": "CI",
     "created_at": "2026-11-22T16:08:41.270518Z",
@@ -78,9 +78,9 @@ _KEY = {
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/keys", scope="manage")
 @blueprint.problems("license_not_found", "amount_invalid", "idempotency_key_reused")
-@blueprint.arguments(KeyRequest, example={"name": "CI", "limits": _KEY["limits"]})
+@blueprint.arguments(KeyRequest, example={"name": "CI", "limits": KEY["limits"]})
 @blueprint.arguments(IdempotencyHeaders, location="headers")
-@blueprint.response(201, NewKeyAnswer, example=_KEY | {"last_used_at": None, "license_key": "obol_…"})
+@blueprint.response(201, NewKeyAnswer, example=KEY | {"last_used_at": None, "license_key": "obol_…"})
 def create_key(body: dict[str, Any], headers: dict[str, Any], license_id: UUID) -> Any:
     """Make another key of a license, which is shown only now."""
     new = operator.create_key(
@@ -93,7 +93,7 @@ def create_key(body: dict[str, Any], headers: dict[str, Any], license_id: UUID) 
 @blueprint.get("/api/v1/admin/licenses/<uuid:license_id>/keys", scope="read")
 @blueprint.problems("license_not_found")
 @blueprint.arguments(PageQuery, location="query")
-@blueprint.response(200, KeysAnswer, example={"keys": [_KEY], "next_cursor": None})
+@blueprint.response(200, KeysAnswer, example={"keys": [KEY], "next_cursor": None})
 def list_keys(query: dict[str, Any], license_id: UUID) -> Any:
     """The keys of a license, oldest first, with those that have ended. None of them can be used: they are stored
     nowhere."""
@@ -107,7 +107,7 @@ def list_keys(query: dict[str, Any], license_id: UUID) -> Any:
 @blueprint.patch("/api/v1/admin/licenses/<uuid:license_id>/keys/<uuid:key_id>", scope="manage")
 @blueprint.problems("license_not_found", "key_not_found", "amount_invalid")
 @blueprint.arguments(KeyChange, example={"limits": {"requests_per_minute": 120, "models": None}})
-@blueprint.response(200, KeyAnswer, example=_KEY | {"limits": {"requests_per_minute": 120}})
+@blueprint.response(200, KeyAnswer, example=KEY | {"limits": {"requests_per_minute": 120}})
 def change_key(body: dict[str, Any], license_id: UUID, key_id: UUID) -> Any:
     """Rename a key, let it end at another time, or change its limits. What is not named stays as it is."""
     note(license_id=str(license_id))
@@ -121,7 +121,7 @@ def change_key(body: dict[str, Any], license_id: UUID, key_id: UUID) -> Any:
 
 @blueprint.delete("/api/v1/admin/licenses/<uuid:license_id>/keys/<uuid:key_id>", scope="manage")
 @blueprint.problems("license_not_found", "key_not_found")
-@blueprint.response(200, KeyAnswer, example=_KEY | {"revoked_at": "2026-11-23T16:08:41.270518Z"})
+@blueprint.response(200, KeyAnswer, example=KEY | {"revoked_at": "2026-11-23T16:08:41.270518Z"})
 def revoke_key(license_id: UUID, key_id: UUID) -> Any:
     """End a key for good: from now on it is refused as an unknown one is. Calls that run are finished and paid for."""
     note(license_id=str(license_id))

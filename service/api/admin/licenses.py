@@ -31,6 +31,8 @@ from ...http.request_log import note
 from ...http.services import services
 from ...problems import Problem
 from ...repository import licenses, webhooks
+from ...repository import limits as key_room
+from ...repository.limits import MOST_OWN_KEYS
 from ..license import LicenseAnswer
 from .alerts import AlertsAnswer, alerts_field, email_field, taken_out
 from .limits import LimitsAnswer, LimitsChange, changed_limits
@@ -73,6 +75,10 @@ class LicenseChange(Request):
     limits = LimitsChange()
     alerts = alerts_field()
     email = email_field()
+    own_keys = WholeNumber(
+        validate=bounds(0, MOST_OWN_KEYS),
+        metadata={"description": "how many good keys whoever holds the license may have made at once; 0: none"},
+    )
 
 
 class LicensesQuery(PageQuery):
@@ -96,6 +102,7 @@ class AdminLicenseAnswer(LicenseAnswer):
 class ShownLicenseAnswer(AdminLicenseAnswer):
     alerts = fields.Nested(AlertsAnswer, allow_none=True)
     email = fields.String(allow_none=True)
+    own_keys = fields.Integer(metadata={"description": "how many good keys its holder may have made at once"})
 
 
 class LicensesAnswer(Answer):
@@ -141,7 +148,7 @@ _LICENSE = {
 }
 
 
-_ALERTS = {"alerts": {"credits": [10000], "percent": [20]}, "email": "ada@example.com"}
+_ALERTS = {"alerts": {"credits": [10000], "percent": [20]}, "email": "ada@example.com", "own_keys": 0}
 
 
 @blueprint.post("/api/v1/admin/licenses", scope="manage")
@@ -192,7 +199,9 @@ def show_admin_license(license_id: UUID) -> Any:
     """One license."""
     note(license_id=str(license_id))
     shown = licenses.show(services().database, license_id, actor=actor())
-    return shown._asdict() | webhooks.show_alerts(services().database, license_id, actor=actor())._asdict()
+    told = webhooks.show_alerts(services().database, license_id, actor=actor())
+    own_keys = key_room.set_own_keys(services().database, license_id, actor=actor())
+    return shown._asdict() | told._asdict() | {"own_keys": own_keys}
 
 
 @blueprint.patch("/api/v1/admin/licenses/<uuid:license_id>", scope="manage")
@@ -205,16 +214,17 @@ def change_license(body: dict[str, Any], license_id: UUID) -> Any:
     if not body.keys() - {"allow_past"}:
         raise Problem(
             "validation_failed",
-            "Say what to change: name, status, expires_at, limits, alerts, email, or several of them.",
+            "Say what to change: name, status, expires_at, limits, alerts, email, own_keys, or several of them.",
         )
     if body.get("expires_at", "") is None:
         body["expires_at"] = "never"
     changed_limits(body)
-    alerts = taken_out(body)
+    alerts, own_keys = taken_out(body), body.pop("own_keys", None)
     # First what can be refused for what it says.
     license = licenses.set_license(services().database, license_id, **body, actor=actor())
     told = webhooks.set_alerts(services().database, license_id, **alerts, actor=actor())
-    return license._asdict() | told._asdict()
+    own_keys = key_room.set_own_keys(services().database, license_id, own_keys, actor=actor())
+    return license._asdict() | told._asdict() | {"own_keys": own_keys}
 
 
 @blueprint.post("/api/v1/admin/licenses/<uuid:license_id>/rotate", scope="manage")

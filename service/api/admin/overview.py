@@ -50,11 +50,17 @@ class TotalAnswer(SumsAnswer):
     held = fields.Integer(metadata={"description": "set aside in open holds, now"})
 
 
+class ExpiringAnswer(Answer):
+    credits = fields.Integer(metadata={"description": "left of grants that end, if nobody uses more"})
+    licenses = fields.Integer()
+
+
 class OverviewAnswer(Answer):
     first = fields.Date(data_key="from")
     last = fields.Date(data_key="to")
     days = fields.List(fields.Nested(DayAnswer))
     total = fields.Nested(TotalAnswer)
+    expiring = fields.Nested(ExpiringAnswer, metadata={"description": f"in the next {operator.EXPIRING_DAYS} days"})
 
 
 blueprint = AdminBlueprint("overview", description="The business by day.")
@@ -84,6 +90,7 @@ _SUMS = {
         "to": "2026-11-22",
         "days": [{**_SUMS, "day": "2026-11-22"}],
         "total": {**_SUMS, "held": 0},
+        "expiring": {"credits": 20000, "licenses": 3},
     },
 )
 def show_overview(query: dict[str, Any]) -> Any:

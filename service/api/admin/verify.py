@@ -4,12 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
+from ... import operator
 from ...http.auth import actor
 from ...http.blueprint import AdminBlueprint
 from ...http.body import body as read_body
 from ...http.fields import Answer, Since
 from ...http.services import services
-from ...repository import ledger
 from ...since import FORMS
 
 MAX_FINDINGS = 1000
@@ -71,5 +71,5 @@ def verify(query: dict[str, Any]) -> Any:
     """Check every invariant of the ledger and of the audit trail in one snapshot. A large one takes longer than the
     `statement_timeout` of the service's login may allow; `since` does not, and `obol verify` has no such limit."""
     read_body()  # none is needed, and one that is too large is refused here as anywhere
-    found = ledger.verify_with_token(services().database, since=query["since"], most=MAX_FINDINGS, actor=actor())
+    found = operator.verify(services().database, since=query["since"], most=MAX_FINDINGS, actor=actor())
     return {"clean": found.finding_count == 0, **found._asdict()}

@@ -4,7 +4,7 @@ import time
 
 from flask import Response
 
-from ... import metrics, migrations
+from ... import metrics, migrations, operator
 from ...http.auth import actor
 from ...http.services import services
 from ...repository import ledger, processes
@@ -25,7 +25,7 @@ def show_health() -> Response:
 def verify() -> Response:
     """Check the ledger, in one snapshot. It changes nothing, so it does not ask once more."""
     began_at = time.monotonic()
-    found = ledger.verify_with_token(services().database, most=_MOST_FINDINGS, actor=actor())
+    found = operator.verify(services().database, most=_MOST_FINDINGS, actor=actor())
     return _respond(found, time.monotonic() - began_at)
 
 
@@ -35,6 +35,8 @@ def _respond(found: ledger.Verification | None = None, seconds: float = 0.0) -> 
         figures=metrics.figures(),
         revision=processes.revision(services().database),
         head=_HEAD,
+        processes=processes.list_processes(services().database, actor=actor()),
+        checks=ledger.list_verifications(services().database, actor=actor()),
         found=found,
         seconds=seconds,
     )

@@ -12,11 +12,10 @@ from ...http.auth import actor
 from ...http.fields import MAX_NAME
 from ...http.request_log import note
 from ...http.services import services
-from ...repository import grants, holds, licenses, limits, payments, usage
-from ...repository.limits import MOST, MOST_MODELS
+from ...repository import grants, holds, licenses, limits, payments, usage, webhooks
 from ...repository.usage import Entry, Reader
-from .. import forms, statement
-from ..forms import Form
+from .. import limits as limit_fields
+from .. import statement
 from ..guarded import confirm, form, respond
 from . import blueprint
 from .common import asked_for, done, name_of, path_of
@@ -61,7 +60,17 @@ def show_license(license_id: UUID) -> Response:
         ),
         payments=payments.list_payments(database, license_id, limit=_MOST, actor=actor()),
         held=holds.list_holds(database, "held", license_id=license_id, limit=_MOST, actor=actor()),
+        used=used_of(license_id),
+        own_keys=limits.set_own_keys(database, license_id, actor=actor()),
+        told=webhooks.show_alerts(database, license_id, actor=actor()),
+        events=webhooks.list_events(database, only=license_id, limit=_SHOWN, actor=actor()),
     )
+
+
+def used_of(license_id: UUID, key_id: UUID | None = None) -> dict[str, int]:
+    """What is used of the limits of a license, or of a key of it, by their names."""
+    found = limits.show_limits(services().database, license_id, key_id=key_id, actor=actor())
+    return {row.limit_name: row.used for row in found if row.limit_of == ("key" if key_id else "license")}
 
 
 def balances(entries: Sequence[Entry]) -> list[Point]:
@@ -165,36 +174,16 @@ def rename(license_id: UUID) -> Response:
 def set_limits(license_id: UUID) -> Response:
     """Set the limits of a license; what is left empty is none."""
     given, license = form(), asked_for(license_id)
-    wanted = read_limits(given)
+    wanted = limit_fields.read(given)
     if not given.is_confirmed:
         return confirm(
             f"Change the limits of {name_of(license)}?",
-            facts=compared(license.limits, wanted),
+            facts=limit_fields.compared(license.limits, wanted),
             button="Set the limits",
             back=path_of(license_id),
         )
     licenses.set_license(services().database, license_id, limits=wanted, actor=actor())
     return done(license_id, "limits")
-
-
-def read_limits(given: Form) -> dict[str, object]:
-    """Limits out of a form: all of them, None where there is to be none."""
-    found: dict[str, object] = {name: given.number_or_none(name, 1, most) for name, most in MOST.items()}
-    models = given.text("models", 0, 10_000).split()
-    if len(models) > MOST_MODELS:
-        raise forms.wrong("models", f"must be {MOST_MODELS} at most")
-    return found | {"models": models or None}
-
-
-def compared(before: dict[str, object] | None, after: dict[str, object]) -> list[tuple[str, object, object]]:
-    """Limits as they are and will be."""
-    return [
-        (name.replace("_", " ").capitalize(), _limit((before or {}).get(name)), _limit(after[name])) for name in after
-    ]
-
-
-def _limit(value: object) -> object:
-    return "none" if value is None else ", ".join(value) if isinstance(value, list) else value
 
 
 def _good_keys(license_id: UUID) -> int:

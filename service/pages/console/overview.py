@@ -5,13 +5,14 @@ from flask import Response
 from ... import metrics, operator, statements
 from ...http.auth import actor
 from ...http.services import services
-from ...repository import holds
+from ...repository import holds, webhooks
 from .. import forms
 from ..guarded import respond
 from . import blueprint
 
 RANGES = (7, 30, 90)
 _MOST_UNDELIVERED = 5
+_MOST_WEBHOOKS = 100
 
 
 @blueprint.get("/console")
@@ -32,6 +33,12 @@ def overview() -> Response:
         found=found,
         days=days,
         ranges=RANGES,
+        expiring_days=operator.EXPIRING_DAYS,
+        failing=[
+            webhook
+            for webhook in webhooks.list_webhooks(database, limit=_MOST_WEBHOOKS, actor=actor())
+            if webhook.status == "failing" or webhook.paused_because in ("failing", "gone") or webhook.failed
+        ],
         figures=metrics.figures(),
         undelivered=undelivered[:_MOST_UNDELIVERED],
         is_cut=len(undelivered) > _MOST_UNDELIVERED,

@@ -1,0 +1,72 @@
+-- The business by day (UTC), from p_from to p_to, oldest first: what the entries of the day gave and took, as
+-- amounts above zero (adjusted: of either sign); what was owed to clients at its end; charges of the day
+-- whose answers are not known to have arrived; and what clients got of answers that broke off and were
+-- charged to nobody (until the holds are purged). held is of now, the same in each row.
+-- Errors: ADMIN_FORBIDDEN.
+CREATE OR REPLACE FUNCTION obol.overview(
+    p_from date,
+    p_to date,
+    p_token_digest bytea,
+    p_request_id text
+) RETURNS TABLE (day date, granted numeric, charged numeric, refunded numeric, expired numeric, voided numeric,
+                 adjusted numeric, shortfall numeric, outstanding numeric, undelivered numeric,
+                 operator_loss_answers bigint, operator_loss_tokens numeric, held numeric)
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_from timestamptz := p_from::timestamp AT TIME ZONE 'UTC';
+    v_balance numeric;
+    v_held numeric;
+    v_counted_to timestamptz;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
+    -- What is kept ends there, and what came since is added up now: in the one snapshot of the caller's statement.
+    SELECT max(r.begins_at) + interval '10 minutes' INTO v_counted_to FROM obol.business_rollups r;
+    RETURN QUERY
+        WITH entries AS (
+            SELECT s.day, sum(s.total) AS total, sum(s.granted) AS granted, sum(s.charged) AS charged,
+                   sum(s.refunded) AS refunded, sum(s.expired) AS expired, sum(s.voided) AS voided,
+                   sum(s.adjusted) AS adjusted, sum(s.shortfall) AS shortfall
+              FROM (SELECT (r.begins_at AT TIME ZONE 'UTC')::date AS day, r.total, r.granted, r.charged, r.refunded,
+                           r.expired, r.voided, r.adjusted, r.shortfall
+                      FROM obol.business_rollups r
+                     WHERE r.begins_at >= v_from
+                    UNION ALL
+                    SELECT (e.begins_at AT TIME ZONE 'UTC')::date, sum(e.total), sum(e.granted), sum(e.charged),
+                           sum(e.refunded), sum(e.expired), sum(e.voided), sum(e.adjusted), sum(e.shortfall)
+                      FROM obol.entry_business e
+                     WHERE e.created_at >= GREATEST(v_from, v_counted_to)
+                     GROUP BY 1) s
+             GROUP BY s.day
+        ), undelivered AS (
+            SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
+              FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1
+        ), lost AS (
+            SELECT (u.ended_at AT TIME ZONE 'UTC')::date AS day, count(*) AS answers, sum(u.tokens) AS tokens
+              FROM obol.unpaid_holds u WHERE u.ended_at >= v_from GROUP BY 1
+        ), days AS (
+            SELECT d.day::date AS day
+              FROM generate_series(p_from::timestamp, GREATEST(p_to, (clock_timestamp() AT TIME ZONE 'UTC')::date)::timestamp,
+                                   interval '1 day') AS d (day)
+        )
+        SELECT o.* FROM (
+            SELECT d.day, COALESCE(e.granted, 0), COALESCE(e.charged, 0), COALESCE(e.refunded, 0),
+                   COALESCE(e.expired, 0), COALESCE(e.voided, 0), COALESCE(e.adjusted, 0), COALESCE(e.shortfall, 0),
+                   -- What is owed now, without what came after the day.
+                   v_balance - COALESCE(sum(e.total) OVER (
+                       ORDER BY d.day DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0),
+                   COALESCE(u.credits, 0), COALESCE(l.answers, 0), COALESCE(l.tokens, 0), v_held
+              FROM days d
+              LEFT JOIN entries e ON e.day = d.day
+              LEFT JOIN undelivered u ON u.day = d.day
+              LEFT JOIN lost l ON l.day = d.day
+        ) o (day) WHERE o.day <= p_to ORDER BY o.day;
+END
+$$;
+
+REVOKE ALL ON FUNCTION obol.overview(date, date, bytea, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION obol.overview(date, date, bytea, text) TO obol_service;

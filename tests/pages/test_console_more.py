@@ -1,0 +1,254 @@
+"""The console's pages of webhooks, alerts, rotation, the holder's own keys, and health."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from browsing import BROWSER, fields_of, multi, posts
+
+from service import operator as acts
+from service.repository import ledger, limits, processes, webhooks
+from service.repository.grants import Terms
+from service.repository.webhooks import Attempt
+
+URL = "https://shop.example.com/obol"
+
+
+def page_of(license):
+    return f"/console/licenses/{license.id}"
+
+
+@pytest.fixture
+def sealed(environ):
+    """Before the service is made: it can seal the secrets of webhooks, and takes any address for one."""
+    environ |= {"OBOL_WEBHOOK_KEYS": "W" * 42 + "A", "OBOL_WEBHOOK_ALLOW_PRIVATE": "1"}
+
+
+@pytest.fixture
+def webhook(owner):
+    """`webhook(name)`: the page of one."""
+
+    def make(name="shop"):
+        webhook_id = uuid4()
+        webhooks.create(owner, webhook_id, url=URL, name=name, types=None, secret=b"sealed")
+        return f"/console/webhooks/{webhook_id}"
+
+    return make
+
+
+@pytest.fixture
+def fail(db):
+    """`fail(is_final)`: have the first event that waits fail."""
+
+    def end(*, is_final=False):
+        (due,) = webhooks.due_deliveries(db, 1, with_email=False)
+        claim_id = uuid4()
+        webhooks.claim(db, due, claim_id, lease_s=60)
+        attempt = Attempt("it answered with status 500", 500, is_final=is_final)
+        webhooks.end(db, due, claim_id, attempt=attempt)
+        webhooks.note(db, due.webhook_id, error=attempt.error)
+
+    return end
+
+
+def test_a_webhook_is_made_once_and_its_secret_shown_once(sealed, operator, sql):
+    person = operator()
+    fields = {"url": URL, "name": "shop", "types": ["grant.created", "key.revoked"]}
+    form = person.forms("/console/webhooks")["/console/webhooks"]
+    asked = person.client.post("/console/webhooks", data=form | fields, headers=BROWSER)
+    assert "grant.created, key.revoked" in asked.get_data(as_text=True)
+    data = multi(fields_of(asked.get_data(as_text=True)))
+    made, again = (person.client.post("/console/webhooks", data=data, headers=BROWSER) for _ in range(2))
+    assert "whsec_" in made.get_data(as_text=True)
+    assert (again.status_code, "whsec_" in again.get_data(as_text=True)) == (409, False)
+    assert sql("SELECT types FROM obol.webhooks WHERE kind = 'http'") == [(["grant.created", "key.revoked"],)]
+    assert "shop" in person.get("/console/webhooks")
+
+
+def test_all_events_are_the_default_and_an_address_is_looked_at(sealed, operator, sql):
+    person = operator()
+    asked = person.send("/console/webhooks", {"url": URL, "types": ""}, "/console/webhooks")
+    assert "all, and those to come" in asked.get_data(as_text=True)
+    assert "whsec_" in person.confirm(asked).get_data(as_text=True)
+    assert sql("SELECT types FROM obol.webhooks WHERE kind = 'http'") == [(None,)]
+    wrong = person.act("/console/webhooks", {"url": "ftp://shop.example.com"}, "/console/webhooks")
+    assert wrong.status_code == 422
+
+
+def test_without_a_key_to_seal_with_there_is_no_form(operator):
+    html = operator().get("/console/webhooks")
+    assert "OBOL_WEBHOOK_KEYS" in html
+    assert "/console/webhooks" not in posts(html)
+
+
+def test_a_webhook_that_fails_is_shown_paused_and_goes_on(operator, webhook, fail, new_license):
+    person, page = operator(), webhook()
+    license = new_license()
+    assert "Every event was taken" in person.get("/console")
+    fail()
+    assert "it answered with status 500" in person.get("/console")
+    html = person.get(page)
+    assert "grant.created" in html
+    assert str(license.id)[:8] in html
+    assert "it answered with status 500" in html
+    for word in ("paused", "resumed"):
+        moved = person.act(f"{page}/pause", {}, page)
+        assert moved.headers["Location"] == f"{page}?done=webhook_{word}"
+    assert "by an operator" not in person.get(page)
+
+
+def test_what_was_given_up_is_delivered_once_more(operator, webhook, fail, new_license, sql):
+    person, page = operator(), webhook()
+    new_license()
+    fail(is_final=True)
+    assert "failed" in person.get(page)
+    done = person.act(f"{page}/replay", {"event_id": ""}, page)
+    assert done.headers["Location"] == f"{page}?done=replayed"
+    assert sql("SELECT state FROM obol.deliveries") == [("waiting",)]
+    assert person.act(f"{page}/replay", {}, page).status_code == 303
+
+
+def test_one_event_is_delivered_once_more(operator, webhook, fail, new_license):
+    person, page = operator(), webhook()
+    new_license()
+    fail(is_final=True)
+    (event_id,) = re.findall('name="event_id" value="([^"]+)"', person.get(page))
+    csrf = person.forms(page)["/console/logout"]["csrf"]
+    asked = person.client.post(f"{page}/replay", data={"csrf": csrf, "event_id": event_id}, headers=BROWSER)
+    assert "Deliver the event" in asked.get_data(as_text=True)
+    assert person.confirm(asked).status_code == 303
+
+
+def test_a_secret_is_rotated_and_a_webhook_deleted(sealed, operator, webhook):
+    person, page = operator(), webhook()
+    assert "whsec_" in person.act(f"{page}/rotate", {"hours": "1"}, page).get_data(as_text=True)
+    assert "Two secrets until" in person.get(page)
+    gone = person.act(f"{page}/delete", {}, page)
+    assert gone.headers["Location"] == "/console/webhooks?done=webhook_deleted"
+    person.get(page, 404)
+    person.get(f"/console/webhooks/{uuid4()}", 404)
+
+
+def test_many_webhooks_come_in_pages(operator, webhook):
+    person = operator()
+    for n in range(51):
+        webhook(f"shop {n:02}")
+    html = person.get("/console/webhooks")
+    assert "shop 50" not in html
+    (following,) = re.findall('href="(/console/webhooks[?]cursor=[^"]*)"', html)
+    assert "shop 50" in person.get(following)
+
+
+def test_a_license_s_alerts_are_set(operator, new_license, owner):
+    person, license = operator(), new_license()
+    page = page_of(license)
+    fields = {"credits": "100 5000", "percent": "20", "email": "ada@example.com"}
+    asked = person.send(f"{page}/alerts", fields, page)
+    assert "100, 5,000" in asked.get_data(as_text=True)
+    assert person.confirm(asked).headers["Location"] == f"{page}?done=alerts"
+    assert webhooks.show_alerts(owner, license.id) == ({"credits": [100, 5000], "percent": [20]}, "ada@example.com")
+    html = person.get(page)
+    assert "at 5,000" in html
+    assert "at 20%" in html
+    person.act(f"{page}/alerts", {"credits": "", "percent": "", "email": ""}, page)
+    assert webhooks.show_alerts(owner, license.id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"credits": "0"}, "from 1 to"),
+        ({"credits": "many"}, "from 1 to"),
+        ({"percent": "100"}, "from 1 to 99"),
+        ({"percent": "1 2 3 4 5 6 7 8 9 10 11"}, "10 numbers at most"),
+        ({"email": "ada"}, "must be an e-mail address"),
+    ],
+)
+def test_alerts_that_cannot_be_are_named(operator, new_license, fields, said):
+    person, license = operator(), new_license()
+    response = person.send(f"{page_of(license)}/alerts", fields, page_of(license))
+    assert response.status_code == 422
+    assert said in response.get_data(as_text=True)
+
+
+def test_a_license_shows_its_events(operator, new_license, webhook, fail):
+    person = operator()
+    page = webhook()
+    license = new_license()
+    html = person.get(page_of(license))
+    assert "grant.created" in html
+    assert page in html
+    assert "to nobody" not in html
+
+
+def test_keys_are_rotated_one_or_all(operator, new_license, client, owner):
+    person, license = operator(), new_license()
+    page = page_of(license)
+    asked = person.send(f"{page}/rotate", {"hours": "0", "key_id": str(license.key_id)}, page)
+    data = multi(fields_of(asked.get_data(as_text=True)))
+    made, again = (person.client.post(f"{page}/rotate", data=data, headers=BROWSER) for _ in range(2))
+    key = re.search("obol_[0-9a-zA-Z_]{70,}", made.get_data(as_text=True))[0]
+    assert again.status_code == 409
+    assert client.get("/api/v1/license", headers=license.headers).status_code == 403
+    assert client.get("/api/v1/license", headers={"x-api-key": key}).status_code == 200
+    html = person.act(f"{page}/rotate", {"hours": "24"}, page).get_data(as_text=True)
+    assert "obol_" in html
+    assert client.get("/api/v1/license", headers={"x-api-key": key}).status_code == 200
+    assert len(limits.list_keys(owner, license.id)) == 3
+    assert person.send(f"{page}/rotate", {"hours": "24", "key_id": "x"}, page).status_code == 422
+    assert person.send(f"{page}/rotate", {"hours": "24", "key_id": str(uuid4())}, page).status_code == 404
+
+
+def test_an_operator_lets_a_holder_make_keys(operator, new_license, owner):
+    person, license = operator(), new_license()
+    page = page_of(license)
+    assert person.act(f"{page}/own-keys", {"most": "3"}, page).headers["Location"] == f"{page}?done=own_keys"
+    assert limits.set_own_keys(owner, license.id) == 3
+    asked = person.send(f"{page}/own-keys", {"most": "0"}, page)
+    assert "Let nobody make keys" in asked.get_data(as_text=True)
+
+
+def test_limits_are_set_with_what_is_used_in_sight(operator, new_license, client):
+    person, license = operator(), new_license()
+    page = page_of(license)
+    person.act(f"{page}/limits", {"credits_per_day": "500"}, page)
+    client.post("/api/v1/deductions", json={"amount": 123}, headers=license.headers)
+    assert "123 used now" in person.get(page)
+    person.get(f"{page}/keys/{license.key_id}")
+
+
+def test_the_overview_says_what_ends_soon(operator, new_license, owner):
+    license = new_license()
+    ends = datetime.now(UTC) + timedelta(days=2)
+    person = operator()
+    acts.grant_credits(owner, license.id, 777, terms=Terms(50, None, ends), reason="promotion")
+    html = person.get("/console")
+    assert "777" in html
+    assert "of 1 licenses, in 7 days" in html
+
+
+def test_health_shows_processes_and_the_last_checks(operator, db, new_license):
+    person = operator()
+    assert "Never checked" in person.get("/console/health")
+    alive, ended = uuid4(), uuid4()
+    processes.heartbeat(db, alive, 30)
+    processes.heartbeat(db, ended, 0)
+    person.send("/console/verify", {}, "/console/health")
+    html = person.get("/console/health")
+    assert "all of the ledger" in html
+    assert "clean" in html
+    assert str(alive)[:8] in html
+    assert "good for" in html
+    assert "Never checked" not in html
+
+
+@pytest.mark.tampers
+def test_health_shows_what_disagreed_also_where_it_is_of_no_license(operator, new_license, owner, sql):
+    person = operator()
+    new_license()
+    sql("INSERT INTO obol.business_rollups VALUES ('2020-01-01', true, 5, 5, 0, 0, 0, 0, 0, 0)")
+    html = person.send("/console/verify", {}, "/console/health").get_data(as_text=True)
+    assert "the business by time is what its entries say" in html
+    assert "1 row disagrees" in person.get("/console/health")
+    assert [check.finding_count for check in ledger.list_verifications(owner)] == [1]
