@@ -1,5 +1,5 @@
-"""The console lines of README.md and docs/, run as they stand against a fresh server, print what stands there; and their
-links lead somewhere."""
+"""The console lines of README.md and docs/, run as they stand against a fresh server, print what stands there; and
+the links of these pages lead somewhere."""
 
 import re
 import shutil
