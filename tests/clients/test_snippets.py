@@ -1,4 +1,4 @@
-"""What README.md shows under "With the Anthropic SDKs" runs as it stands, but for the URL and the key."""
+"""What docs/clients.md shows under "With the Anthropic SDKs" runs as it stands, but for the URL and the key."""
 
 import os
 import re
@@ -30,10 +30,10 @@ def typescript(program, folder):
 
 
 @pytest.mark.parametrize(("fence", "run"), [("python", python), ("ts", typescript)])
-def test_the_snippets_of_the_readme_run_as_they_stand(served, license, books, sql, tmp_path, fence, run):
-    readme = (ROOT / "README.md").read_text()
-    assert readme.count(HEADING) == 1, "README.md has no such section"
-    section = readme.partition(HEADING)[2].partition("\n## ")[0]
+def test_the_snippets_run_as_they_stand(served, license, books, sql, tmp_path, fence, run):
+    page = (ROOT / "docs" / "clients.md").read_text()
+    assert page.count(HEADING) == 1, "docs/clients.md has no such section"
+    section = page.partition(HEADING)[2].partition("\n## ")[0]
     (snippet,) = re.findall(rf"^```{fence}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
     assert (snippet.count(SHOWN_URL), snippet.count(SHOWN_KEY)) == (1, 1)
     program = snippet.replace(SHOWN_URL, served.url).replace(SHOWN_KEY, license.raw_key)
@@ -46,4 +46,4 @@ def test_the_snippets_of_the_readme_run_as_they_stand(served, license, books, sq
     keys = sql("SELECT idempotency_key FROM obol.idempotency_keys WHERE license_id = %s", (str(license.id),))
     # A UUID that was made for this call.
     assert re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", keys[0][0])
-    assert keys[0][0] not in readme
+    assert keys[0][0] not in page
