@@ -225,7 +225,7 @@ def test_the_overview_says_what_ends_soon(operator, new_license, owner):
     acts.grant_credits(owner, license.id, 777, terms=Terms(50, None, ends), reason="promotion")
     html = person.get("/console")
     assert "777" in html
-    assert "of 1 licenses, in 7 days" in html
+    assert "of 1 license, in 7 days" in html
 
 
 def test_health_shows_processes_and_the_last_checks(operator, db, new_license):
