@@ -39,6 +39,7 @@ def test_a_license_is_made_with_a_key_that_works(admin, db, owner):
         "limits": None,
         "alerts": None,
         "email": None,
+        "own_keys": 0,
     }
 
 

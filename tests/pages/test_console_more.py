@@ -103,7 +103,7 @@ def test_what_was_given_up_is_delivered_once_more(operator, webhook, fail, new_l
     new_license()
     fail(is_final=True)
     assert "failed" in person.get(page)
-    done = person.act(f"{page}/replay", {"event_id": ""}, page)
+    done = person.act(f"{page}/replay", {}, page)
     assert done.headers["Location"] == f"{page}?done=replayed"
     assert sql("SELECT state FROM obol.deliveries") == [("waiting",)]
     assert person.act(f"{page}/replay", {}, page).status_code == 303
@@ -128,16 +128,6 @@ def test_a_secret_is_rotated_and_a_webhook_deleted(sealed, operator, webhook):
     assert gone.headers["Location"] == "/console/webhooks?done=webhook_deleted"
     person.get(page, 404)
     person.get(f"/console/webhooks/{uuid4()}", 404)
-
-
-def test_many_webhooks_come_in_pages(operator, webhook):
-    person = operator()
-    for n in range(51):
-        webhook(f"shop {n:02}")
-    html = person.get("/console/webhooks")
-    assert "shop 50" not in html
-    (following,) = re.findall('href="(/console/webhooks[?]cursor=[^"]*)"', html)
-    assert "shop 50" in person.get(following)
 
 
 def test_a_license_s_alerts_are_set(operator, new_license, owner):
@@ -225,7 +215,7 @@ def test_the_overview_says_what_ends_soon(operator, new_license, owner):
     acts.grant_credits(owner, license.id, 777, terms=Terms(50, None, ends), reason="promotion")
     html = person.get("/console")
     assert "777" in html
-    assert "of 1 licenses, in 7 days" in html
+    assert "of 1 license, in 7 days" in html
 
 
 def test_health_shows_processes_and_the_last_checks(operator, db, new_license):

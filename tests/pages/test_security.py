@@ -205,7 +205,7 @@ def test_names_and_references_are_text_on_every_page(sealed, operator, client, o
     person.act("/console/webhooks", {"name": HOSTILE, "url": url}, "/console/webhooks")
     ((webhook_id,),) = sql("SELECT webhook_id FROM obol.webhooks WHERE kind = 'http'")
     webhooks.note(owner, webhook_id, error=HOSTILE)
-    prices.set_prices(owner, [(HOSTILE, None, None)])
+    prices.set_prices(owner, [(HOSTILE.replace("*", "x"), None, None)])
     made = person.act(
         "/console/licenses", {"name": HOSTILE, "external_id": HOSTILE, "credits": "100"}, "/console/licenses/new"
     )

@@ -1,5 +1,5 @@
 -- How many good keys of its own making whoever holds a license may have at once: p_most, or null to leave it; 0: none.
--- Keys that are there stay. Errors, in order: ADMIN_FORBIDDEN (read, where it is left), INVALID_LICENSE (no such
+-- Keys that are there stay. Errors, in order: ADMIN_FORBIDDEN (read will do where it is left), INVALID_LICENSE (no such
 -- license), INVALID_AMOUNT.
 CREATE OR REPLACE FUNCTION obol.set_own_keys(p_license_id uuid, p_most integer, p_token_digest bytea, p_request_id text)
 RETURNS integer
@@ -9,7 +9,11 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
 AS $$
 DECLARE
-    v_actor text := obol.check_token(p_token_digest, CASE WHEN p_most IS NULL THEN 'read' ELSE 'manage' END);
+    -- Whoever changes a license is told what it is then, without the right to read.
+    v_actor text := obol.check_token(p_token_digest, CASE
+        WHEN p_most IS NOT NULL OR EXISTS (SELECT FROM obol.admin_tokens t
+                                            WHERE t.token_digest = p_token_digest AND 'manage' = ANY (t.scopes))
+        THEN 'manage' ELSE 'read' END);
     v_before integer;
 BEGIN
     IF p_most IS NOT NULL THEN
