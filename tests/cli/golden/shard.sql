@@ -274,3 +274,4 @@ GRANT EXECUTE ON FUNCTION obol.tell_upstream_refusal(integer) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.verify_v2(timestamp with time zone,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.void_grant(uuid,uuid,bytea,text) TO obol_service;
 SELECT truncate_local_data_after_distributing_table('obol.prices');
+SELECT truncate_local_data_after_distributing_table('obol.webhooks');
