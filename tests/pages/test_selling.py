@@ -10,7 +10,7 @@ import pytest
 import standardwebhooks
 from factories import free_port, wait_until
 from fake_stripe import API_KEY, SECRET, FakeStripe, sign
-from listener import listening
+from listening import listening
 from reader import Reader
 from selenium.webdriver.common.by import By
 
