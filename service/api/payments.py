@@ -129,9 +129,9 @@ webhook = Blueprint("stripe", no_auth, MOST_EVENT, description="What Stripe says
 @blueprint.response(200, PackagesAnswer, example={"packages": [PACKAGE]})
 def list_packages() -> Any:
     """The packages that can be bought by card, cheapest first."""
-    cashier()
     database = services().database
     licenses.find(database, license_key())
+    cashier()
     return {"packages": [package for package in repository.packages(database) if package.is_active]}
 
 
@@ -159,8 +159,11 @@ def list_packages() -> Any:
 def create_checkout(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Begin to pay for a package. The credits are there once Stripe has said that it was paid; `success_url` and
     `cancel_url` are pages of this service to come back to, by default those of the account."""
+    database = services().database
+    # Before all else, as everywhere: who has no key learns nothing of what there is.
+    licenses.find(database, license_key())
     return payments.open_checkout(
-        services().database,
+        database,
         cashier(),
         license_key(),
         **body,

@@ -144,7 +144,7 @@ def _welcome() -> None:
     Raises:
         Problem: license_* or insufficient_credits.
     """
-    if "key" not in g:
+    if "license_key" not in g:
         # An operator, whose token was looked at before; or Stripe, whose signature is of the whole.
         return
     database, key = services().database, license_key()

@@ -57,9 +57,9 @@ def test_every_route_belongs_to_a_blueprint(app):
     assert [rule.endpoint for rule in app.url_map.iter_rules() if "." not in rule.endpoint] == []
 
 
-def test_only_health_and_the_pages_are_open(app):
+def test_only_health_the_pages_and_what_stripe_signs_are_open(app):
     is_open = [name for name, blueprint in app.blueprints.items() if getattr(blueprint, "auth", None) is no_auth]
-    assert is_open == ["health", "pages", "assets"]
+    assert is_open == ["health", "stripe", "pages", "assets"]
 
 
 # One value for each parameter of a path. A new parameter needs one here.
@@ -72,6 +72,7 @@ PARAMETERS = {
     "cause_id": NO_ID,
     "token_id": NO_ID,
     "webhook_id": NO_ID,
+    "package_id": "starter",
     "model_id": "claude-haiku-5-5",
 }
 
@@ -82,6 +83,9 @@ BODIES = {
     "/api/v1/deductions": [{"amount": 1}],
     "/api/v1/holds": [{"amount": 1}],
     "/api/v1/holds/<uuid:hold_id>/settle": [{"amount": 1}],
+    "/api/v1/license/keys": [{"name": "CI"}],
+    "/api/v1/license/keys/<uuid:key_id>": [{"name": "CI"}],
+    "/api/v1/license/checkout": [{"package_id": "starter"}],
     "/api/v1/generate": [{"prompt": "a"}, {"prompt": "a", "stream": True}],
     "/v1/messages": [MESSAGE, MESSAGE | {"stream": True}],
     "/v1/messages/count_tokens": [MESSAGE],

@@ -131,10 +131,10 @@ COSTS = {
     ),
     replay: Cost({"holds": 3, "idempotency_keys": 2, "ledger_entries": 3, "license_keys": 2}, {}, 0, 21_300),
     batch: Cost(
-        {"admin_tokens": 11, "idempotency_keys": 20, "ledger_entries": 40, "license_keys": 30, "licenses": 40},
+        {"admin_tokens": 2, "idempotency_keys": 1, "ledger_entries": 1, "license_keys": 10, "licenses": 32},
         {"admin_acts": 10, "idempotency_keys": 10, "ledger_entries": 10, "licenses": 10},
-        13_970,
-        48_270,
+        11_224,
+        41_235,
     ),
 }
 each = pytest.mark.parametrize(("call", "cost"), COSTS.items(), ids=[call.__name__ for call in COSTS])

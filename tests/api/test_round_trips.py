@@ -35,15 +35,18 @@ def test_a_deduction_asked_again_is_one(client, new_license, statements):
     assert len(statements) == 1
 
 
-def test_a_batch_is_one_for_the_token_and_one_an_item(client, new_license, new_token, statements):
+def test_a_batch_is_one_beside_those_for_the_token_and_for_where_the_licenses_are(
+    client, new_license, new_token, statements
+):
     ids = [str(new_license().id) for _ in range(3)]
     items = [{"license_id": license_id, "amount": 1, "idempotency_key": "k"} for license_id in ids]
     headers = {"Authorization": f"Bearer {new_token('grant')}"}
 
     assert client.post("/api/v1/deductions/batch", json={"items": items}, headers=headers).status_code == 200
-    assert [statement.split("(")[0] for statement in statements] == [
+    assert [statement.split("(")[0].strip() for statement in statements] == [
         "SELECT obol.check_token",
-        *3 * ["SELECT * FROM obol.deduct_v2"],
+        "SELECT EXISTS",
+        "SELECT * FROM obol.deduct_batch",
     ]
 
 
