@@ -53,7 +53,8 @@ SAME = {
 
 # Only for a shell: they are processes, or need the owner's login.
 # A head is kept elsewhere, and whoever takes it or compares it must not have to believe the service.
-SHELL_ONLY = {"serve", "migrate", "shard", "sandbox", "audit head", "audit check"}
+# An archive is files on the operator's disk, and only the owner's login may take entries out of the tables.
+SHELL_ONLY = {"serve", "migrate", "shard", "sandbox", "audit head", "audit check", "archive"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.

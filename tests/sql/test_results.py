@@ -10,7 +10,20 @@ import pytest
 from sqlalchemy import TextClause
 
 from service import repository
-from service.repository import admin, audit, grants, holds, imports, ledger, licenses, limits, prices, usage, webhooks
+from service.repository import (
+    admin,
+    archive,
+    audit,
+    grants,
+    holds,
+    imports,
+    ledger,
+    licenses,
+    limits,
+    prices,
+    usage,
+    webhooks,
+)
 
 # Each function and view whose rows the repository names, and what it names them with.
 RESULTS = {
@@ -33,6 +46,8 @@ RESULTS = {
     "list_acts": admin.Act,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,
+    "list_archive_files": archive.ArchivedFile,
+    "list_archived": archive.Archived,
     "list_events": webhooks.Event,
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
@@ -45,6 +60,7 @@ RESULTS = {
     "list_webhooks": webhooks.Webhook,
     "open_hold": holds.Admission,
     "overview": admin.Day,
+    "prepare_archive": archive.Numbers,
     "refund_v2": ledger.Refund,
     "refund_withheld": ledger.WithheldRefund,
     "release_hold": holds.ReleasedHold,
@@ -55,8 +71,10 @@ RESULTS = {
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_alerts": webhooks.Alerts,
+    "show_archived": usage.ArchivedEntries,
     "show_license": licenses.ListedLicense,
     "show_receipt": usage.Receipt,
+    "show_sums": archive.Sums,
     "show_usage": usage.UsageRow,
     "verify": ledger.Finding,
     "verify_since": ledger.Finding,

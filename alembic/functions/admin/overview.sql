@@ -24,7 +24,7 @@ BEGIN
     PERFORM obol.check_token(p_token_digest, 'read');
     SELECT COALESCE(sum(l.balance), 0), COALESCE(sum(l.held), 0) INTO v_balance, v_held FROM obol.licenses l;
     RETURN QUERY
-        WITH entries AS (
+        WITH parts AS (
             SELECT (e.created_at AT TIME ZONE 'UTC')::date AS day, sum(e.amount) AS total,
                    sum(e.amount) FILTER (WHERE e.kind = 'grant') AS granted,
                    -sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')) AS charged,
@@ -34,6 +34,15 @@ BEGIN
                    sum(e.amount) FILTER (WHERE e.kind = 'adjustment') AS adjusted,
                    sum(e.shortfall) AS shortfall
               FROM obol.ledger_entries e WHERE e.created_at >= v_from GROUP BY 1
+            UNION ALL
+            SELECT a.day, sum(a.total), sum(a.granted), sum(a.charged), sum(a.refunded), sum(a.expired), sum(a.voided),
+                   sum(a.adjusted), sum(a.shortfall)
+              FROM obol.archived_days a WHERE a.day >= p_from GROUP BY 1
+        ), entries AS (
+            SELECT p.day, sum(p.total) AS total, sum(p.granted) AS granted, sum(p.charged) AS charged,
+                   sum(p.refunded) AS refunded, sum(p.expired) AS expired, sum(p.voided) AS voided,
+                   sum(p.adjusted) AS adjusted, sum(p.shortfall) AS shortfall
+              FROM parts p GROUP BY p.day
         ), undelivered AS (
             SELECT (u.settled_at AT TIME ZONE 'UTC')::date AS day, sum(u.charge) AS credits
               FROM obol.undelivered_holds u WHERE u.settled_at >= v_from GROUP BY 1

@@ -26,6 +26,8 @@ AS $$
     SELECT k.license_id, k.rule, k.detail FROM obol.verify_imported_keys() k
     UNION ALL
     SELECT n.license_id, n.rule, n.detail FROM obol.verify_events() n
+    UNION ALL
+    SELECT o.license_id, o.rule, o.detail FROM obol.verify_archived() o
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
