@@ -209,16 +209,16 @@ END
 $$;
 
 --
--- Name: archive_entries(uuid, bigint, bytea); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: archive_entries(uuid, bigint, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea) RETURNS boolean
+CREATE FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text) RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
 DECLARE
-    v_actor text := obol.check_token(NULL, 'manage');
+    v_actor text := obol.check_token(p_token_digest, 'manage');
     v_now timestamptz;
     v_archived obol.archived;
     v_first bigint;
@@ -283,7 +283,7 @@ BEGIN
            acts_until = GREATEST(a.acts_until, excluded.acts_until),
            digest = excluded.digest;
     PERFORM obol.note_act(p_license_id, v_actor, 'archive', NULL, jsonb_build_object(
-        'first_entry_no', v_first, 'last_entry_no', p_last_entry_no, 'sha256', encode(p_file_digest, 'hex')), NULL);
+        'first_entry_no', v_first, 'last_entry_no', p_last_entry_no, 'sha256', encode(p_file_digest, 'hex')), p_request_id);
     RETURN true;
 END
 $$;
@@ -3122,10 +3122,10 @@ END
 $$;
 
 --
--- Name: prepare_archive(uuid, timestamp with time zone, integer, boolean); Type: FUNCTION; Schema: obol; Owner: -
+-- Name: prepare_archive(uuid, timestamp with time zone, integer, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean) RETURNS TABLE(first_entry_no bigint, last_entry_no bigint)
+CREATE FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(first_entry_no bigint, last_entry_no bigint)
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
@@ -3136,7 +3136,7 @@ DECLARE
     v_last bigint;
     v_balance bigint;
 BEGIN
-    PERFORM obol.check_token(NULL, 'manage');
+    PERFORM obol.check_token(p_token_digest, 'manage');
     PERFORM obol.lock_license(p_license_id);
     SELECT COALESCE(max(a.last_entry_no), 0) + 1 INTO v_first FROM obol.archived a WHERE a.license_id = p_license_id;
     v_last := obol.archivable_through(p_license_id, p_before, p_most, p_with_undelivered);
@@ -4771,6 +4771,15 @@ CREATE FUNCTION obol.verify_archived() RETURNS TABLE(license_id uuid, rule text,
                         max(s.last_entry_no) AS last_entry_no
                    FROM obol.archived_files s GROUP BY s.license_id) f ON f.license_id = a.license_id
      WHERE (a.last_entry_no = f.entries AND a.last_entry_no = f.last_entry_no) IS NOT TRUE
+    UNION ALL
+    SELECT f.license_id, 'what is archived has its act',
+           format('entries %s to %s are in a file, and no act says so', f.first_entry_no, f.last_entry_no)
+      FROM obol.archived_files f
+     WHERE NOT EXISTS (SELECT FROM obol.named_acts a
+                        WHERE a.act = 'archive' AND a.license_id = f.license_id
+                          AND a.detail ->> 'sha256' = encode(f.file_digest, 'hex')
+                          AND a.detail -> 'first_entry_no' = to_jsonb(f.first_entry_no)
+                          AND a.detail -> 'last_entry_no' = to_jsonb(f.last_entry_no))
     UNION ALL
     SELECT c.license_id, 'archived usage is what the archived days say',
            format('on %s %s credits and %s refunded too many', c.day, sum(c.credits), sum(c.refunded))
@@ -6962,10 +6971,10 @@ REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bi
 REVOKE ALL ON FUNCTION obol.archivable_through(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean) FROM PUBLIC;
 
 --
--- Name: FUNCTION archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION archive_lines(p_license_id uuid, p_first bigint, p_last bigint); Type: ACL; Schema: obol; Owner: -
@@ -7542,10 +7551,10 @@ REVOKE ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean
 GRANT ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
--- Name: FUNCTION prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean); Type: ACL; Schema: obol; Owner: -
+-- Name: FUNCTION prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
-REVOKE ALL ON FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 
 --
 -- Name: FUNCTION purge_events(p_batch_size integer, p_days integer); Type: ACL; Schema: obol; Owner: -

@@ -86,6 +86,7 @@ RESULTS = {
 ARGUMENTS = {
     admin.Actor,
     admin.Place,
+    archive.Wanted,
     grants.Terms,
     holds.HoldAmounts,
     holds.Unpaid,
@@ -98,7 +99,7 @@ ARGUMENTS = {
 COMPOSED = {usage.EntriesPage}
 
 # One column and nothing to name.
-BARE = {"due_changes", "due_expiring", "due_rollups"}
+BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

@@ -34,6 +34,7 @@ CREATE TABLE obol.archived_days (
     shortfall numeric NOT NULL,
     PRIMARY KEY (license_id, day)
 );
+CREATE INDEX archived_days_day ON obol.archived_days (day);
 COMMENT ON TABLE obol.archived_days IS
     'What the archived entries of a license gave and took by day (UTC), as amounts above zero (total and adjusted: of either sign): for the overview.';
 
