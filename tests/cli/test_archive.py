@@ -293,7 +293,7 @@ def test_a_file_that_a_killed_run_left_makes_way(obol, past, folder, month, kill
     """Between the file and the deletion somebody refunds one of its charges: now fewer entries may leave."""
     assert killed("archive", 2, "before")
     left = {file.name for file in folder.rglob("*.jsonl")}
-    past.refund(past.booking)
+    past.refund(past.last)
 
     done = obol("archive", "--before", month, "--to", folder)
 
@@ -302,19 +302,21 @@ def test_a_file_that_a_killed_run_left_makes_way(obol, past, folder, month, kill
     assert obol("verify", "--archive", folder).code == 0
 
 
-def test_a_full_disk_leaves_everything_where_it_was(obol, past, folder, month, monkeypatch, contents):
+def test_a_full_disk_leaves_everything_where_it_was(past, folder, owner, contents, monkeypatch):
     outline(past)
     then = contents()
 
-    def full(self, path, data):
-        raise OSError(28, "No space left on device", str(path))
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Folder, "write", full)
-    done = obol("archive", "--before", month, "--to", folder)
+    monkeypatch.setattr("service.archivefile.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        archive.run(owner, Folder(str(folder)), before=datetime.now(UTC))
 
-    assert done.code == 1
-    assert done.err.endswith("No space left on device\n")
     assert contents() == then
+    monkeypatch.undo()
+    assert archive.run(owner, Folder(str(folder)), before=datetime.now(UTC)).files == 1
+    assert list(archivecheck.check(owner, Folder(str(folder)))) == []
 
 
 @pytest.fixture

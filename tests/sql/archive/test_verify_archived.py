@@ -80,12 +80,11 @@ TAMPERED = {
     ),
     "a watermark": (
         f"UPDATE obol.usage_watermarks SET entry_no = 3 {LICENSE}",
-        {ARCHIVED_DONE},
+        {ARCHIVED_DONE, USAGE},
         set(),
     ),
     "what was drawn": (
-        f"UPDATE obol.grants SET archived_drawn = archived_drawn + 1 {LICENSE} AND reason = 'opening grant'"
-        " OR archived_drawn > 60",
+        f"UPDATE obol.grants SET archived_drawn = archived_drawn + 1 {LICENSE} AND archived_drawn > 0",
         {GRANT_IS},
         set(),
     ),
@@ -107,7 +106,7 @@ TAMPERED = {
     ),
     "a watermark beyond": (
         f"UPDATE obol.usage_watermarks SET entry_no = 1000 {LICENSE}",
-        {WATERMARK, USAGE},
+        {WATERMARK},
         {WATERMARK},
     ),
 }
