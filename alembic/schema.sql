@@ -6738,6 +6738,13 @@ CREATE INDEX admin_acts_time ON obol.admin_acts USING brin (acted_at) WITH (auto
 CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
 
 --
+-- Name: archived_days_day; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX archived_days_day ON obol.archived_days USING btree (day);
+
+
+--
 -- Name: deliveries_failed; Type: INDEX; Schema: obol; Owner: -
 --
 
