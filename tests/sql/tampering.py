@@ -54,6 +54,10 @@ ARCHIVED_DAYS = "archived days add up to the archived balance"
 ARCHIVED_FILES = "what is archived is in files, one after the other"
 ARCHIVED_ACT = "what is archived has its act"
 ARCHIVED_USAGE = "archived usage is what the archived days say"
+ARCHIVED_VOIDS = "archived voids of a payment are of what archived entries took of its grant"
+
+# The business by time
+BUSINESS = "the business by time is what its entries say"
 
 LICENSE = "WHERE license_id = %(license_id)s"
 HOLD = f"{LICENSE} AND hold_id = "

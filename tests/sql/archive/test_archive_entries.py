@@ -225,6 +225,8 @@ def ready(new_license, deduct, ages, owner):
     causes = [deduct(license).deduction_id for _ in range(2)]
     ages()
     usage.roll_up(owner, license.id)
+    while admin.roll_up_business(owner):
+        pass
     numbers = archive.prepare(owner, license.id, Wanted(before()))
     assert numbers == Numbers(1, 3)
     data = "".join(f"{line}\n" for line in archive.lines(owner, license.id, numbers))

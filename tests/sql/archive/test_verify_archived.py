@@ -12,6 +12,7 @@ from tampering import (
     ARCHIVED_FILES,
     ARCHIVED_USAGE,
     BALANCE_IS_SUM,
+    BUSINESS,
     CHAIN,
     COUNTER,
     GAPS,
@@ -54,12 +55,12 @@ TAMPERED = {
     ),
     "days": (
         f"UPDATE obol.archived_days SET total = total + 1, adjusted = adjusted + 1 {LICENSE}",
-        {ARCHIVED_DAYS},
+        {ARCHIVED_DAYS, BUSINESS},
         set(),
     ),
     "days that do not add up": (
         f"UPDATE obol.archived_days SET expired = expired + 1, shortfall = 1 {LICENSE}",
-        {ARCHIVED_DAYS},
+        {ARCHIVED_DAYS, BUSINESS},
         set(),
     ),
     "usage": (
