@@ -153,6 +153,191 @@ END
 $$;
 
 --
+-- Name: archivable_through(uuid, timestamp with time zone, integer, boolean); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.archivable_through(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean) RETURNS bigint
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_before timestamptz := LEAST(p_before, clock_timestamp() - interval '31 days');
+    v_archived bigint := COALESCE((SELECT a.last_entry_no FROM obol.archived a WHERE a.license_id = p_license_id), 0);
+    v_low bigint := v_archived;
+    v_high bigint := COALESCE((SELECT w.entry_no FROM obol.usage_watermarks w WHERE w.license_id = p_license_id), 0);
+    v_middle bigint;
+    v_is_before boolean;
+    v_wanted bigint;
+    v_opens bigint;
+    v_closes bigint;
+BEGIN
+    -- As in entry_span: entries are numbered in the order of their times.
+    WHILE v_low < v_high LOOP
+        v_middle := v_low + (v_high - v_low + 1) / 2;
+        SELECT e.created_at < v_before INTO v_is_before FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.entry_no = v_middle;
+        IF v_is_before THEN
+            v_low := v_middle;
+        ELSE
+            v_high := v_middle - 1;
+        END IF;
+    END LOOP;
+    IF NOT p_with_undelivered THEN
+        SELECT COALESCE(min(e.entry_no) - 1, v_high) INTO v_high
+          FROM obol.undelivered_charges u
+          JOIN obol.ledger_entries e ON e.license_id = p_license_id AND e.kind = 'charge' AND e.cause_id = u.hold_id
+         WHERE u.license_id = p_license_id AND e.entry_no <= v_high;
+    END IF;
+    v_wanted := LEAST(v_archived + p_most, v_high);
+    -- Entries from a charge to its refund are of one piece, and so are pieces that overlap. The one across the end:
+    SELECT p.opens, p.closes INTO v_opens, v_closes
+      FROM (SELECT min(s.opens) AS opens, max(s.closes) AS closes
+              FROM (SELECT b.*, sum(b.is_first) OVER (ORDER BY b.opens, b.closes) AS piece
+                      FROM (SELECT f.opens, f.closes,
+                                   (f.opens > COALESCE(max(f.closes) OVER (ORDER BY f.opens, f.closes
+                                                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))::integer AS is_first
+                              FROM (SELECT c.entry_no AS opens, r.entry_no AS closes
+                                      FROM obol.ledger_entries r
+                                      JOIN obol.ledger_entries c
+                                        ON c.license_id = p_license_id AND c.kind IN ('charge', 'deduction')
+                                       AND c.cause_id = r.cause_id
+                                     WHERE r.license_id = p_license_id AND r.kind = 'refund') f) b) s
+             GROUP BY s.piece) p
+     WHERE p.opens <= v_wanted AND p.closes > v_wanted;
+    RETURN CASE WHEN v_closes <= v_high THEN v_closes ELSE COALESCE(v_opens - 1, v_wanted) END;
+END
+$$;
+
+--
+-- Name: archive_entries(uuid, bigint, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_actor text := obol.check_token(p_token_digest, 'manage');
+    v_now timestamptz;
+    v_archived obol.archived;
+    v_first bigint;
+    v_last_at timestamptz;
+    v_next_at timestamptz;
+    v_lines text;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
+    SELECT a.* INTO v_archived FROM obol.archived a WHERE a.license_id = p_license_id;
+    PERFORM FROM obol.archived_files f
+      WHERE f.license_id = p_license_id AND f.last_entry_no = p_last_entry_no AND f.file_digest = p_file_digest;
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    v_first := COALESCE(v_archived.last_entry_no, 0) + 1;
+    SELECT string_agg(l.line || E'\n', '' ORDER BY l.ordinality) INTO v_lines
+      FROM obol.archive_lines(p_license_id, v_first, p_last_entry_no) WITH ORDINALITY AS l (line, ordinality);
+    SELECT max(e.created_at) INTO v_last_at FROM obol.ledger_entries e
+     WHERE e.license_id = p_license_id AND e.entry_no BETWEEN v_first AND p_last_entry_no;
+    -- A refund of one of them may have come meanwhile: then they stay until it can go with them.
+    PERFORM FROM obol.ledger_entries r
+       JOIN obol.ledger_entries c
+         ON c.license_id = p_license_id AND c.kind IN ('charge', 'deduction') AND c.cause_id = r.cause_id
+      WHERE r.license_id = p_license_id AND r.kind = 'refund' AND r.entry_no > p_last_entry_no
+        AND c.entry_no <= p_last_entry_no;
+    IF FOUND OR sha256(convert_to(v_lines, 'UTF8')) <> p_file_digest
+       OR (v_last_at < v_now - interval '30 days') IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+
+    PERFORM obol.keep_sums(p_license_id, v_first, p_last_entry_no);
+    -- By now purge_expired may forget them anyway; and nothing is left that they could name.
+    DELETE FROM obol.idempotency_keys i
+     WHERE i.license_id = p_license_id AND i.claimed_at <= v_now - interval '30 days'
+       AND EXISTS (SELECT FROM obol.ledger_entries e
+                    WHERE e.license_id = p_license_id AND e.entry_no BETWEEN v_first AND p_last_entry_no
+                      AND i.cause_id IN (e.cause_id, e.part_id));
+    DELETE FROM obol.holds h
+     USING obol.ledger_entries e
+     WHERE h.license_id = p_license_id AND h.hold_id = e.cause_id
+       AND e.license_id = p_license_id AND e.entry_no BETWEEN v_first AND p_last_entry_no AND e.kind = 'charge';
+    DELETE FROM obol.allotments a
+     WHERE a.license_id = p_license_id AND a.last_entry_no BETWEEN v_first AND p_last_entry_no;
+    SELECT e.balance_after, n.created_at INTO v_archived.balance, v_next_at
+      FROM obol.ledger_entries e
+      LEFT JOIN obol.ledger_entries n ON n.license_id = p_license_id AND n.entry_no = p_last_entry_no + 1
+     WHERE e.license_id = p_license_id AND e.entry_no = p_last_entry_no;
+    DELETE FROM obol.ledger_entries e
+     WHERE e.license_id = p_license_id AND e.entry_no BETWEEN v_first AND p_last_entry_no;
+
+    INSERT INTO obol.archived_files (license_id, first_entry_no, last_entry_no, file_digest, archived_at)
+    VALUES (p_license_id, v_first, p_last_entry_no, p_file_digest, v_now);
+    INSERT INTO obol.archived AS a (license_id, last_entry_no, balance, last_entry_at, acts_until, digest)
+    VALUES (p_license_id, p_last_entry_no, v_archived.balance, v_last_at,
+            -- An act comes right after its entry and before the next one. The second is for a clock that was put back.
+            GREATEST(COALESCE(v_next_at, v_now), v_last_at + interval '1 second'),
+            sha256(COALESCE(v_archived.digest, '') || p_file_digest))
+    ON CONFLICT (license_id) DO UPDATE
+       SET last_entry_no = excluded.last_entry_no, balance = excluded.balance,
+           last_entry_at = GREATEST(a.last_entry_at, excluded.last_entry_at),
+           acts_until = GREATEST(a.acts_until, excluded.acts_until),
+           digest = excluded.digest;
+    PERFORM obol.note_act(p_license_id, v_actor, 'archive', NULL, jsonb_build_object(
+        'first_entry_no', v_first, 'last_entry_no', p_last_entry_no, 'sha256', encode(p_file_digest, 'hex')), p_request_id);
+    RETURN true;
+END
+$$;
+
+--
+-- Name: archive_lines(uuid, bigint, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.archive_lines(p_license_id uuid, p_first bigint, p_last bigint) RETURNS TABLE(line text)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT json_build_object(
+                   'obol_archive', 1, 'license_id', p_license_id, 'first_entry_no', p_first, 'last_entry_no', p_last,
+                   'holds', (SELECT count(*) FROM obol.ledger_entries e
+                               JOIN obol.holds h ON h.license_id = p_license_id AND h.hold_id = e.cause_id
+                              WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last AND e.kind = 'charge'),
+                   'allotments', (SELECT count(*) FROM obol.allotments a
+                                   WHERE a.license_id = p_license_id AND a.last_entry_no BETWEEN p_first AND p_last),
+                   'entry', json_build_array('entry_no', 'kind', 'amount', 'balance_after', 'cause_id', 'part_id', 'key_id',
+                                             'reference', 'model', 'price', 'usage', 'shortfall', 'created_at'))::text;
+    RETURN QUERY
+        SELECT json_build_array(
+                   e.entry_no, e.kind, e.amount, e.balance_after, e.cause_id, e.part_id, e.key_id, e.reference, e.model, e.price,
+                   e.usage, e.shortfall, (extract(epoch FROM e.created_at) * 1000000)::bigint)::text
+          FROM obol.ledger_entries e
+         WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last
+         ORDER BY e.entry_no;
+    RETURN QUERY
+        SELECT json_build_object(
+                   'hold_id', h.hold_id, 'amount', h.amount, 'state', h.state, 'process_id', h.process_id,
+                   'expires_at', (extract(epoch FROM h.expires_at) * 1000000)::bigint, 'model', h.model, 'price', h.price,
+                   'idempotency_key', h.idempotency_key, 'reference', h.reference, 'available_after', h.available_after,
+                   'opened_at', (extract(epoch FROM h.opened_at) * 1000000)::bigint,
+                   'ended_at', (extract(epoch FROM h.ended_at) * 1000000)::bigint,
+                   'delivered_at', (extract(epoch FROM h.delivered_at) * 1000000)::bigint,
+                   'key_id', h.key_id, 'limited_by', h.limited_by)::text
+          FROM obol.ledger_entries e
+          JOIN obol.holds h ON h.license_id = p_license_id AND h.hold_id = e.cause_id
+         WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last AND e.kind = 'charge'
+         ORDER BY e.entry_no;
+    RETURN QUERY
+        SELECT json_build_object(
+                   'grant_id', a.grant_id, 'first_entry_no', a.first_entry_no, 'last_entry_no', a.last_entry_no,
+                   'balance_from', a.balance_from, 'balance_to', a.balance_to)::text
+          FROM obol.allotments a
+         WHERE a.license_id = p_license_id AND a.last_entry_no BETWEEN p_first AND p_last
+         ORDER BY a.last_entry_no, a.balance_from DESC, a.grant_id;
+END
+$$;
+
+--
 -- Name: arm_alerts(uuid, bigint); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1675,6 +1860,26 @@ END
 $$;
 
 --
+-- Name: due_archives(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_archives(p_before timestamp with time zone, p_after uuid, p_limit integer) RETURNS TABLE(license_id uuid)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT l.license_id
+          FROM obol.licenses l
+          LEFT JOIN obol.archived a ON a.license_id = l.license_id
+          JOIN obol.ledger_entries e ON e.license_id = l.license_id AND e.entry_no = COALESCE(a.last_entry_no, 0) + 1
+         WHERE e.created_at < p_before AND (p_after IS NULL OR l.license_id > p_after)
+         ORDER BY l.license_id
+         LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: due_changes(integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -1899,6 +2104,7 @@ CREATE FUNCTION obol.entry_span(p_license_id uuid, p_from timestamp with time zo
 DECLARE
     v_bounds bigint[];
     v_count bigint;
+    v_archived bigint;
     v_low bigint;
     v_high bigint;
     v_middle bigint;
@@ -1906,11 +2112,14 @@ DECLARE
     v_is_before boolean;
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
-    SELECT l.entry_count INTO v_count FROM obol.licenses l WHERE l.license_id = p_license_id;
+    SELECT l.entry_count, COALESCE(a.last_entry_no, 0) INTO v_count, v_archived
+      FROM obol.licenses l
+      LEFT JOIN obol.archived a ON a.license_id = l.license_id
+     WHERE l.license_id = p_license_id;
     FOREACH v_at IN ARRAY ARRAY[COALESCE(p_from, '-infinity') - interval '1 hour',
                                 COALESCE(p_to, 'infinity') + interval '1 hour'] LOOP
-        -- The last entry before v_at is in [v_low, v_high]; 0: there is none.
-        v_low := 0;
+        -- The last entry before v_at is in [v_low, v_high]; v_archived: there is none.
+        v_low := v_archived;
         v_high := v_count;
         WHILE v_low < v_high LOOP
             v_middle := v_low + (v_high - v_low + 1) / 2;
@@ -2450,6 +2659,84 @@ END
 $_$;
 
 --
+-- Name: keep_sums(uuid, bigint, bigint); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.keep_sums(p_license_id uuid, p_first bigint, p_last bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO obol.archived_usage AS k
+           (license_id, day, model, key_id, calls, credits, input_tokens, output_tokens, cache_write_5m_tokens,
+            cache_write_1h_tokens, cache_read_tokens, refunded)
+    SELECT p_license_id, u.day, u.model, u.key_id, sum(u.calls), sum(u.credits), sum(u.input_tokens), sum(u.output_tokens),
+           sum(u.cache_write_5m_tokens), sum(u.cache_write_1h_tokens), sum(u.cache_read_tokens), sum(u.refunded)
+      FROM obol.entry_usage u
+     WHERE u.license_id = p_license_id AND u.entry_no BETWEEN p_first AND p_last
+     GROUP BY u.day, u.model, u.key_id
+    ON CONFLICT (license_id, day, model, key_id) DO UPDATE
+       SET calls = k.calls + excluded.calls,
+           credits = k.credits + excluded.credits,
+           input_tokens = k.input_tokens + excluded.input_tokens,
+           output_tokens = k.output_tokens + excluded.output_tokens,
+           cache_write_5m_tokens = k.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+           cache_write_1h_tokens = k.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+           cache_read_tokens = k.cache_read_tokens + excluded.cache_read_tokens,
+           refunded = k.refunded + excluded.refunded;
+    INSERT INTO obol.archived_days AS k
+           (license_id, day, total, granted, charged, refunded, expired, voided, adjusted, shortfall)
+    SELECT p_license_id, (e.created_at AT TIME ZONE 'UTC')::date, sum(e.amount),
+           COALESCE(sum(e.amount) FILTER (WHERE e.kind = 'grant'), 0),
+           COALESCE(-sum(e.amount) FILTER (WHERE e.kind IN ('charge', 'deduction')), 0),
+           COALESCE(sum(e.amount) FILTER (WHERE e.kind = 'refund'), 0),
+           COALESCE(-sum(e.amount) FILTER (WHERE e.kind = 'expiry'), 0),
+           COALESCE(-sum(e.amount) FILTER (WHERE e.kind = 'void'), 0),
+           COALESCE(sum(e.amount) FILTER (WHERE e.kind = 'adjustment'), 0),
+           sum(e.shortfall)
+      FROM obol.ledger_entries e
+     WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last
+     GROUP BY 2
+    ON CONFLICT (license_id, day) DO UPDATE
+       SET total = k.total + excluded.total,
+           granted = k.granted + excluded.granted,
+           charged = k.charged + excluded.charged,
+           refunded = k.refunded + excluded.refunded,
+           expired = k.expired + excluded.expired,
+           voided = k.voided + excluded.voided,
+           adjusted = k.adjusted + excluded.adjusted,
+           shortfall = k.shortfall + excluded.shortfall;
+    UPDATE obol.grants g
+       SET archived_starts = g.archived_starts + s.starts,
+           archived_lapsed = g.archived_lapsed + s.lapsed,
+           archived_drawn = g.archived_drawn + s.drawn
+      FROM (SELECT c.grant_id, sum(c.starts)::bigint AS starts, sum(c.lapsed)::bigint AS lapsed, sum(c.drawn)::bigint AS drawn
+              FROM (SELECT CASE e.kind WHEN 'refund' THEN e.part_id ELSE e.cause_id END AS grant_id,
+                           (e.kind NOT IN ('expiry', 'void'))::integer AS starts,
+                           CASE WHEN e.kind IN ('expiry', 'void') THEN -e.amount ELSE 0 END AS lapsed, 0 AS drawn
+                      FROM obol.ledger_entries e
+                     WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last
+                       AND (e.kind IN ('grant', 'refund', 'expiry', 'void') OR (e.kind = 'adjustment' AND e.amount > 0))
+                    UNION ALL
+                    SELECT a.grant_id, 0, 0, a.balance_from - a.balance_to
+                      FROM obol.allotments a
+                     WHERE a.license_id = p_license_id AND a.last_entry_no BETWEEN p_first AND p_last) c
+             GROUP BY c.grant_id) s
+     WHERE g.license_id = p_license_id AND g.grant_id = s.grant_id;
+    UPDATE obol.payment_grants o
+       SET archived_voided = o.archived_voided + s.voided,
+           archived_taken = o.archived_taken + s.taken
+      FROM (SELECT p.grant_id, -sum(e.amount)::bigint AS voided,
+                   -COALESCE(sum(e.amount) FILTER (WHERE e.reference = 'payment ' || p.payment_id), 0)::bigint AS taken
+              FROM obol.ledger_entries e
+              JOIN obol.payment_grants p ON p.license_id = p_license_id AND p.grant_id = e.cause_id
+             WHERE e.license_id = p_license_id AND e.entry_no BETWEEN p_first AND p_last AND e.kind = 'void'
+             GROUP BY p.grant_id) s
+     WHERE o.license_id = p_license_id AND o.grant_id = s.grant_id;
+END
+$$;
+
+--
 -- Name: list_acts(bigint, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2491,6 +2778,41 @@ BEGIN
          WHERE (NOT p_only_owed OR ((p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0))
            AND (p_before_at IS NULL OR (p.created_at, p.payment_id) < (p_before_at, p_before_id))
          ORDER BY p.created_at DESC, p.payment_id DESC
+         LIMIT p_limit;
+END
+$$;
+
+--
+-- Name: list_archive_files(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_archive_files(p_license_id uuid) RETURNS TABLE(first_entry_no bigint, last_entry_no bigint, file_digest bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT f.first_entry_no, f.last_entry_no, f.file_digest
+          FROM obol.archived_files f
+         WHERE f.license_id = p_license_id
+         ORDER BY f.last_entry_no;
+END
+$$;
+
+--
+-- Name: list_archived(uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_archived(p_after uuid, p_limit integer) RETURNS TABLE(license_id uuid, last_entry_no bigint, balance bigint, digest bytea)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT a.license_id, a.last_entry_no, a.balance, a.digest
+          FROM obol.archived a
+         WHERE p_after IS NULL OR a.license_id > p_after
+         ORDER BY a.license_id
          LIMIT p_limit;
 END
 $$;
@@ -2657,15 +2979,16 @@ $$;
 -- Name: list_heads(uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.list_heads(p_after uuid, p_limit integer) RETURNS TABLE(license_id uuid, entries bigint, unaudited bigint)
+CREATE FUNCTION obol.list_heads(p_after uuid, p_limit integer) RETURNS TABLE(license_id uuid, entries bigint, unaudited bigint, archived bigint, archived_digest bytea)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
     RETURN QUERY
-        SELECT l.license_id, l.entry_count, COALESCE(s.entry_no, 0)
+        SELECT l.license_id, l.entry_count, COALESCE(s.entry_no, 0), COALESCE(a.last_entry_no, 0), a.digest
           FROM obol.licenses l
           LEFT JOIN obol.audit_starts s ON s.license_id = l.license_id
+          LEFT JOIN obol.archived a ON a.license_id = l.license_id
          WHERE p_after IS NULL OR l.license_id > p_after
          ORDER BY l.license_id
          LIMIT p_limit;
@@ -3477,6 +3800,50 @@ END
 $$;
 
 --
+-- Name: prepare_archive(uuid, timestamp with time zone, integer, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(first_entry_no bigint, last_entry_no bigint)
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_counted_to timestamptz;
+    v_first bigint;
+    v_last bigint;
+    v_balance bigint;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'manage');
+    PERFORM obol.lock_license(p_license_id);
+    SELECT COALESCE(max(a.last_entry_no), 0) + 1 INTO v_first FROM obol.archived a WHERE a.license_id = p_license_id;
+    SELECT COALESCE(min(r.begins_at) FILTER (WHERE NOT r.is_final), max(r.begins_at) + interval '10 minutes', '-infinity')
+      INTO v_counted_to FROM obol.business_rollups r;
+    v_last := obol.archivable_through(p_license_id, LEAST(p_before, v_counted_to), p_most, p_with_undelivered);
+    IF v_last < v_first THEN
+        RETURN;
+    END IF;
+    PERFORM obol.bring_up_to_date(p_license_id, true);
+
+    SELECT e.balance_after INTO v_balance FROM obol.ledger_entries e
+     WHERE e.license_id = p_license_id AND e.entry_no = v_last;
+    INSERT INTO obol.allotments (license_id, grant_id, first_entry_no, last_entry_no, balance_from, balance_to)
+    SELECT a.license_id, a.grant_id, a.first_entry_no, v_last, a.balance_from, GREATEST(a.balance_to, v_balance)
+      FROM obol.allotments a
+     WHERE a.license_id = p_license_id AND a.first_entry_no BETWEEN 1 AND v_last AND a.last_entry_no > v_last
+       AND a.balance_from > v_balance;
+    DELETE FROM obol.allotments a
+     WHERE a.license_id = p_license_id AND a.first_entry_no BETWEEN 1 AND v_last AND a.last_entry_no > v_last
+       AND a.balance_to >= v_balance;
+    UPDATE obol.allotments a
+       SET first_entry_no = v_last + 1, balance_from = LEAST(a.balance_from, v_balance)
+     WHERE a.license_id = p_license_id AND a.first_entry_no BETWEEN 1 AND v_last AND a.last_entry_no > v_last;
+    RETURN QUERY SELECT v_first, v_last;
+END
+$$;
+
+--
 -- Name: purge_events(integer, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3638,6 +4005,7 @@ BEGIN
     END IF;
     v_left := obol.refundable(p_license_id, p_cause_id);
     IF v_left IS NULL AND NOT p_withheld THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
             USING ERRCODE = 'OB404';
     END IF;
@@ -3684,6 +4052,7 @@ BEGIN
     v_refund_id := COALESCE(v_key.cause_id, p_refund_id);
     v_left := obol.refundable(p_license_id, p_cause_id);
     IF v_left IS NULL THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
             USING ERRCODE = 'OB404';
     END IF;
@@ -3770,6 +4139,29 @@ CREATE FUNCTION obol.refuse_amount(p_name text, p_least integer) RETURNS void
 BEGIN
     RAISE EXCEPTION 'INVALID_AMOUNT: % must be a whole number of credits, at least %', p_name, p_least
         USING ERRCODE = 'OB400';
+END
+$$;
+
+--
+-- Name: refuse_archived(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.refuse_archived(p_license_id uuid, p_cause_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_archived obol.archived;
+BEGIN
+    SELECT a.* INTO v_archived FROM obol.archived a WHERE a.license_id = p_license_id;
+    IF FOUND THEN
+        RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge or deduction % after entry %', p_license_id, p_cause_id,
+                v_archived.last_entry_no
+            USING ERRCODE = 'OB404',
+                  HINT = format('Entries up to that one, of %s and before, are in the archive: they can be read there, and '
+                                'are not refunded any more. An adjustment corrects a balance.',
+                                to_char(v_archived.last_entry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'));
+    END IF;
 END
 $$;
 
@@ -4869,6 +5261,20 @@ END
 $$;
 
 --
+-- Name: show_archived(uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(entries bigint, until timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    RETURN QUERY SELECT a.last_entry_no, a.last_entry_at FROM obol.archived a WHERE a.license_id = p_license_id;
+END
+$$;
+
+--
 -- Name: show_license(uuid, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -4935,8 +5341,35 @@ BEGIN
                       WHERE b.license_id = p_license_id AND b.kind = 'refund' AND b.cause_id = p_cause_id) r
          WHERE e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id;
     IF NOT FOUND THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no charge or deduction %', p_cause_id USING ERRCODE = 'OB404';
     END IF;
+END
+$$;
+
+--
+-- Name: show_sums(uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_sums(p_license_id uuid) RETURNS TABLE(days jsonb, usage jsonb, grants jsonb, payments jsonb)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN QUERY
+        SELECT COALESCE((SELECT jsonb_agg(jsonb_build_array(
+                             d.day, d.total, d.granted, d.charged, d.refunded, d.expired, d.voided, d.adjusted, d.shortfall))
+                           FROM obol.archived_days d WHERE d.license_id = p_license_id), '[]'),
+               COALESCE((SELECT jsonb_agg(jsonb_build_array(
+                             u.day, u.model, u.key_id, u.calls, u.credits, u.input_tokens, u.output_tokens,
+                             u.cache_write_5m_tokens, u.cache_write_1h_tokens, u.cache_read_tokens, u.refunded))
+                           FROM obol.archived_usage u WHERE u.license_id = p_license_id), '[]'),
+               COALESCE((SELECT jsonb_agg(jsonb_build_array(g.grant_id, g.archived_starts, g.archived_lapsed, g.archived_drawn))
+                           FROM obol.grants g
+                          WHERE g.license_id = p_license_id
+                            AND (g.archived_starts, g.archived_lapsed, g.archived_drawn) <> (0, 0, 0)), '[]'),
+               COALESCE((SELECT jsonb_agg(jsonb_build_array(o.grant_id, o.payment_id, o.archived_voided, o.archived_taken))
+                           FROM obol.payment_grants o WHERE o.license_id = p_license_id), '[]');
 END
 $$;
 
@@ -5247,6 +5680,8 @@ CREATE FUNCTION obol.verify() RETURNS TABLE(license_id uuid, rule text, detail t
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
     UNION ALL
     SELECT b.license_id, b.rule, b.detail FROM obol.verify_business() b
+    UNION ALL
+    SELECT o.license_id, o.rule, o.detail FROM obol.verify_archived() o
 $$;
 
 --
@@ -5295,7 +5730,10 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
     SELECT a.license_id, 'an act of a refund has its entry',
            format('%s acts of refunds of %s credits for %s, and %s entries', a.acts, a.amount, a.target, COALESCE(r.refunds, 0))
       FROM (SELECT a.license_id, a.target, a.target_id, a.amount, count(*) AS acts
-              FROM obol.named_acts a WHERE a.act = 'refund' GROUP BY a.license_id, a.target, a.target_id, a.amount) a
+              FROM obol.named_acts a
+              LEFT JOIN obol.archived k ON k.license_id = a.license_id
+             WHERE a.act = 'refund' AND (a.acted_at <= k.acts_until) IS NOT TRUE
+             GROUP BY a.license_id, a.target, a.target_id, a.amount) a
       LEFT JOIN (SELECT e.license_id, e.cause_id, e.amount, count(*) AS refunds
                    FROM obol.ledger_entries e WHERE e.kind = 'refund' GROUP BY e.license_id, e.cause_id, e.amount) r
              ON r.license_id = a.license_id AND r.cause_id = a.target_id AND r.amount = a.amount
@@ -5313,10 +5751,11 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
       LEFT JOIN obol.license_keys k
              ON a.act IN ('create_key', 'set_key', 'revoke_key', 'rotate_license_key')
             AND k.license_id = a.license_id AND k.key_id = a.target_id
+      LEFT JOIN obol.archived o ON o.license_id = a.license_id AND a.acted_at <= o.acts_until
      WHERE CASE a.act WHEN 'grant_credits' THEN (g.amount = a.amount) IS NOT TRUE
                       WHEN 'void_grant' THEN g.voided_at IS NULL
-                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE
-                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE
+                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE AND (e.amount IS NOT NULL OR o.license_id IS NULL)
+                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE AND (e.amount IS NOT NULL OR o.license_id IS NULL)
                       WHEN 'revoke_key' THEN k.revoked_at IS NULL
                       WHEN 'create_key' THEN k.key_id IS NULL
                       WHEN 'set_key' THEN k.key_id IS NULL
@@ -5339,6 +5778,63 @@ CREATE FUNCTION obol.verify_acts() RETURNS TABLE(license_id uuid, rule text, det
 $$;
 
 --
+-- Name: verify_archived(); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.verify_archived() RETURNS TABLE(license_id uuid, rule text, detail text)
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT a.license_id, 'what is archived was allotted and rolled up',
+           format('archived up to entry %s, allotted up to %s, rolled up to %s', a.last_entry_no, l.allotted_entry_no,
+                  COALESCE(w.entry_no, 0))
+      FROM obol.archived a
+      JOIN obol.licenses l ON l.license_id = a.license_id
+      LEFT JOIN obol.usage_watermarks w ON w.license_id = a.license_id
+     WHERE a.last_entry_no > l.allotted_entry_no OR a.last_entry_no > COALESCE(w.entry_no, 0)
+    UNION ALL
+    SELECT COALESCE(d.license_id, a.license_id), 'archived days add up to the archived balance',
+           format('%s, and the balance after entry %s was %s', COALESCE(d.total, 0), COALESCE(a.last_entry_no, 0), COALESCE(a.balance, 0))
+      FROM (SELECT s.license_id, sum(s.total) AS total, sum(s.granted - s.charged + s.refunded - s.expired - s.voided + s.adjusted) AS parts
+              FROM obol.archived_days s GROUP BY s.license_id) d
+      FULL JOIN obol.archived a ON a.license_id = d.license_id
+     WHERE (d.total = a.balance AND d.parts = d.total) IS NOT TRUE
+    UNION ALL
+    SELECT COALESCE(a.license_id, f.license_id), 'what is archived is in files, one after the other',
+           format('archived up to entry %s, %s files have %s entries up to %s', COALESCE(a.last_entry_no, 0), COALESCE(f.files, 0),
+                  COALESCE(f.entries, 0), COALESCE(f.last_entry_no, 0))
+      FROM obol.archived a
+      FULL JOIN (SELECT s.license_id, count(*) AS files, sum(s.last_entry_no - s.first_entry_no + 1) AS entries,
+                        max(s.last_entry_no) AS last_entry_no
+                   FROM obol.archived_files s GROUP BY s.license_id) f ON f.license_id = a.license_id
+     WHERE (a.last_entry_no = f.entries AND a.last_entry_no = f.last_entry_no) IS NOT TRUE
+    UNION ALL
+    SELECT f.license_id, 'what is archived has its act',
+           format('entries %s to %s are in a file, and no act says so', f.first_entry_no, f.last_entry_no)
+      FROM obol.archived_files f
+     WHERE NOT EXISTS (SELECT FROM obol.named_acts a
+                        WHERE a.act = 'archive' AND a.license_id = f.license_id
+                          AND a.detail ->> 'sha256' = encode(f.file_digest, 'hex')
+                          AND a.detail -> 'first_entry_no' = to_jsonb(f.first_entry_no)
+                          AND a.detail -> 'last_entry_no' = to_jsonb(f.last_entry_no))
+    UNION ALL
+    SELECT o.license_id, 'archived voids of a payment are of what archived entries took of its grant',
+           format('grant %s: %s lapsed, %s voided, %s of it in parts', o.grant_id, g.archived_lapsed, o.archived_voided,
+                  o.archived_taken)
+      FROM obol.payment_grants o
+      JOIN obol.grants g ON g.license_id = o.license_id AND g.grant_id = o.grant_id
+     WHERE o.archived_taken < 0 OR o.archived_taken > o.archived_voided OR o.archived_voided > g.archived_lapsed
+    UNION ALL
+    SELECT c.license_id, 'archived usage is what the archived days say',
+           format('on %s %s credits and %s refunded too many', c.day, sum(c.credits), sum(c.refunded))
+      FROM (SELECT u.license_id, u.day, u.credits, u.refunded FROM obol.archived_usage u
+            UNION ALL
+            SELECT d.license_id, d.day, -d.charged, -d.refunded FROM obol.archived_days d) c
+     GROUP BY c.license_id, c.day
+    HAVING sum(c.credits) <> 0 OR sum(c.refunded) <> 0
+$$;
+
+--
 -- Name: verify_business(); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -5346,19 +5842,29 @@ CREATE FUNCTION obol.verify_business() RETURNS TABLE(license_id uuid, rule text,
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+    WITH counted AS NOT MATERIALIZED (
+        SELECT COALESCE(min(r.begins_at) FILTER (WHERE NOT r.is_final), max(r.begins_at) + interval '10 minutes') AS counted_to
+          FROM obol.business_rollups r
+    )
     SELECT NULL::uuid, 'the business by time is what its entries say',
            format('from %s on: %s credits of changes and %s of charges too many, or others of its figures differ',
-                  d.begins_at, sum(d.total), sum(d.charged))
+                  min(d.begins_at), sum(d.total), sum(d.charged))
       FROM (SELECT r.begins_at, r.total, r.granted, r.charged, r.refunded, r.expired, r.voided, r.adjusted, r.shortfall
               FROM obol.business_rollups r
-             WHERE r.is_final
+             WHERE r.begins_at < (SELECT c.counted_to FROM counted c)
             UNION ALL
             SELECT e.begins_at, -sum(e.total), -sum(e.granted), -sum(e.charged), -sum(e.refunded), -sum(e.expired),
                    -sum(e.voided), -sum(e.adjusted), -sum(e.shortfall)
               FROM obol.entry_business e
-             WHERE e.begins_at <= (SELECT max(r.begins_at) FROM obol.business_rollups r WHERE r.is_final)
-             GROUP BY e.begins_at) d
-     GROUP BY d.begins_at
+             WHERE e.begins_at < (SELECT c.counted_to FROM counted c)
+             GROUP BY e.begins_at
+            UNION ALL
+            SELECT a.day::timestamp AT TIME ZONE 'UTC', -sum(a.total), -sum(a.granted), -sum(a.charged), -sum(a.refunded),
+                   -sum(a.expired), -sum(a.voided), -sum(a.adjusted), -sum(a.shortfall)
+              FROM obol.archived_days a
+             GROUP BY a.day) d
+      LEFT JOIN (SELECT DISTINCT a.day FROM obol.archived_days a) o ON o.day = (d.begins_at AT TIME ZONE 'UTC')::date
+     GROUP BY COALESCE(o.day::timestamp AT TIME ZONE 'UTC', d.begins_at)
     HAVING sum(d.total) <> 0 OR sum(d.granted) <> 0 OR sum(d.charged) <> 0 OR sum(d.refunded) <> 0
         OR sum(d.expired) <> 0 OR sum(d.voided) <> 0 OR sum(d.adjusted) <> 0 OR sum(d.shortfall) <> 0
 $$;
@@ -5410,28 +5916,29 @@ CREATE FUNCTION obol.verify_grants() RETURNS TABLE(license_id uuid, rule text, d
      WHERE e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
     UNION ALL
     SELECT g.license_id, 'a grant is what is left, what lapsed and what was drawn',
-           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed, COALESCE(a.drawn, 0))
+           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed,
+                  COALESCE(a.drawn, 0) + g.archived_drawn)
       FROM obol.grants g
       LEFT JOIN (SELECT a.license_id, a.grant_id, sum(a.balance_from - a.balance_to) AS drawn
                    FROM obol.allotments a GROUP BY a.license_id, a.grant_id) a USING (license_id, grant_id)
-     WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0)
+     WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0) + g.archived_drawn
     UNION ALL
     SELECT g.license_id, 'what lapsed of a grant has its entries',
-           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0))
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0) + g.archived_lapsed)
       FROM obol.grants g
       LEFT JOIN (SELECT e.license_id, e.cause_id, -sum(e.amount) AS taken
                    FROM obol.ledger_entries e WHERE e.kind IN ('expiry', 'void') GROUP BY e.license_id, e.cause_id) e
              ON e.license_id = g.license_id AND e.cause_id = g.grant_id
-     WHERE COALESCE(e.taken, 0) <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
+     WHERE COALESCE(e.taken, 0) + g.archived_lapsed <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
     UNION ALL
     SELECT g.license_id, 'a grant that has started has its entry, and no other has one',
-           format('grant %s of %s: %s entries', g.grant_id, g.amount, e.entries)
+           format('grant %s of %s: %s entries', g.grant_id, g.amount, e.entries + g.archived_starts)
       FROM obol.grants g
      CROSS JOIN LATERAL (SELECT count(*) AS entries FROM obol.ledger_entries e
                           WHERE e.license_id = g.license_id
                             AND ((e.kind IN ('grant', 'adjustment') AND e.cause_id = g.grant_id AND e.amount = g.amount)
                                  OR (g.reason = 'refund' AND e.kind = 'refund' AND e.part_id = g.grant_id))) e
-     WHERE e.entries <> g.has_started::integer
+     WHERE e.entries + g.archived_starts <> g.has_started::integer
     UNION ALL
     SELECT e.license_id, 'an entry that gives or takes credits of a grant names one',
            format('entry %s is a %s of %s', e.entry_no, e.kind, e.cause_id)
@@ -5590,9 +6097,10 @@ CREATE FUNCTION obol.verify_ledger() RETURNS TABLE(license_id uuid, rule text, d
     AS $$
     WITH chain AS NOT MATERIALIZED (
         SELECT e.*,
-               lag(e.entry_no, 1, 0::bigint) OVER w AS entry_no_before,
-               lag(e.balance_after, 1, 0::bigint) OVER w AS balance_before
+               COALESCE(lag(e.entry_no) OVER w, a.last_entry_no, 0) AS entry_no_before,
+               COALESCE(lag(e.balance_after) OVER w, a.balance, 0) AS balance_before
           FROM obol.ledger_entries e
+          LEFT JOIN obol.archived a ON a.license_id = e.license_id
         WINDOW w AS (PARTITION BY e.license_id ORDER BY e.entry_no)
     )
     SELECT c.license_id, 'entry numbers have no gaps',
@@ -5652,8 +6160,12 @@ CREATE FUNCTION obol.verify_licenses() RETURNS TABLE(license_id uuid, rule text,
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
     WITH entry_sums AS NOT MATERIALIZED (
-        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
-          FROM obol.ledger_entries e GROUP BY e.license_id
+        SELECT s.license_id, sum(s.total) AS total, sum(s.entries) AS entries, max(s.last_no) AS last_no
+          FROM (SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
+                  FROM obol.ledger_entries e GROUP BY e.license_id
+                UNION ALL
+                SELECT a.license_id, a.balance, a.last_entry_no, a.last_entry_no FROM obol.archived a) s
+         GROUP BY s.license_id
     ), hold_sums AS NOT MATERIALIZED (
         SELECT h.license_id, sum(h.amount) AS total
           FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id
@@ -5713,6 +6225,8 @@ CREATE FUNCTION obol.verify_limits() RETURNS TABLE(license_id uuid, rule text, d
                             AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
                             AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
      WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits
+       AND NOT EXISTS (SELECT FROM obol.archived a
+                        WHERE a.license_id = s.license_id AND a.last_entry_at >= w.starts::timestamp AT TIME ZONE 'UTC')
 $$;
 
 --
@@ -5805,6 +6319,8 @@ BEGIN
                                     AND e.kind = CASE a.act WHEN 'deduct' THEN 'deduction' WHEN 'refund' THEN 'refund'
                                                             ELSE 'adjustment' END
                                     AND e.amount = CASE a.act WHEN 'deduct' THEN -a.amount ELSE a.amount END)
+                     AND NOT EXISTS (SELECT FROM obol.archived o
+                                      WHERE o.license_id = a.license_id AND a.acted_at <= o.acts_until)
                 ELSE false END
     UNION ALL
     SELECT t.license_id, 'a token is as its acts say', format('token %s, %s: no act made it so', t.token_id, t.name)
@@ -5829,15 +6345,16 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT l.license_id, 'the balance is what the grants have left, less what was used since',
-           format('grants have %s left, the balance was %s after entry %s', g.credits_left, COALESCE(a.balance_after, 0),
-                  l.allotted_entry_no)
+           format('grants have %s left, the balance was %s after entry %s', g.credits_left,
+                  COALESCE(a.balance_after, k.balance, 0), l.allotted_entry_no)
       FROM unnest(v_ids) AS r (id)
       JOIN obol.licenses l ON l.license_id = r.id
       -- What was used since then is what the balance has fallen by, as the entries chain.
       LEFT JOIN obol.ledger_entries a ON a.license_id = r.id AND a.entry_no = l.allotted_entry_no
+      LEFT JOIN obol.archived k ON k.license_id = r.id AND k.last_entry_no = l.allotted_entry_no
      CROSS JOIN LATERAL (SELECT COALESCE(sum(g.credits_left), 0) AS credits_left FROM obol.grants g
                           WHERE g.license_id = r.id AND g.has_started AND g.credits_left > 0) g
-     WHERE g.credits_left <> COALESCE(a.balance_after, 0)
+     WHERE g.credits_left <> COALESCE(a.balance_after, k.balance, 0)
     UNION ALL
     SELECT e.license_id, 'what changes the set of grants is allotted at once',
            format('entry %s is a %s, and entries are allotted up to %s', e.entry_no, e.kind, l.allotted_entry_no)
@@ -5846,13 +6363,13 @@ BEGIN
        AND e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
     UNION ALL
     SELECT g.license_id, 'what lapsed of a grant has its entries',
-           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, t.taken)
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, t.taken + g.archived_lapsed)
       FROM (SELECT DISTINCT e.license_id, e.cause_id FROM obol.ledger_entries e
              WHERE e.created_at >= p_since AND e.kind IN ('expiry', 'void')) e
       JOIN obol.grants g ON g.license_id = e.license_id AND g.grant_id = e.cause_id
      CROSS JOIN LATERAL (SELECT -sum(t.amount) AS taken FROM obol.ledger_entries t
                           WHERE t.license_id = e.license_id AND t.kind IN ('expiry', 'void') AND t.cause_id = e.cause_id) t
-     WHERE t.taken <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
+     WHERE t.taken + g.archived_lapsed <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
     UNION ALL
     SELECT e.license_id, 'a grant that has started has its entry, and no other has one',
            format('entry %s is a %s of %s credits, grant %s is of %s', e.entry_no, e.kind, e.amount, g.grant_id, g.amount)
@@ -5974,18 +6491,20 @@ BEGIN
     SELECT e.license_id, 'entry numbers have no gaps',
            format('entry %s follows entry %s', e.entry_no,
                   COALESCE((SELECT max(b.entry_no) FROM obol.ledger_entries b
-                             WHERE b.license_id = e.license_id AND b.entry_no < e.entry_no), 0))
+                             WHERE b.license_id = e.license_id AND b.entry_no < e.entry_no), a.last_entry_no, 0))
       FROM obol.ledger_entries e
       LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
-     WHERE e.created_at >= p_since AND e.entry_no > 1 AND p.entry_no IS NULL
+      LEFT JOIN obol.archived a ON a.license_id = e.license_id
+     WHERE e.created_at >= p_since AND e.entry_no <> COALESCE(a.last_entry_no, 0) + 1 AND p.entry_no IS NULL
     UNION ALL
     SELECT e.license_id, 'balances chain',
-           format('entry %s: %s and %s make %s, not %s', e.entry_no, COALESCE(p.balance_after, 0), e.amount,
-                  COALESCE(p.balance_after, 0) + e.amount, e.balance_after)
+           format('entry %s: %s and %s make %s, not %s', e.entry_no, COALESCE(p.balance_after, a.balance, 0), e.amount,
+                  COALESCE(p.balance_after, a.balance, 0) + e.amount, e.balance_after)
       FROM obol.ledger_entries e
       LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
-     WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
-       AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
+      LEFT JOIN obol.archived a ON a.license_id = e.license_id
+     WHERE e.created_at >= p_since AND (e.entry_no = COALESCE(a.last_entry_no, 0) + 1 OR p.entry_no IS NOT NULL)
+       AND e.balance_after <> COALESCE(p.balance_after, a.balance, 0) + e.amount
     UNION ALL
     SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)
@@ -6043,20 +6562,23 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT l.license_id, 'balance is the sum of the entries',
-           format('balance %s, it was %s after entry %s', l.balance, COALESCE(e.balance_after, 0), COALESCE(e.entry_no, 0))
+           format('balance %s, it was %s after entry %s', l.balance, COALESCE(e.balance_after, a.balance, 0),
+                  COALESCE(e.entry_no, a.last_entry_no, 0))
       FROM unnest(v_ids) AS r (id)
       JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN obol.archived a ON a.license_id = r.id
       LEFT JOIN LATERAL (SELECT n.balance_after, n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
                           ORDER BY n.entry_no DESC LIMIT 1) e ON true
-     WHERE l.balance <> COALESCE(e.balance_after, 0)
+     WHERE l.balance <> COALESCE(e.balance_after, a.balance, 0)
     UNION ALL
     SELECT l.license_id, 'the entry counter is the last entry number',
-           format('counter %s, the last is %s', l.entry_count, COALESCE(e.entry_no, 0))
+           format('counter %s, the last is %s', l.entry_count, COALESCE(e.entry_no, a.last_entry_no, 0))
       FROM unnest(v_ids) AS r (id)
       JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN obol.archived a ON a.license_id = r.id
       LEFT JOIN LATERAL (SELECT n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
                           ORDER BY n.entry_no DESC LIMIT 1) e ON true
-     WHERE l.entry_count <> COALESCE(e.entry_no, 0)
+     WHERE l.entry_count <> COALESCE(e.entry_no, a.last_entry_no, 0)
     UNION ALL
     SELECT l.license_id, 'held is the sum of the open holds',
            format('held %s, open holds sum to %s', l.held, COALESCE(s.total, 0))
@@ -6121,6 +6643,10 @@ CREATE FUNCTION obol.verify_usage() RETURNS TABLE(license_id uuid, rule text, de
       FROM (SELECT r.license_id, r.day, r.model, r.key_id, r.calls, r.credits, r.input_tokens, r.output_tokens,
                    r.cache_write_5m_tokens, r.cache_write_1h_tokens, r.cache_read_tokens, r.refunded
               FROM obol.usage_rollups r
+            UNION ALL
+            SELECT k.license_id, k.day, k.model, k.key_id, -k.calls, -k.credits, -k.input_tokens, -k.output_tokens,
+                   -k.cache_write_5m_tokens, -k.cache_write_1h_tokens, -k.cache_read_tokens, -k.refunded
+              FROM obol.archived_usage k
             UNION ALL
             SELECT u.license_id, u.day, u.model, u.key_id, -u.calls, -u.credits, -u.input_tokens, -u.output_tokens,
                    -u.cache_write_5m_tokens, -u.cache_write_1h_tokens, -u.cache_read_tokens, -u.refunded
@@ -6347,6 +6873,97 @@ CREATE TABLE obol.allotments (
 --
 
 COMMENT ON TABLE obol.allotments IS 'What entries drew on. From first_entry_no to last_entry_no the set of grants was the same, and the credits that took the balance from balance_from down to balance_to were of this grant; a refund, by itself, goes up. From entry 0: of before grants had lifetimes, where only the sum is known.';
+
+--
+-- Name: archived; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.archived (
+    license_id uuid NOT NULL,
+    last_entry_no bigint NOT NULL,
+    balance bigint NOT NULL,
+    last_entry_at timestamp with time zone NOT NULL,
+    acts_until timestamp with time zone NOT NULL,
+    digest bytea NOT NULL,
+    CONSTRAINT archived_balance_check CHECK ((balance >= 0)),
+    CONSTRAINT archived_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT archived_last_entry_no_check CHECK ((last_entry_no > 0))
+);
+
+--
+-- Name: TABLE archived; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.archived IS 'Where the ledger of a license begins in the tables: after last_entry_no, at balance. The entries up to that one are in archived_files; digest is SHA-256 over the digest before the last file, empty before the first, and that of the file. Acts up to acts_until are of archived entries.';
+
+--
+-- Name: archived_days; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.archived_days (
+    license_id uuid NOT NULL,
+    day date NOT NULL,
+    total numeric NOT NULL,
+    granted numeric NOT NULL,
+    charged numeric NOT NULL,
+    refunded numeric NOT NULL,
+    expired numeric NOT NULL,
+    voided numeric NOT NULL,
+    adjusted numeric NOT NULL,
+    shortfall numeric NOT NULL
+);
+
+--
+-- Name: TABLE archived_days; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.archived_days IS 'What the archived entries of a license gave and took by day (UTC), as amounts above zero (total and adjusted: of either sign): with it verify still compares the business by time with the entries that there are.';
+
+--
+-- Name: archived_files; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.archived_files (
+    license_id uuid NOT NULL,
+    first_entry_no bigint NOT NULL,
+    last_entry_no bigint NOT NULL,
+    file_digest bytea NOT NULL,
+    archived_at timestamp with time zone NOT NULL,
+    CONSTRAINT archived_files_check CHECK ((first_entry_no <= last_entry_no)),
+    CONSTRAINT archived_files_file_digest_check CHECK ((length(file_digest) = 32)),
+    CONSTRAINT archived_files_first_entry_no_check CHECK ((first_entry_no > 0))
+);
+
+--
+-- Name: TABLE archived_files; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.archived_files IS 'Which entries are in which file of `obol archive`, and its SHA-256.';
+
+--
+-- Name: archived_usage; Type: TABLE; Schema: obol; Owner: -
+--
+
+CREATE TABLE obol.archived_usage (
+    license_id uuid NOT NULL,
+    day date NOT NULL,
+    model text,
+    key_id uuid,
+    calls bigint NOT NULL,
+    credits numeric NOT NULL,
+    input_tokens numeric NOT NULL,
+    output_tokens numeric NOT NULL,
+    cache_write_5m_tokens numeric NOT NULL,
+    cache_write_1h_tokens numeric NOT NULL,
+    cache_read_tokens numeric NOT NULL,
+    refunded numeric NOT NULL
+);
+
+--
+-- Name: TABLE archived_usage; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON TABLE obol.archived_usage IS 'How much of the roll-ups of usage is of archived entries: with it verify still compares the roll-ups with the entries that there are.';
 
 --
 -- Name: audit_starts; Type: TABLE; Schema: obol; Owner: -
@@ -6628,6 +7245,9 @@ CREATE TABLE obol.grants (
     reference text,
     created_at timestamp with time zone NOT NULL,
     expiry_told_at timestamp with time zone,
+    archived_starts bigint DEFAULT 0 NOT NULL,
+    archived_lapsed bigint DEFAULT 0 NOT NULL,
+    archived_drawn bigint DEFAULT 0 NOT NULL,
     CONSTRAINT grants_amount_check CHECK ((amount > 0)),
     CONSTRAINT grants_check CHECK ((expires_at > starts_at)),
     CONSTRAINT grants_check1 CHECK (((credits_left + lapsed) <= amount)),
@@ -6641,6 +7261,24 @@ CREATE TABLE obol.grants (
 --
 
 COMMENT ON TABLE obol.grants IS 'Credits with a lifetime. credits_left is as of the last change of the license''s set of grants: what was used since is in the balance and not yet allotted. lapsed is what expiry and void took.';
+
+--
+-- Name: COLUMN grants.archived_starts; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.grants.archived_starts IS 'How many archived entries started it: 1 at most.';
+
+--
+-- Name: COLUMN grants.archived_lapsed; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.grants.archived_lapsed IS 'How much of what lapsed archived entries took.';
+
+--
+-- Name: COLUMN grants.archived_drawn; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.grants.archived_drawn IS 'How much archived allotments drew on it.';
 
 --
 -- Name: imported_keys; Type: TABLE; Schema: obol; Owner: -
@@ -6867,7 +7505,9 @@ CREATE TABLE obol.payment_grants (
     license_id uuid NOT NULL,
     grant_id uuid NOT NULL,
     payment_id uuid NOT NULL,
-    is_voided boolean DEFAULT false NOT NULL
+    is_voided boolean DEFAULT false NOT NULL,
+    archived_voided bigint DEFAULT 0 NOT NULL,
+    archived_taken bigint DEFAULT 0 NOT NULL
 );
 
 --
@@ -6875,6 +7515,18 @@ CREATE TABLE obol.payment_grants (
 --
 
 COMMENT ON TABLE obol.payment_grants IS 'What was given for a payment: the first grant has its id, further ones are what a dispute took and gave back. is_voided: because of the money, and not by an operator.';
+
+--
+-- Name: COLUMN payment_grants.archived_voided; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.payment_grants.archived_voided IS 'How much of it archived entries voided, whoever did.';
+
+--
+-- Name: COLUMN payment_grants.archived_taken; Type: COMMENT; Schema: obol; Owner: -
+--
+
+COMMENT ON COLUMN obol.payment_grants.archived_taken IS 'How much of it archived entries took in parts, because of the money.';
 
 --
 -- Name: payments; Type: TABLE; Schema: obol; Owner: -
@@ -6925,7 +7577,7 @@ CREATE VIEW obol.payment_sums AS
     d.disputed,
     e.entitled,
     g.kept,
-    (v.voided - g.again) AS taken,
+    ((v.voided + g.archived) - g.again) AS taken,
     GREATEST((0)::bigint, (g.kept - e.entitled)) AS owed
    FROM ((((obol.payments p
      CROSS JOIN LATERAL ( SELECT (COALESCE(sum(((s.value ->> 'amount'::text))::bigint), (0)::numeric))::bigint AS disputed
@@ -6933,7 +7585,12 @@ CREATE VIEW obol.payment_sums AS
           WHERE ((s.value ->> 'state'::text) = ANY (ARRAY['open'::text, 'lost'::text]))) d)
      CROSS JOIN LATERAL ( SELECT (p.credits - (ceil((((p.credits)::numeric * (LEAST((p.refunded + d.disputed), p.price))::numeric) / (p.price)::numeric)))::bigint) AS entitled) e)
      CROSS JOIN LATERAL ( SELECT (COALESCE(sum((g_1.amount - g_1.lapsed)), (0)::numeric))::bigint AS kept,
-            (COALESCE(sum(g_1.amount) FILTER (WHERE (g_1.grant_id <> p.payment_id)), (0)::numeric))::bigint AS again
+            (COALESCE(sum(g_1.amount) FILTER (WHERE (g_1.grant_id <> p.payment_id)), (0)::numeric))::bigint AS again,
+            (COALESCE(sum(
+                CASE
+                    WHEN o.is_voided THEN o.archived_voided
+                    ELSE o.archived_taken
+                END), (0)::numeric))::bigint AS archived
            FROM (obol.payment_grants o
              JOIN obol.grants g_1 ON (((g_1.license_id = o.license_id) AND (g_1.grant_id = o.grant_id))))
           WHERE ((o.license_id = p.license_id) AND (o.payment_id = p.payment_id))) g)
@@ -7254,6 +7911,34 @@ ALTER TABLE ONLY obol.allotments
     ADD CONSTRAINT allotments_pkey PRIMARY KEY (license_id, last_entry_no, grant_id);
 
 --
+-- Name: archived_days archived_days_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_days
+    ADD CONSTRAINT archived_days_pkey PRIMARY KEY (license_id, day);
+
+--
+-- Name: archived_files archived_files_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_files
+    ADD CONSTRAINT archived_files_pkey PRIMARY KEY (license_id, last_entry_no);
+
+--
+-- Name: archived archived_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived
+    ADD CONSTRAINT archived_pkey PRIMARY KEY (license_id);
+
+--
+-- Name: archived_usage archived_usage_license_id_day_model_key_id_key; Type: CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_usage
+    ADD CONSTRAINT archived_usage_license_id_day_model_key_id_key UNIQUE NULLS NOT DISTINCT (license_id, day, model, key_id);
+
+--
 -- Name: audit_starts audit_starts_pkey; Type: CONSTRAINT; Schema: obol; Owner: -
 --
 
@@ -7490,6 +8175,12 @@ CREATE INDEX admin_acts_time ON obol.admin_acts USING brin (acted_at) WITH (auto
 CREATE UNIQUE INDEX admin_tokens_name ON obol.admin_tokens USING btree (name) WHERE (revoked_at IS NULL);
 
 --
+-- Name: archived_days_day; Type: INDEX; Schema: obol; Owner: -
+--
+
+CREATE INDEX archived_days_day ON obol.archived_days USING btree (day);
+
+--
 -- Name: business_rollups_open; Type: INDEX; Schema: obol; Owner: -
 --
 
@@ -7615,6 +8306,34 @@ CREATE INDEX payments_newest ON obol.payments USING btree (created_at, payment_i
 
 ALTER TABLE ONLY obol.allotments
     ADD CONSTRAINT allotments_license_id_grant_id_fkey FOREIGN KEY (license_id, grant_id) REFERENCES obol.grants(license_id, grant_id);
+
+--
+-- Name: archived_days archived_days_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_days
+    ADD CONSTRAINT archived_days_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: archived_files archived_files_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_files
+    ADD CONSTRAINT archived_files_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: archived archived_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived
+    ADD CONSTRAINT archived_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
+
+--
+-- Name: archived_usage archived_usage_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
+--
+
+ALTER TABLE ONLY obol.archived_usage
+    ADD CONSTRAINT archived_usage_license_id_fkey FOREIGN KEY (license_id) REFERENCES obol.licenses(license_id);
 
 --
 -- Name: audit_starts audit_starts_license_id_fkey; Type: FK CONSTRAINT; Schema: obol; Owner: -
@@ -7745,6 +8464,24 @@ GRANT ALL ON FUNCTION obol.adjust_credits_v2(p_license_id uuid, p_adjustment_id 
 --
 
 REVOKE ALL ON FUNCTION obol.admissible_amount(p_license_id uuid, p_min_amount bigint, p_amount bigint, p_model text, p_is_priced boolean, p_max_unpaid_tokens bigint) FROM PUBLIC;
+
+--
+-- Name: FUNCTION archivable_through(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.archivable_through(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean) FROM PUBLIC;
+
+--
+-- Name: FUNCTION archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.archive_entries(p_license_id uuid, p_last_entry_no bigint, p_file_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION archive_lines(p_license_id uuid, p_first bigint, p_last bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.archive_lines(p_license_id uuid, p_first bigint, p_last bigint) FROM PUBLIC;
 
 --
 -- Name: FUNCTION arm_alerts(p_license_id uuid, p_balance bigint); Type: ACL; Schema: obol; Owner: -
@@ -8004,6 +8741,12 @@ REVOKE ALL ON FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_
 REVOKE ALL ON FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION due_archives(p_before timestamp with time zone, p_after uuid, p_limit integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_archives(p_before timestamp with time zone, p_after uuid, p_limit integer) FROM PUBLIC;
+
+--
 -- Name: FUNCTION due_changes(p_most integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8171,6 +8914,12 @@ GRANT ALL ON FUNCTION obol.import_license(p_license_id uuid, p_key_digest bytea,
 REVOKE ALL ON FUNCTION obol.is_signed_by_stripe(p_payload bytea, p_signature text) FROM PUBLIC;
 
 --
+-- Name: FUNCTION keep_sums(p_license_id uuid, p_first bigint, p_last bigint); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.keep_sums(p_license_id uuid, p_first bigint, p_last bigint) FROM PUBLIC;
+
+--
 -- Name: FUNCTION list_acts(p_before bigint, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8183,6 +8932,18 @@ GRANT ALL ON FUNCTION obol.list_acts(p_before bigint, p_limit integer, p_token_d
 
 REVOKE ALL ON FUNCTION obol.list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.list_all_payments(p_only_owed boolean, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION list_archive_files(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_archive_files(p_license_id uuid) FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_archived(p_after uuid, p_limit integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_archived(p_after uuid, p_limit integer) FROM PUBLIC;
 
 --
 -- Name: FUNCTION list_draws(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
@@ -8419,6 +9180,12 @@ REVOKE ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean
 GRANT ALL ON FUNCTION obol.pause_webhook(p_webhook_id uuid, p_is_paused boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.prepare_archive(p_license_id uuid, p_before timestamp with time zone, p_most integer, p_with_undelivered boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+
+--
 -- Name: FUNCTION purge_events(p_batch_size integer, p_days integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8475,6 +9242,12 @@ REVOKE ALL ON FUNCTION obol.refundable(p_license_id uuid, p_cause_id uuid) FROM 
 --
 
 REVOKE ALL ON FUNCTION obol.refuse_amount(p_name text, p_least integer) FROM PUBLIC;
+
+--
+-- Name: FUNCTION refuse_archived(p_license_id uuid, p_cause_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.refuse_archived(p_license_id uuid, p_cause_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION refuse_hold(p_hold obol.holds, p_amount bigint); Type: ACL; Schema: obol; Owner: -
@@ -8669,6 +9442,13 @@ REVOKE ALL ON FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea,
 GRANT ALL ON FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION show_license(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8688,6 +9468,12 @@ GRANT ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token
 
 REVOKE ALL ON FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION show_sums(p_license_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_sums(p_license_id uuid) FROM PUBLIC;
 
 --
 -- Name: FUNCTION show_usage(p_license_id uuid, p_from date, p_to date, p_by_day boolean, p_by_model boolean, p_by_key boolean, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
@@ -8753,6 +9539,12 @@ REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;
 --
 
 REVOKE ALL ON FUNCTION obol.verify_acts() FROM PUBLIC;
+
+--
+-- Name: FUNCTION verify_archived(); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.verify_archived() FROM PUBLIC;
 
 --
 -- Name: FUNCTION verify_business(); Type: ACL; Schema: obol; Owner: -

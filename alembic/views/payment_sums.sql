@@ -8,7 +8,7 @@ SELECT p.license_id,
        d.disputed,
        e.entitled,
        g.kept,
-       v.voided - g.again AS taken,
+       v.voided + g.archived - g.again AS taken,
        GREATEST(0, g.kept - e.entitled) AS owed
   FROM obol.payments p
  CROSS JOIN LATERAL (
@@ -18,7 +18,9 @@ SELECT p.license_id,
     SELECT p.credits - ceil(p.credits * LEAST(p.refunded + d.disputed, p.price)::numeric / p.price)::bigint AS entitled) e
  CROSS JOIN LATERAL (
     SELECT COALESCE(sum(g.amount - g.lapsed), 0)::bigint AS kept,
-           COALESCE(sum(g.amount) FILTER (WHERE g.grant_id <> p.payment_id), 0)::bigint AS again
+           COALESCE(sum(g.amount) FILTER (WHERE g.grant_id <> p.payment_id), 0)::bigint AS again,
+           -- As below, of entries that are archived.
+           COALESCE(sum(CASE WHEN o.is_voided THEN o.archived_voided ELSE o.archived_taken END), 0)::bigint AS archived
       FROM obol.payment_grants o
       JOIN obol.grants g ON g.license_id = o.license_id AND g.grant_id = o.grant_id
      WHERE o.license_id = p.license_id AND o.payment_id = p.payment_id) g

@@ -59,11 +59,24 @@ class EntryAnswer(Answer):
     created_at = Moment()
 
 
+class ArchivedAnswer(Answer):
+    entries = fields.Integer(metadata={"description": "how many: those numbered up to this one"})
+    until = Moment(metadata={"description": "when the newest of them was made"})
+
+
 class EntriesAnswer(Answer):
     entries = fields.List(fields.Nested(EntryAnswer))
     next_cursor = fields.Integer(
         allow_none=True,
         metadata={"description": "null on the last page; where what is asked for is rare, others may be short, too"},
+    )
+    archived = fields.Nested(
+        ArchivedAnswer,
+        allow_none=True,
+        metadata={
+            "description": "on the last page, the older entries, which the operator has in an archive; null: there are "
+            "none, or there is another page. Usage is of all entries, archived or not"
+        },
     )
 
 
@@ -85,6 +98,7 @@ EXAMPLE = {
         }
     ],
     "next_cursor": 4,
+    "archived": None,
 }
 
 
@@ -107,7 +121,7 @@ def entries_of(reader: Reader, query: dict[str, Any]) -> Response | dict[str, An
     wanted = accepted_of((JSON, CSV, NDJSON))
     if wanted == JSON:
         found = usage.page(database, reader, filters, before=query["cursor"], limit=query["limit"])
-        return {"entries": found.entries, "next_cursor": found.before}
+        return {"entries": found.entries, "next_cursor": found.before, "archived": found.archived}
     if paged := request.args.keys() & {"cursor", "limit"}:
         names = " and ".join(sorted(paged))
         raise Problem("validation_failed", f"{names}: {wanted} is all of the statement; leave it out, or ask for JSON.")

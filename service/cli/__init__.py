@@ -9,12 +9,27 @@ from typing import NoReturn
 
 import click
 
+from ..archivefile import ArchiveError
 from ..config import ConfigError
 from ..db import reason
 from ..dev.embedded import EmbeddedError
 from ..migrations import MigrationError
 from ..problems import Problem
-from . import admin, audit, grants, imports, keys, ledger, licenses, payments, prices, serving, usage, webhooks
+from . import (
+    admin,
+    archive,
+    audit,
+    grants,
+    imports,
+    keys,
+    ledger,
+    licenses,
+    payments,
+    prices,
+    serving,
+    usage,
+    webhooks,
+)
 from .common import NO_DATABASE, REFUSED, WRONG_USAGE, as_far_as_possible, fail, harmless, write_no_more
 
 
@@ -35,6 +50,7 @@ for command in (
     *payments.COMMANDS,
     *admin.COMMANDS,
     *audit.COMMANDS,
+    *archive.COMMANDS,
     *webhooks.COMMANDS,
 ):
     cli.add_command(command)
@@ -60,6 +76,8 @@ def main() -> NoReturn:
     except OSError as error:
         write_no_more(sys.stdout)
         fail(f"{error.filename or 'the output'}: {error.strerror}", REFUSED)
+    except ArchiveError as error:
+        fail(f"{error}.", REFUSED)
     except (ConfigError, EmbeddedError, MigrationError) as error:
         fail(str(error), WRONG_USAGE)
     except Problem as problem:

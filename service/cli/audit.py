@@ -7,9 +7,10 @@ from typing import Any, BinaryIO
 
 import click
 
+from .. import archivecheck, operator
 from .. import audit as heads
-from .. import operator
 from .. import since as times
+from ..archivefile import ArchiveError, Folder
 from ..audit import HeadError
 from ..operator import OWNER
 from ..repository import admin, ledger
@@ -30,6 +31,23 @@ class Since(click.ParamType[datetime]):
             self.fail(f"it {error}.", param, ctx)
 
 
+class ArchiveFolder(click.ParamType[Folder]):
+    """A folder of `obol archive`."""
+
+    name = "FOLDER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Folder:
+        try:
+            return Folder(value)
+        except ArchiveError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+archive_option = click.option(
+    "--archive", "folder", type=ArchiveFolder(), help="The folder of `obol archive`, where older entries are."
+)
+
+
 @click.command()
 @click.option(
     "--since",
@@ -37,14 +55,23 @@ class Since(click.ParamType[datetime]):
     help="Only what was booked since then and what is open now, e.g. 5m, or 2027-01-31T00:00:00Z: quick, whatever the "
     "size of the ledger, and trusting what was before.",
 )
+@archive_option
 @as_json
-def verify(since: datetime | None, as_json: bool) -> None:
-    """Check every invariant of the ledger and of the audit trail; exit code 1 if anything disagrees."""
+def verify(since: datetime | None, folder: Folder | None, as_json: bool) -> None:
+    """Check every invariant of the ledger and of the audit trail; exit code 1 if anything disagrees. With --archive the
+    archive first: each file, from each license's first entry to where the tables begin."""
+    if folder is not None and since is not None:
+        raise click.UsageError("--archive is all that is in the archive: leave out --since")
+    rows = []
     began_at = datetime.now(UTC)
-    with owner() as database, Progress("Checking"):
-        rows = ledger.verify(database, since)
+    with owner() as database, Progress("Checking") as progress:
+        if folder is not None:
+            rows = list(archivecheck.check(database, folder, progress.advance))
+        rows += ledger.verify(database, since)
         operator.note_verification(database, began_at, since=since, finding_count=len(rows))
     clean = "Clean: every balance is what its ledger says."
+    if folder is not None:
+        clean = "Clean: every balance is what its ledger says, in the archive and in the tables."
     if since is not None:
         clean = f"Clean: what was booked since {moment(since)} agrees with what was before."
     _report([row._asdict() for row in rows], clean, as_json=as_json)
@@ -96,8 +123,9 @@ def head() -> None:
 
 @audit.command()
 @click.argument("file", type=click.File("rb"))
+@archive_option
 @as_json
-def check(file: BinaryIO, as_json: bool) -> None:
+def check(file: BinaryIO, folder: Folder | None, as_json: bool) -> None:
     """Compare with what `obol audit head` printed to FILE (or -) then; exit code 1 if anything of it has changed or
     is lost. What has come since is not looked at."""
     try:
@@ -105,7 +133,7 @@ def check(file: BinaryIO, as_json: bool) -> None:
     except HeadError as error:
         fail(f"{file.name}, {error}", WRONG_USAGE)
     with owner() as database, Progress("Read") as progress:
-        found = [difference._asdict() for difference in heads.compare(database, known, progress.advance)]
+        found = [difference._asdict() for difference in heads.compare(database, known, progress.advance, folder=folder)]
     checked = {
         "licenses": len(known.licenses),
         "entries": sum(recorded.total for recorded in known.licenses.values()),

@@ -10,7 +10,7 @@ import click
 
 from .. import statements
 from ..repository import usage
-from ..repository.usage import BATCH, DIMENSIONS, FIGURES, KINDS, Entry, Filters, Reader, Span
+from ..repository.usage import BATCH, DIMENSIONS, FIGURES, KINDS, ArchivedEntries, Entry, Filters, Reader, Span
 from .common import DayOf, Expiry, Id, Words, as_json, harmless, moment, owner, say, table
 
 as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, for spreadsheets.")
@@ -60,11 +60,21 @@ def entries(
         if as_csv or as_json:
             for chunk in statements.as_csv(batches) if as_csv else statements.as_ndjson(batches):
                 click.echo(chunk, nl=False)
+            _tell_archived(usage.archived(database, reader))
             return
         for number, batch in enumerate(batches):
             text = table(("NO", "AT", "KIND", "AMOUNT", "BALANCE", "ID", "MODEL", "REFERENCE"), map(_cells, batch))
             # The headings once; the widths of the columns are of each batch.
             click.echo(text if number == 0 else text.partition("\n")[2], nl=bool(batch) or number == 0)
+        _tell_archived(usage.archived(database, reader))
+
+
+def _tell_archived(archived: ArchivedEntries | None) -> None:
+    # On stderr: what is printed is the entries, and may be a file.
+    if archived is not None:
+        click.echo(
+            f"obol: {archived.entries} older entries, until {moment(archived.until)}, are in the archive.", err=True
+        )
 
 
 def _cells(entry: Entry) -> tuple[object, ...]:

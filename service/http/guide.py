@@ -123,7 +123,8 @@ ADVICE = {
         {"refundable": 1200},
     ),
     "hold_not_found": Advice(
-        "The license has no hold of this id. A hold that ended without a charge is known for thirty days.",
+        "The license has no hold of this id. A hold that ended without a charge is known for thirty days. A charge "
+        "that is in the archive is not here any more, and the detail says so.",
         "Take the `id` that the call which opened the hold answered with, and the license that opened it.",
         "This license has no hold 661fd0b6-db64-4522-bd48-222e4259ca01.",
     ),

@@ -29,6 +29,7 @@ def respond_page(reader: Reader, base: str, title: str) -> Response:
         base=base,
         entries=found.entries,
         next_cursor=found.before,
+        archived=found.archived,
         is_first=not asked.raw("cursor"),
         kinds=KINDS,
         kept=kept,

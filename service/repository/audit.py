@@ -19,11 +19,14 @@ BLOCKS = 50
 
 
 class Head(NamedTuple):
-    """How many entries a license has, and how many of them are of before the audit trail."""
+    """How many entries a license has, how many of them are of before the audit trail, and how many are archived,
+    with the digest of their files (None: no entry is)."""
 
     license_id: UUID
     entries: int
     unaudited: int
+    archived: int
+    archived_digest: bytes | None
 
 
 class Digest(NamedTuple):
@@ -38,11 +41,24 @@ def heads(db: Database) -> Iterator[Head]:
     """Every license, by its id."""
     after = None
     while True:
-        page = [Head._make(row) for row in db.rows(_LIST_HEADS, after=after, limit=PAGE)]
+        page = _heads(db, after, PAGE)
         yield from page
         if len(page) < PAGE:
             return
         after = page[-1].license_id
+
+
+def head_of(db: Database, license_id: UUID) -> Head:
+    """One license, which was there a moment ago."""
+    (head,) = _heads(db, UUID(int=license_id.int - 1), 1)
+    return head
+
+
+def _heads(db: Database, after: UUID | None, limit: int) -> list[Head]:
+    return [
+        Head(license_id, entries, unaudited, archived, None if digest is None else bytes(digest))
+        for license_id, entries, unaudited, archived, digest in db.rows(_LIST_HEADS, after=after, limit=limit)
+    ]
 
 
 def settle_acts(db: Database) -> int:
@@ -54,9 +70,10 @@ def settle_acts(db: Database) -> int:
     return int(through)
 
 
-def digest_entries(db: Database, license_id: UUID, through: int, *, state: bytes) -> Iterator[Digest]:
-    """The digest of a license's entries 1 to `through`, piece by piece; the last one is of all of them."""
-    done = Digest(state, 0, 0)
+def digest_entries(db: Database, license_id: UUID, through: int, *, state: bytes, after: int = 0) -> Iterator[Digest]:
+    """The digest of a license's entries from the one after `after` to `through`, piece by piece; the last one is of all
+    of them."""
+    done = Digest(state, after, 0)
     while done.through < through:
         row = db.row(
             _DIGEST_ENTRIES,

@@ -25,6 +25,7 @@ _USAGE = text(
     f":by_key, {_READER})"
 )
 _RECEIPT = text(f"SELECT * FROM obol.show_receipt(:license_id, :cause_id, {_READER})")
+_ARCHIVED = text(f"SELECT * FROM obol.show_archived(:license_id, {_READER})")
 _ROLL_UP = text("SELECT obol.roll_up_usage(:license_id, :most)")
 _DUE = text("SELECT * FROM obol.due_rollups(:least, :most)")
 
@@ -146,11 +147,20 @@ class Receipt(NamedTuple):
     refunded: int
 
 
+class ArchivedEntries(NamedTuple):
+    """How many entries of a license are in the archive and in no statement, and the time of the newest of them."""
+
+    entries: int
+    until: datetime
+
+
 class EntriesPage(NamedTuple):
-    """Entries, newest first. `before`: what the next page begins with; None at the end."""
+    """Entries, newest first. `before`: what the next page begins with; None at the end. `archived`: what is older
+    than the last page; None before that, and where there is nothing."""
 
     entries: list[Entry]
     before: int | None
+    archived: ArchivedEntries | None = None
 
 
 def page(db: Database, reader: Reader, filters: Filters = ALL, *, before: int | None = None, limit: int) -> EntriesPage:
@@ -162,7 +172,7 @@ def page(db: Database, reader: Reader, filters: Filters = ALL, *, before: int | 
     if filters == ALL:
         # One more than asked for tells whether there is another page.
         rows = _read(db, reader, filters, after=0, before=before, limit=limit + 1)
-        return _cut(rows, limit)
+        return _cut(db, reader, rows, limit=limit)
     after, begin = span(db, reader, filters)
     begin = begin + 1 if before is None else min(before, begin + 1)
     rows = []
@@ -170,13 +180,26 @@ def page(db: Database, reader: Reader, filters: Filters = ALL, *, before: int | 
         low = max(after, begin - WINDOW - 1)
         rows += _read(db, reader, filters, after=low, before=begin, limit=limit + 1 - len(rows))
         if len(rows) > limit or low == after:
-            return _cut(rows, limit)
+            return _cut(db, reader, rows, limit=limit)
         begin = low + 1
     return EntriesPage(rows, begin)
 
 
-def _cut(rows: list[Entry], limit: int) -> EntriesPage:
-    return EntriesPage(rows[:limit], rows[limit - 1].entry_no if len(rows) > limit else None)
+def _cut(db: Database, reader: Reader, rows: list[Entry], *, limit: int) -> EntriesPage:
+    if len(rows) > limit:
+        return EntriesPage(rows[:limit], rows[limit - 1].entry_no)
+    if rows and rows[-1].entry_no == 1:
+        return EntriesPage(rows, None)
+    return EntriesPage(rows, None, archived(db, reader))
+
+
+def archived(db: Database, reader: Reader) -> ArchivedEntries | None:
+    """What of a license is in the archive; None: nothing.
+
+    Raises: Problem license_invalid, admin_forbidden.
+    """
+    rows = db.rows(_ARCHIVED, **reader._asdict())
+    return ArchivedEntries._make(rows[0]) if rows else None
 
 
 def span(db: Database, reader: Reader, filters: Filters = ALL) -> Span:

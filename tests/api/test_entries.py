@@ -4,12 +4,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
+from ageing import age
 
-from service import statements
+from service import archive, statements
+from service.archivefile import Folder
 from service.http import streaming
 from service.problems import Problem
 from service.repository import usage
@@ -228,3 +231,48 @@ def test_a_client_that_leaves_ends_it(app, monkeypatch):
     assert read == [0, 1]
     # The connection is the server's again.
     assert connection.timeouts[-1] is None
+
+
+# What is in the archive
+
+
+@pytest.fixture
+def archived(license, client, owner, sql, tmp_path):
+    """The three entries of the license are in the archive, and two newer ones in the statement."""
+    # Of an answer that nobody has noted as delivered yet.
+    sql("UPDATE obol.holds SET delivered_at = ended_at")
+    age(sql, 80)
+    assert archive.run(owner, Folder(str(tmp_path)), before=datetime.now(UTC)).entries == 3
+    for _ in range(2):
+        client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
+
+
+def test_the_last_page_says_what_is_in_the_archive(ask, archived, sql):
+    page = ask("application/json").get_json()
+    ((until,),) = sql("SELECT last_entry_at FROM obol.archived")
+
+    assert [entry["entry_no"] for entry in page["entries"]] == [5, 4]
+    assert (page["next_cursor"], page["archived"]["entries"]) == (None, 3)
+    assert datetime.fromisoformat(page["archived"]["until"]) == until
+    first = ask("application/json", limit=1).get_json()
+    assert (first["next_cursor"], first["archived"]) == (5, None)
+    assert ask("application/json", limit=1, cursor=5).get_json()["archived"] == page["archived"]
+    # Also where the filters leave nothing.
+    nothing = ask("application/json", kind="charge").get_json()
+    assert (nothing["entries"], nothing["archived"]) == ([], page["archived"])
+
+
+def test_nothing_is_said_where_nothing_is_archived(ask):
+    assert ask("application/json").get_json()["archived"] is None
+    assert ask("application/json", kind="refund").get_json()["archived"] is None
+
+
+def test_files_are_of_what_is_not_archived(ask, archived):
+    rows = list(csv.reader(io.StringIO(ask("text/csv").get_data(as_text=True))))
+    assert [row[0] for row in rows] == ["entry_no", "5", "4"]
+    assert len(ask("application/x-ndjson").get_data().splitlines()) == 2
+
+
+def test_the_page_of_the_statement_says_it_too(archived, license, owner, db):
+    reader = usage.Reader.operator(license.id)
+    assert usage.page(owner, reader, limit=10).archived == usage.archived(db, usage.Reader.with_key(license.key))

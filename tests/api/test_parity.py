@@ -57,8 +57,9 @@ SAME = {
 
 # Only for a shell: they are processes, or need the owner's login.
 # A head is kept elsewhere, and whoever takes it or compares it must not have to believe the service.
+# An archive is files on the operator's disk, and only the owner's login may take entries out of the tables.
 # Who knows the signing secret of Stripe can make credits, so the service never has it.
-SHELL_ONLY = {"serve", "migrate", "shard", "sandbox", "audit head", "audit check", "stripe secret set"}
+SHELL_ONLY = {"serve", "migrate", "shard", "sandbox", "audit head", "audit check", "archive", "stripe secret set"}
 
 # Only for programs: nobody types what a program has sold.
 # A hold is refunded as anything else is; its own address is for who has it from the list.

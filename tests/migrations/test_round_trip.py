@@ -1,9 +1,15 @@
 """Every migration can be taken back and made again, and nothing is done twice."""
 
+from datetime import UTC, datetime
+
+import pytest
+from ageing import age
 from migrating import dump, revisions
 
 from alembic import command
-from service import migrations
+from service import archive, migrations
+from service.archivefile import Folder
+from service.repository import ledger
 
 VERSIONS = """
     SELECT p.oid::regprocedure::text, p.xmin::text FROM pg_proc p WHERE p.pronamespace = 'obol'::regnamespace
@@ -50,3 +56,18 @@ def test_a_second_upgrade_writes_nothing(urls, sql):
     migrations.upgrade(urls.owner)
 
     assert sql(VERSIONS) == before
+
+
+@pytest.mark.tampers
+def test_what_is_archived_is_not_forgotten(urls, new_license, owner, sql, tmp_path):
+    """Without it, entries would be missing, and nothing would say where they are."""
+    new_license()
+    age(sql, 80)
+    assert archive.run(owner, Folder(str(tmp_path)), before=datetime.now(UTC)).files == 1
+    before = dump(urls.owner)
+
+    with pytest.raises(Exception, match="entries are archived: the migration before this one does not know where"):
+        command.downgrade(migrations.alembic_config(urls.owner), "0012")
+
+    assert dump(urls.owner) == before
+    assert ledger.verify(owner) == []

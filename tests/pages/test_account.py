@@ -1,10 +1,13 @@
 """What whoever holds a license key sees of it."""
 
 import re
+from datetime import UTC, datetime
 
+from ageing import age
 from browsing import BROWSER, Person
 
-from service import keys
+from service import archive, keys
+from service.archivefile import Folder
 from service.problems import Problem
 from service.repository import licenses
 
@@ -46,6 +49,16 @@ def test_a_statement_is_filtered_paged_and_downloaded(customer, client, new_lice
     api = client.get("/api/v1/license/entries?kind=deduction", headers=license.headers | {"Accept": "text/csv"})
     assert response.data == api.data
     assert response.data.count(b"'=invoice") == 52
+
+
+def test_a_statement_says_what_is_in_the_archive(customer, client, new_license, owner, sql, tmp_path):
+    license = new_license(credits=100)
+    age(sql, 80)
+    archive.run(owner, Folder(str(tmp_path)), before=datetime.now(UTC))
+    client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
+    person = customer(license)
+
+    assert "Older entries, up to number 1 and" in person.get("/account/statement")
 
 
 def test_the_operator_has_the_same_statement(operator, client, new_license):

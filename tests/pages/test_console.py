@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from ageing import age
 from browsing import BROWSER, fields_of, multi, posts
 
+from service import archive
+from service.archivefile import Folder
 from service.pages.console.license import balances
 from service.pricing import CLASSES
 from service.problems import Problem
@@ -360,3 +363,17 @@ def test_a_balance_is_drawn_by_the_hour_and_over_days_by_the_day():
         ("2026-11-01", 8),
         ("2026-11-04", 7),
     ]
+
+
+def test_a_license_says_what_of_its_balance_is_in_the_archive(operator, client, new_license, owner, sql, tmp_path):
+    license, person = new_license(credits=100), operator("read")
+    age(sql, 80)
+    archive.run(owner, Folder(str(tmp_path)), before=datetime.now(UTC))
+    page = person.get(f"/console/licenses/{license.id}")
+    assert "Older changes, up to " in page
+    assert "Grant credits to begin" not in page
+    assert "Balance over time; the table" not in page
+    client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
+    page = person.get(f"/console/licenses/{license.id}")
+    assert "Balance over time; the table" in page
+    assert "Older changes, up to " in page

@@ -48,6 +48,17 @@ KEY_FREED = "a freed idempotency key names nothing that was charged"
 KEY_KEPT = "a keyed hold has its key for thirty days"
 ANSWER = "a stored answer is of a settled hold"
 
+# The archive
+ARCHIVED_DONE = "what is archived was allotted and rolled up"
+ARCHIVED_DAYS = "archived days add up to the archived balance"
+ARCHIVED_FILES = "what is archived is in files, one after the other"
+ARCHIVED_ACT = "what is archived has its act"
+ARCHIVED_USAGE = "archived usage is what the archived days say"
+ARCHIVED_VOIDS = "archived voids of a payment are of what archived entries took of its grant"
+
+# The business by time
+BUSINESS = "the business by time is what its entries say"
+
 LICENSE = "WHERE license_id = %(license_id)s"
 HOLD = f"{LICENSE} AND hold_id = "
 ENTRY = f"{LICENSE} AND entry_no = "

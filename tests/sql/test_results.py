@@ -12,6 +12,7 @@ from sqlalchemy import TextClause
 from service import repository
 from service.repository import (
     admin,
+    archive,
     audit,
     grants,
     holds,
@@ -53,6 +54,8 @@ RESULTS = {
     "end_package": payments.Package,
     "entry_span": usage.Span,
     "list_entries_v2": usage.Entry,
+    "list_archive_files": archive.ArchivedFile,
+    "list_archived": archive.Archived,
     "list_events": webhooks.Event,
     "list_grants": grants.Grant,
     "list_grants_of": grants.Grant,
@@ -72,6 +75,7 @@ RESULTS = {
     "open_hold": holds.Admission,
     "open_payment": payments.Pending,
     "overview": admin.Day,
+    "prepare_archive": archive.Numbers,
     "refund_v2": ledger.Refund,
     "refund_withheld": ledger.WithheldRefund,
     "release_hold": holds.ReleasedHold,
@@ -85,9 +89,11 @@ RESULTS = {
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_alerts": webhooks.Alerts,
+    "show_archived": usage.ArchivedEntries,
     "show_license": licenses.ListedLicense,
     "show_limits": limits.UsedLimit,
     "show_receipt": usage.Receipt,
+    "show_sums": archive.Sums,
     "show_usage": usage.UsageRow,
     "sum_expiring": admin.Expiring,
     "verify": ledger.Finding,
@@ -100,6 +106,7 @@ RESULTS = {
 ARGUMENTS = {
     admin.Actor,
     admin.Place,
+    archive.Wanted,
     grants.Terms,
     holds.HoldAmounts,
     holds.Unpaid,
@@ -116,7 +123,7 @@ COMPOSED = {usage.EntriesPage}
 ASKED_OF_CATALOGS = {sharding._Step}
 
 # One column and nothing to name.
-BARE = {"due_changes", "due_expiring", "due_rollups"}
+BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

@@ -34,7 +34,19 @@ REPLACED = {
 }
 
 # Called by the owner alone, whose rights they have as they are.
-OF_THE_OWNER = {"digest_acts", "digest_entries", "list_heads", "settle_acts"}
+OF_THE_OWNER = {
+    "archive_entries",
+    "archive_lines",
+    "digest_acts",
+    "digest_entries",
+    "due_archives",
+    "list_archive_files",
+    "list_archived",
+    "list_heads",
+    "prepare_archive",
+    "settle_acts",
+    "show_sums",
+}
 
 # The reaper has other licenses to see to. Everybody else can wait for as long as a client does.
 LOCK_TIMEOUTS = {"expire_holds": "500ms", "expire_holds_v2": "500ms"}

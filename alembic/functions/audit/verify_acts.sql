@@ -1,7 +1,7 @@
 -- What the audit trail says of what operators did, and what they did of the trail: see verify. An act is written in
 -- the transaction of what it names, so neither is ever there alone. Entries up to audit_starts are of before there was
 -- a trail; a deduction's act is only looked at from the act's side, because most have none; and the service itself
--- gives back what it could not deliver.
+-- gives back what it could not deliver. Acts of archived entries are as old as these, and name them no more.
 CREATE OR REPLACE FUNCTION obol.verify_acts()
 RETURNS TABLE (license_id uuid, rule text, detail text)
 LANGUAGE sql
@@ -46,7 +46,10 @@ AS $$
     SELECT a.license_id, 'an act of a refund has its entry',
            format('%s acts of refunds of %s credits for %s, and %s entries', a.acts, a.amount, a.target, COALESCE(r.refunds, 0))
       FROM (SELECT a.license_id, a.target, a.target_id, a.amount, count(*) AS acts
-              FROM obol.named_acts a WHERE a.act = 'refund' GROUP BY a.license_id, a.target, a.target_id, a.amount) a
+              FROM obol.named_acts a
+              LEFT JOIN obol.archived k ON k.license_id = a.license_id
+             WHERE a.act = 'refund' AND (a.acted_at <= k.acts_until) IS NOT TRUE
+             GROUP BY a.license_id, a.target, a.target_id, a.amount) a
       LEFT JOIN (SELECT e.license_id, e.cause_id, e.amount, count(*) AS refunds
                    FROM obol.ledger_entries e WHERE e.kind = 'refund' GROUP BY e.license_id, e.cause_id, e.amount) r
              ON r.license_id = a.license_id AND r.cause_id = a.target_id AND r.amount = a.amount
@@ -64,10 +67,11 @@ AS $$
       LEFT JOIN obol.license_keys k
              ON a.act IN ('create_key', 'set_key', 'revoke_key', 'rotate_license_key')
             AND k.license_id = a.license_id AND k.key_id = a.target_id
+      LEFT JOIN obol.archived o ON o.license_id = a.license_id AND a.acted_at <= o.acts_until
      WHERE CASE a.act WHEN 'grant_credits' THEN (g.amount = a.amount) IS NOT TRUE
                       WHEN 'void_grant' THEN g.voided_at IS NULL
-                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE
-                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE
+                      WHEN 'adjust_credits' THEN (e.amount = a.amount) IS NOT TRUE AND (e.amount IS NOT NULL OR o.license_id IS NULL)
+                      WHEN 'deduct' THEN (-e.amount = a.amount) IS NOT TRUE AND (e.amount IS NOT NULL OR o.license_id IS NULL)
                       WHEN 'revoke_key' THEN k.revoked_at IS NULL
                       WHEN 'create_key' THEN k.key_id IS NULL
                       WHEN 'set_key' THEN k.key_id IS NULL

@@ -57,6 +57,8 @@ BEGIN
                                     AND e.kind = CASE a.act WHEN 'deduct' THEN 'deduction' WHEN 'refund' THEN 'refund'
                                                             ELSE 'adjustment' END
                                     AND e.amount = CASE a.act WHEN 'deduct' THEN -a.amount ELSE a.amount END)
+                     AND NOT EXISTS (SELECT FROM obol.archived o
+                                      WHERE o.license_id = a.license_id AND a.acted_at <= o.acts_until)
                 ELSE false END
     UNION ALL
     SELECT t.license_id, 'a token is as its acts say', format('token %s, %s: no act made it so', t.token_id, t.name)

@@ -10,18 +10,20 @@ BEGIN
     SELECT e.license_id, 'entry numbers have no gaps',
            format('entry %s follows entry %s', e.entry_no,
                   COALESCE((SELECT max(b.entry_no) FROM obol.ledger_entries b
-                             WHERE b.license_id = e.license_id AND b.entry_no < e.entry_no), 0))
+                             WHERE b.license_id = e.license_id AND b.entry_no < e.entry_no), a.last_entry_no, 0))
       FROM obol.ledger_entries e
       LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
-     WHERE e.created_at >= p_since AND e.entry_no > 1 AND p.entry_no IS NULL
+      LEFT JOIN obol.archived a ON a.license_id = e.license_id
+     WHERE e.created_at >= p_since AND e.entry_no <> COALESCE(a.last_entry_no, 0) + 1 AND p.entry_no IS NULL
     UNION ALL
     SELECT e.license_id, 'balances chain',
-           format('entry %s: %s and %s make %s, not %s', e.entry_no, COALESCE(p.balance_after, 0), e.amount,
-                  COALESCE(p.balance_after, 0) + e.amount, e.balance_after)
+           format('entry %s: %s and %s make %s, not %s', e.entry_no, COALESCE(p.balance_after, a.balance, 0), e.amount,
+                  COALESCE(p.balance_after, a.balance, 0) + e.amount, e.balance_after)
       FROM obol.ledger_entries e
       LEFT JOIN obol.ledger_entries p ON p.license_id = e.license_id AND p.entry_no = e.entry_no - 1
-     WHERE e.created_at >= p_since AND (e.entry_no = 1 OR p.entry_no IS NOT NULL)
-       AND e.balance_after <> COALESCE(p.balance_after, 0) + e.amount
+      LEFT JOIN obol.archived a ON a.license_id = e.license_id
+     WHERE e.created_at >= p_since AND (e.entry_no = COALESCE(a.last_entry_no, 0) + 1 OR p.entry_no IS NOT NULL)
+       AND e.balance_after <> COALESCE(p.balance_after, a.balance, 0) + e.amount
     UNION ALL
     SELECT e.license_id, 'a charge names its hold and carries its key and price',
            format('entry %s, hold %s', e.entry_no, e.cause_id)

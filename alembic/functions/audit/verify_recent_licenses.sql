@@ -11,20 +11,23 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT l.license_id, 'balance is the sum of the entries',
-           format('balance %s, it was %s after entry %s', l.balance, COALESCE(e.balance_after, 0), COALESCE(e.entry_no, 0))
+           format('balance %s, it was %s after entry %s', l.balance, COALESCE(e.balance_after, a.balance, 0),
+                  COALESCE(e.entry_no, a.last_entry_no, 0))
       FROM unnest(v_ids) AS r (id)
       JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN obol.archived a ON a.license_id = r.id
       LEFT JOIN LATERAL (SELECT n.balance_after, n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
                           ORDER BY n.entry_no DESC LIMIT 1) e ON true
-     WHERE l.balance <> COALESCE(e.balance_after, 0)
+     WHERE l.balance <> COALESCE(e.balance_after, a.balance, 0)
     UNION ALL
     SELECT l.license_id, 'the entry counter is the last entry number',
-           format('counter %s, the last is %s', l.entry_count, COALESCE(e.entry_no, 0))
+           format('counter %s, the last is %s', l.entry_count, COALESCE(e.entry_no, a.last_entry_no, 0))
       FROM unnest(v_ids) AS r (id)
       JOIN obol.licenses l ON l.license_id = r.id
+      LEFT JOIN obol.archived a ON a.license_id = r.id
       LEFT JOIN LATERAL (SELECT n.entry_no FROM obol.ledger_entries n WHERE n.license_id = r.id
                           ORDER BY n.entry_no DESC LIMIT 1) e ON true
-     WHERE l.entry_count <> COALESCE(e.entry_no, 0)
+     WHERE l.entry_count <> COALESCE(e.entry_no, a.last_entry_no, 0)
     UNION ALL
     SELECT l.license_id, 'held is the sum of the open holds',
            format('held %s, open holds sum to %s', l.held, COALESCE(s.total, 0))

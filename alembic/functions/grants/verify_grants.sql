@@ -21,28 +21,29 @@ AS $$
      WHERE e.entry_no > l.allotted_entry_no AND (e.amount > 0 OR e.kind NOT IN ('charge', 'deduction', 'adjustment'))
     UNION ALL
     SELECT g.license_id, 'a grant is what is left, what lapsed and what was drawn',
-           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed, COALESCE(a.drawn, 0))
+           format('grant %s of %s: %s left, %s lapsed, %s drawn', g.grant_id, g.amount, g.credits_left, g.lapsed,
+                  COALESCE(a.drawn, 0) + g.archived_drawn)
       FROM obol.grants g
       LEFT JOIN (SELECT a.license_id, a.grant_id, sum(a.balance_from - a.balance_to) AS drawn
                    FROM obol.allotments a GROUP BY a.license_id, a.grant_id) a USING (license_id, grant_id)
-     WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0)
+     WHERE g.amount <> g.credits_left + g.lapsed + COALESCE(a.drawn, 0) + g.archived_drawn
     UNION ALL
     SELECT g.license_id, 'what lapsed of a grant has its entries',
-           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0))
+           format('grant %s: %s lapsed, entries took %s', g.grant_id, g.lapsed, COALESCE(e.taken, 0) + g.archived_lapsed)
       FROM obol.grants g
       LEFT JOIN (SELECT e.license_id, e.cause_id, -sum(e.amount) AS taken
                    FROM obol.ledger_entries e WHERE e.kind IN ('expiry', 'void') GROUP BY e.license_id, e.cause_id) e
              ON e.license_id = g.license_id AND e.cause_id = g.grant_id
-     WHERE COALESCE(e.taken, 0) <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
+     WHERE COALESCE(e.taken, 0) + g.archived_lapsed <> CASE WHEN g.has_started THEN g.lapsed ELSE 0 END
     UNION ALL
     SELECT g.license_id, 'a grant that has started has its entry, and no other has one',
-           format('grant %s of %s: %s entries', g.grant_id, g.amount, e.entries)
+           format('grant %s of %s: %s entries', g.grant_id, g.amount, e.entries + g.archived_starts)
       FROM obol.grants g
      CROSS JOIN LATERAL (SELECT count(*) AS entries FROM obol.ledger_entries e
                           WHERE e.license_id = g.license_id
                             AND ((e.kind IN ('grant', 'adjustment') AND e.cause_id = g.grant_id AND e.amount = g.amount)
                                  OR (g.reason = 'refund' AND e.kind = 'refund' AND e.part_id = g.grant_id))) e
-     WHERE e.entries <> g.has_started::integer
+     WHERE e.entries + g.archived_starts <> g.has_started::integer
     UNION ALL
     SELECT e.license_id, 'an entry that gives or takes credits of a grant names one',
            format('entry %s is a %s of %s', e.entry_no, e.kind, e.cause_id)

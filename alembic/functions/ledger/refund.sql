@@ -29,6 +29,7 @@ BEGIN
     END IF;
     v_left := obol.refundable(p_license_id, p_cause_id);
     IF v_left IS NULL AND NOT p_withheld THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
             USING ERRCODE = 'OB404';
     END IF;

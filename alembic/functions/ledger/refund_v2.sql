@@ -34,6 +34,7 @@ BEGIN
     v_refund_id := COALESCE(v_key.cause_id, p_refund_id);
     v_left := obol.refundable(p_license_id, p_cause_id);
     IF v_left IS NULL THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: license % has no charge for %', p_license_id, p_cause_id
             USING ERRCODE = 'OB404';
     END IF;

@@ -30,6 +30,8 @@ AS $$
     SELECT p.license_id, p.rule, p.detail FROM obol.verify_payments() p
     UNION ALL
     SELECT b.license_id, b.rule, b.detail FROM obol.verify_business() b
+    UNION ALL
+    SELECT o.license_id, o.rule, o.detail FROM obol.verify_archived() o
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify() FROM PUBLIC;

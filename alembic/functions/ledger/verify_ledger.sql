@@ -1,4 +1,5 @@
--- What the entries say of each other, of their prices and of their holds: see verify.
+-- What the entries say of each other, of their prices and of their holds: see verify. The first one follows the last one
+-- that is archived.
 -- NOT MATERIALIZED: on a sharded database what is materialized is read in a snapshot of its own.
 CREATE OR REPLACE FUNCTION obol.verify_ledger()
 RETURNS TABLE (license_id uuid, rule text, detail text)
@@ -8,9 +9,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH chain AS NOT MATERIALIZED (
         SELECT e.*,
-               lag(e.entry_no, 1, 0::bigint) OVER w AS entry_no_before,
-               lag(e.balance_after, 1, 0::bigint) OVER w AS balance_before
+               COALESCE(lag(e.entry_no) OVER w, a.last_entry_no, 0) AS entry_no_before,
+               COALESCE(lag(e.balance_after) OVER w, a.balance, 0) AS balance_before
           FROM obol.ledger_entries e
+          LEFT JOIN obol.archived a ON a.license_id = e.license_id
         WINDOW w AS (PARTITION BY e.license_id ORDER BY e.entry_no)
     )
     SELECT c.license_id, 'entry numbers have no gaps',

@@ -7,8 +7,12 @@ STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH entry_sums AS NOT MATERIALIZED (
-        SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
-          FROM obol.ledger_entries e GROUP BY e.license_id
+        SELECT s.license_id, sum(s.total) AS total, sum(s.entries) AS entries, max(s.last_no) AS last_no
+          FROM (SELECT e.license_id, sum(e.amount) AS total, count(*) AS entries, max(e.entry_no) AS last_no
+                  FROM obol.ledger_entries e GROUP BY e.license_id
+                UNION ALL
+                SELECT a.license_id, a.balance, a.last_entry_no, a.last_entry_no FROM obol.archived a) s
+         GROUP BY s.license_id
     ), hold_sums AS NOT MATERIALIZED (
         SELECT h.license_id, sum(h.amount) AS total
           FROM obol.holds h WHERE h.state = 'held' GROUP BY h.license_id

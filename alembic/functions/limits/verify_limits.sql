@@ -1,7 +1,7 @@
 -- What is counted in limits, against the holds and deductions that counted: see verify. A deduction does not say
 -- whether there was a limit yet when it was made, so the credits of a day or month are its holds' at least, and at most
 -- with all deductions of its key. Those are booked a moment after they were counted: the next day's first minute may
--- be of the day before.
+-- be of the day before. Of a day or a month that has gone by, some of which is archived, nothing is compared.
 CREATE OR REPLACE FUNCTION obol.verify_limits()
 RETURNS TABLE (license_id uuid, rule text, detail text)
 LANGUAGE sql
@@ -36,6 +36,8 @@ AS $$
                             AND e.created_at >= w.starts::timestamp AT TIME ZONE 'UTC'
                             AND e.created_at < w.ends::timestamp AT TIME ZONE 'UTC' + interval '1 minute') d
      WHERE NOT w.credits BETWEEN h.credits AND h.credits + d.credits
+       AND NOT EXISTS (SELECT FROM obol.archived a
+                        WHERE a.license_id = s.license_id AND a.last_entry_at >= w.starts::timestamp AT TIME ZONE 'UTC')
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify_limits() FROM PUBLIC;

@@ -37,6 +37,7 @@ BEGIN
                       WHERE b.license_id = p_license_id AND b.kind = 'refund' AND b.cause_id = p_cause_id) r
          WHERE e.license_id = p_license_id AND e.kind IN ('charge', 'deduction') AND e.cause_id = p_cause_id;
     IF NOT FOUND THEN
+        PERFORM obol.refuse_archived(p_license_id, p_cause_id);
         RAISE EXCEPTION 'HOLD_NOT_FOUND: this license has no charge or deduction %', p_cause_id USING ERRCODE = 'OB404';
     END IF;
 END

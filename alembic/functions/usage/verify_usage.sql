@@ -12,6 +12,10 @@ AS $$
                    r.cache_write_5m_tokens, r.cache_write_1h_tokens, r.cache_read_tokens, r.refunded
               FROM obol.usage_rollups r
             UNION ALL
+            SELECT k.license_id, k.day, k.model, k.key_id, -k.calls, -k.credits, -k.input_tokens, -k.output_tokens,
+                   -k.cache_write_5m_tokens, -k.cache_write_1h_tokens, -k.cache_read_tokens, -k.refunded
+              FROM obol.archived_usage k
+            UNION ALL
             SELECT u.license_id, u.day, u.model, u.key_id, -u.calls, -u.credits, -u.input_tokens, -u.output_tokens,
                    -u.cache_write_5m_tokens, -u.cache_write_1h_tokens, -u.cache_read_tokens, -u.refunded
               FROM obol.entry_usage u

@@ -40,11 +40,12 @@ def show_license(license_id: UUID) -> Response:
     database = services().database
     reader = _reader(license_id)
     license = licenses.show(database, license_id, actor=actor())
-    entries = usage.page(database, reader, limit=_CHARTED).entries
+    entries, _, archived = usage.page(database, reader, limit=_CHARTED)
     return respond(
         "console/license.html",
         license=license,
         points=balances(entries),
+        archived=archived,
         grants=grants.list_of(database, license_id, limit=_MOST, actor=actor()),
         keys=limits.list_keys(database, license_id, limit=_MOST, actor=actor()),
         by_model=statements.usage_of(database, reader, by=("model",)),

@@ -14,13 +14,11 @@ from fake_stripe import SECRET, FakeStripe, sign
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from till import CREDITS, PRICE, Till
 
 from service import operator
 from service.problems import Problem
 from service.repository import admin, grants, holds, ledger, payments, webhooks
-
-PRICE, CREDITS = 1000, 500
-BALANCE = text("SELECT balance FROM obol.licenses WHERE license_id = :license_id")
 
 
 @pytest.fixture
@@ -33,47 +31,6 @@ def stripe():
 @pytest.fixture
 def till(db, owner, stripe):
     return Till(db, owner, stripe)
-
-
-class Till:
-    """Begins payments and sends events, as the service's login."""
-
-    def __init__(self, db, owner, stripe):
-        self.db, self.owner, self.stripe = db, owner, stripe
-        payments.set_secret(owner, SECRET, 0)
-        self.package()
-
-    def package(self, **values):
-        values = {"name": "Pack", "price": PRICE, "currency": "eur", "credits": CREDITS} | values
-        return payments.set_package(self.owner, "pack", **values)
-
-    def begin(self, license):
-        pending = payments.begin(
-            self.db, license.key, uuid4(), package_id="pack", success_url="https://o/", cancel_url="https://o/"
-        )
-        session_id = self.stripe.add_session(
-            metadata={
-                "license_id": str(license.id), "payment_id": str(pending.payment_id), "package_id": "pack",
-            },
-            price=pending.price, currency=pending.currency,
-        )  # fmt: skip
-        payments.note_checkout(
-            self.db, license.key, pending.payment_id, session_id=session_id, checkout_url="https://c/"
-        )
-        return session_id
-
-    def send(self, license, event, **named):
-        signature = sign(event, **named)
-        return payments.book_event(self.db, license.id, payload=event, signature=signature).outcome
-
-    def payment(self, license):
-        (payment,) = payments.list_payments(self.db, license.id, digest=license.key.digest, limit=10)
-        return payment
-
-    def state(self, license):
-        """balance and owed."""
-        ((balance,),) = self.owner.rows(BALANCE, license_id=license.id)
-        return balance, self.payment(license).owed
 
 
 @pytest.mark.parametrize("length", [0, 1, 16, 63, 64, 65, 200])
