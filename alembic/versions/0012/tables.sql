@@ -32,6 +32,8 @@ CREATE TABLE obol.verifications (
 COMMENT ON TABLE obol.verifications IS
     'The last check of the whole ledger, and the last one of what was new: when, by whom, and how much disagreed.';
 
+-- A hundred at most, as its check says.
+-- squawk-ignore prefer-bigint-over-int
 ALTER TABLE obol.licenses ADD COLUMN most_own_keys integer NOT NULL DEFAULT 0 CHECK (most_own_keys BETWEEN 0 AND 100);
 COMMENT ON COLUMN obol.licenses.most_own_keys IS
     'How many good keys of its own making whoever holds the license may have at once; 0: none may be made.';
