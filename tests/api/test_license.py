@@ -109,7 +109,7 @@ def test_a_statement_is_its_license_s_own(client, new_license):
     page = entries(client, other).get_json()
     assert [entry["amount"] for entry in page["entries"]] == [2]
     assert page["next_cursor"] is None
-    assert entries(client, license, cursor=1).get_json() == {"entries": [], "next_cursor": None}
+    assert entries(client, license, cursor=1).get_json() == {"entries": [], "next_cursor": None, "archived": None}
 
 
 WRONG_PAGES = [

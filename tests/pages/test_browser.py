@@ -314,6 +314,7 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
     assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
 
 
+@pytest.mark.timeout(600)
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
     made = Business(owner, served)
     operator.verify(owner, since=datetime.now(UTC) - timedelta(minutes=5), most=1)
