@@ -1,5 +1,6 @@
 """/openapi.json, made from the blueprints."""
 
+import threading
 from copy import deepcopy
 from importlib.metadata import version
 from typing import Any
@@ -70,20 +71,26 @@ class WireError(Schema):
     request_id = fields.String()
 
 
+# Whoever comes while it is made waits for it: a hundred first requests at once would make it a hundred times.
+MAKING = threading.RLock()
+
+
 class _Api(Api):
     ERROR_SCHEMA = ProblemSchema
 
     def document(self) -> dict[str, Any]:
         """All of it; made with the first request, when every blueprint is there."""
-        if not hasattr(self, "_document"):
-            # A copy, because two first requests may come at once.
-            self._document = outcomes.complete(deepcopy(self.spec.to_dict()))
-        return self._document
+        with MAKING:
+            if not hasattr(self, "_document"):
+                # A copy: what the blueprints made stays as it is.
+                self._document = outcomes.complete(deepcopy(self.spec.to_dict()))
+            return self._document
 
     def _openapi_json(self) -> Response:
         # Written once: anybody may ask for it, and it is the longest answer that there is.
-        if not hasattr(self, "_written"):
-            self._written = strict_json.encode(self.document()) + b"\n"
+        with MAKING:
+            if not hasattr(self, "_written"):
+                self._written = strict_json.encode(self.document()) + b"\n"
         return Response(self._written, content_type="application/json")
 
 

@@ -10,7 +10,7 @@ from ..http import guide
 from ..http.auth import no_auth
 from ..http.blueprint import Blueprint
 from ..http.fields import Answer
-from ..http.openapi import ABOUT, VERSION, document
+from ..http.openapi import ABOUT, MAKING, VERSION, document
 from ..problems import BY_CODE, Problem
 from . import reading
 from .rendering import ANY_ORIGIN, HTML, JSON, origin, render, respond, wants_html
@@ -69,17 +69,18 @@ def start() -> Response:
 def docs() -> Response:
     """Every call, as a page for people. It needs nothing from anywhere else."""
     rendered: dict[str, str] = current_app.extensions.setdefault("obol-docs", {})
-    if "html" not in rendered:
-        # Once: it takes ten times as long as any other answer that everybody can have.
-        described = document()
-        rendered["html"] = render(
-            "docs.html",
-            about=described["info"]["description"],
-            version=VERSION,
-            any_origin=ANY_ORIGIN,
-            groups=reading.groups(described),
-            problems=BY_CODE.values(),
-        )
+    with MAKING:
+        if "html" not in rendered:
+            # Once: it takes ten times as long as any other answer that everybody can have.
+            described = document()
+            rendered["html"] = render(
+                "docs.html",
+                about=described["info"]["description"],
+                version=VERSION,
+                any_origin=ANY_ORIGIN,
+                groups=reading.groups(described),
+                problems=BY_CODE.values(),
+            )
     return respond(rendered["html"].replace(ANY_ORIGIN, origin(), 1))
 
 
