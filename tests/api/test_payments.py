@@ -125,8 +125,8 @@ def test_who_pays_gets_the_credits_once(checkout, client, stripe, hook, new_lice
     paid = client.get("/api/v1/license/payments", headers=license.headers).get_json()
     assert [(row["id"], row["state"], row["owed"]) for row in paid["payments"]] == [(document["payment_id"], "paid", 0)]
     hook(stripe.refunded(session_of(stripe, document["payment_id"]), 1000, currency="usd"))
-    for query in ("", f"?license_id={license.id}"):
-        (of_operator,) = admin("GET", f"payments{query}", "read").get_json()["payments"]
+    for query in ({}, {"license_id": str(license.id)}):
+        (of_operator,) = admin("GET", "payments", "read", **query).get_json()["payments"]
         assert (of_operator["license_id"], "usd" in of_operator["disagreement"]) == (str(license.id), True)
     verified()
 
@@ -141,11 +141,11 @@ def test_payments_are_listed_in_pages(checkout, client, new_license, admin, prob
     assert [row["id"] for row in first["payments"] + rest["payments"]] == begun[::-1]
     assert rest["next_cursor"] is None
     assert first["payments"][0]["checkout_url"].startswith("https://checkout.stripe.com/")
-    pages = [admin("GET", "payments?limit=2").get_json()]
-    pages.append(admin("GET", f"payments?limit=2&cursor={pages[0]['next_cursor']}").get_json())
+    pages = [admin("GET", "payments", limit=2).get_json()]
+    pages.append(admin("GET", "payments", limit=2, cursor=pages[0]["next_cursor"]).get_json())
     assert [row["id"] for page in pages for row in page["payments"]] == begun[::-1]
-    problem(admin("GET", "payments?license_id=00000000-0000-4000-8000-000000000000"), "license_not_found")
-    document = problem(admin("GET", f"payments?license_id={license.id}&owed=1"), "validation_failed")
+    problem(admin("GET", "payments", license_id="00000000-0000-4000-8000-000000000000"), "license_not_found")
+    document = problem(admin("GET", "payments", license_id=str(license.id), owed=1), "validation_failed")
     assert document["errors"][0]["field"] == "owed"
 
 
@@ -160,7 +160,7 @@ def test_what_is_owed_is_listed_apart(checkout, stripe, hook, client, new_licens
         hook(stripe.refunded(session_id, 1000))
     listed = admin("GET", "payments", "read").get_json()["payments"]
     assert [(row["license_id"], row["owed"]) for row in listed] == [(str(other.id), 0), (str(license.id), 30)]
-    (owed,) = admin("GET", "payments?owed=1", "read").get_json()["payments"]
+    (owed,) = admin("GET", "payments", "read", owed=1).get_json()["payments"]
     assert (owed["license_id"], owed["owed"], owed["refunded"]) == (str(license.id), 30, 1000)
 
 
