@@ -2,16 +2,25 @@
 
 import json
 import os
+import random
+import secrets
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from factories import run
+
+from service import keys, operator
+from service.api.admin.batch import MAX_ITEMS
+from service.db import Database
 
 from . import BARE_PATH, ROOT, upstream
 from .rows import Row, in_turn
@@ -19,6 +28,7 @@ from .world import CREDITS, World, pss_mb
 
 BARE = ("GET", BARE_PATH, "-")
 DEDUCTION = '{"amount": 1}'
+_BATCHES = 40
 MESSAGE = json.dumps(
     {
         "model": "claude-sonnet-5-5",
@@ -102,6 +112,69 @@ def throughput(world: World, rounds: int, seconds: int) -> Iterator[Row]:
         figures = [load.per_s / tps for load, tps in zip(loads, alone, strict=True)]  # type: ignore
         made_of = f"{medians(loads, 'per_s'):.0f} a second; pgbench {statistics.median(alone):.0f}"  # type: ignore
         yield Row(name, figures, "of pgbench", at_least=least, aim=aim, beside=made_of)
+
+
+def batches(world: World, rounds: int, seconds: int) -> Iterator[Row]:
+    """Deductions in batches, to single ones by `pgbench`: credits that are booked a second."""
+    owner = Database(world.urls.owner, pool_size=1, wait_s=5)
+    token = operator.create_token(owner, name="bench", scopes=["grant"]).token
+    owner.close()
+    numbers = range(len(world.keys))
+    one = [0] * MAX_ITEMS
+    script = f"\\set number random(1, {len(numbers)})\n{DEDUCT}"
+    for name, pick in (
+        ("of as many licenses", lambda: random.sample(numbers, min(MAX_ITEMS, len(numbers)))),
+        ("of one license", lambda: one),
+    ):
+        booked, alone = in_turn(
+            rounds,
+            [
+                lambda pick=pick: _book(world, token, [_batch(world, pick()) for _ in range(_BATCHES)]),
+                lambda: world.pgbench(16, seconds, script),
+            ],
+        )
+        figures = [per_s / tps for per_s, tps in zip(booked, alone, strict=True)]  # type: ignore
+        made_of = f"{statistics.median(booked):.0f} a second; pgbench {statistics.median(alone):.0f}"  # type: ignore
+        what = f"batches of {MAX_ITEMS} deductions {name}"
+        yield Row(what, figures, "of pgbench", at_least=4, aim=6, beside=made_of)
+
+
+def _batch(world: World, numbers: Sequence[int]) -> bytes:
+    items = [
+        {"license_id": license_id(world.keys[number]), "amount": 1, "idempotency_key": secrets.token_hex(8)}
+        for number in numbers
+    ]
+    return json.dumps({"items": items}).encode()
+
+
+def license_id(license_key: str) -> str:
+    """The license that a key of ours names."""
+    found = keys.parse(license_key)
+    assert found is not None
+    return str(found.license_id)
+
+
+def _book(world: World, token: str, batches: list[bytes]) -> float:
+    """Items a second of batches that were made before, by four clients."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    address = urlsplit(world.url).netloc
+
+    def send(some: list[bytes]) -> int:
+        connection = HTTPConnection(address)
+        done = 0
+        for batch in some:
+            connection.request("POST", "/api/v1/deductions/batch", batch, headers)
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200 or b"refused" in answer:
+                raise RuntimeError(f"{response.status}: {answer[:500]!r}")
+            done += answer.count(b'"deducted"')
+        return done
+
+    began_at = time.monotonic()
+    with ThreadPoolExecutor(4) as pool:
+        items = sum(pool.map(send, (batches[n::4] for n in range(4))))
+    return items / (time.monotonic() - began_at)
 
 
 def latency(world: World, rounds: int, seconds: int) -> Iterator[Row]:
@@ -206,4 +279,4 @@ def _quantile(values: list[float], at: float) -> float:
     return sorted(values)[min(len(values) - 1, int(at * len(values)))]
 
 
-ALL = (idle, cpu, generator, throughput, latency, first_event, streams, start)
+ALL = (idle, cpu, generator, throughput, batches, latency, first_event, streams, start)

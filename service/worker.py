@@ -46,9 +46,9 @@ WRITE_STALL_S = 60
 LEAST_TAKEN_PER_S = 8 * 1024
 
 # Free answers, errors and /openapi.json, fit in what the system keeps for a connection: their thread is
-# free again whether the client reads them or not. Linux takes it twice, and uses half for itself; of more than
-# 208 KiB it gives nobody anything, unless net.core.wmem_max was raised.
-SEND_BUFFER = 192 * 1024
+# free again whether the client reads them or not. Linux takes it twice, and uses half for itself; more than
+# this it gives nobody, unless net.core.wmem_max was raised.
+SEND_BUFFER = 208 * 1024
 
 # After its answer a client that is still sending can go on for so long, or a reset would reach it before
 # it has read why it was refused.

@@ -73,13 +73,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Any, timeout_s: float = 15, what: str = "the condition") -> Any:
+def wait_until(condition: Any, timeout_s: float = 15, what: str = "the condition", *, every_s: float = 0.05) -> Any:
     """Ask until `condition()` is true; its value. Fails the test when it does not come."""
     give_up_at = time.monotonic() + timeout_s
     while time.monotonic() < give_up_at:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise AssertionError(f"{what} did not come true within {timeout_s} s")
 
 

@@ -81,7 +81,10 @@ class _Api(Api):
         return self._document
 
     def _openapi_json(self) -> Response:
-        return Response(strict_json.encode(self.document()) + b"\n", content_type="application/json")
+        # Written once: anybody may ask for it, and it is the longest answer that there is.
+        if not hasattr(self, "_written"):
+            self._written = strict_json.encode(self.document()) + b"\n"
+        return Response(self._written, content_type="application/json")
 
 
 def init(app: Flask) -> Api:

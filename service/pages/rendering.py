@@ -22,6 +22,12 @@ def _marked_up(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
+def _preformatted(text: str) -> Markup:
+    """Text between tags, where quotes mean nothing; in long examples each would take five characters."""
+    marked = escape(text)
+    return Markup('"').join(marked.split("&#34;"))
+
+
 def _credits(number: int) -> str:
     """A whole number as people read it, with the sign that a typesetter takes."""
     return f"{number:,}".replace("-", "\u2212")
@@ -50,6 +56,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["marked_up"] = _marked_up
+_templates.filters["preformatted"] = _preformatted
 _templates.filters["credits"] = _credits
 _templates.filters["moment"] = _moment
 _templates.filters["money"] = money.show

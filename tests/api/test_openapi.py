@@ -256,7 +256,7 @@ def test_problems_are_said_to_be_what_they_are_sent_as(document, client):
     responses = document["components"]["responses"]
     for name, response in responses.items():
         assert tuple(response["content"]) == (
-            "application/problem+json" if name.startswith("problem_") else "application/json",
+            "application/json" if name.startswith("wire_") else "application/problem+json",
         )
     assert document["components"]["schemas"]["Problem"]["additionalProperties"] is True
     assert client.get("/api/v1/license").content_type == "application/problem+json"

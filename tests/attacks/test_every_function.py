@@ -127,6 +127,7 @@ def values(victim, mine):
         "p_limits": ["'{}'::jsonb", '\'{"concurrent_holds": null, "requests_per_minute": null}\'::jsonb'],
         "p_usage": ["NULL::jsonb", "'{\"output\": 7}'::jsonb"],
         "p_unpaid": ["NULL::jsonb", "'{\"tokens\": 100000000}'::jsonb"],
+        ("p_price", "jsonb"): ["NULL::jsonb", f"'{json.dumps(PRICE)}'::jsonb"],
         "p_scopes": ["ARRAY['read', 'grant', 'manage', 'tokens']"],
         "p_scope": ["'read'", "'grant'"],
         "p_license_key": [f"'obol_{victim.license.id.hex}_{'0' * 38}'"],
@@ -141,9 +142,10 @@ def values(victim, mine):
         "double precision": ["0", "-1"],
         "numeric": ["1"],
         "text": ["NULL::text", "''", "'mine'", "'active'", "'suspended'"],
-        "text[]": ["NULL::text[]"],
+        "text[]": ["NULL::text[]", "ARRAY['mine']"],
+        "bigint[]": ["NULL::bigint[]", "ARRAY[1]::bigint[]"],
         "boolean": ["true", "false"],
-        "jsonb": ["NULL::jsonb", "'[]'::jsonb", "'{}'::jsonb", f"'{json.dumps(PRICE)}'::jsonb"],
+        "jsonb": ["NULL::jsonb", "'[]'::jsonb", "'{}'::jsonb"],
         "date": ["'2020-01-01'::date", "'2999-01-01'::date"],
         "timestamp with time zone": ["NULL::timestamptz", "'-infinity'::timestamptz", "'infinity'::timestamptz"],
     }
@@ -158,7 +160,7 @@ def test_nothing_is_made_read_or_ended_by_any_function(sql, victim, new_license,
     for name, arguments, types, _ in functions:
         for _ in range(CALLS if arguments else 1):
             given = [
-                dice.choice(known[argument] if argument in known else known[type])
+                dice.choice(known.get((argument, type)) or known.get(argument) or known[type])
                 for argument, type in zip(arguments or (), types, strict=True)
             ]
             statement = f"SELECT * FROM obol.{name}({', '.join(given)})"

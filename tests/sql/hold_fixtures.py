@@ -190,13 +190,23 @@ def lapse(db, process_id, reap):
 
 
 @pytest.fixture
-def waiting(sql):
-    """`waiting()`: how many calls wait for a lock now."""
+def waiting(urls):
+    """`waiting()`: how many calls wait for a lock now. On one connection: who waits in a line has five seconds, and it
+    is asked for each of twenty."""
     query = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock' AND backend_type = 'client backend'"
     )
-    return lambda: sql(query)[0][0]
+    connection = psycopg2.connect(urls.owner)
+    connection.autocommit = True
+
+    def count():
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+
+    yield count
+    connection.close()
 
 
 @pytest.fixture
@@ -235,7 +245,7 @@ def at_once(locked, waiting):
                 for call in calls:
                     running.append(pool.submit(outcome_of, call))
                     # One after the other: the queue for the row is first come, first served.
-                    wait_until(in_line, what="a lock wait")
+                    wait_until(in_line, what="a lock wait", every_s=0.005)
                 if meanwhile is not None:
                     meanwhile(cursor)
             return [future.result() for future in running]

@@ -71,8 +71,8 @@ def answering():
         server.received = []
 
         def serve():
-            connection, _ = server.accept()
             try:
+                connection, _ = server.accept()
                 if context is not None:
                     connection = context.wrap_socket(connection, server_side=True)
                 with connection:

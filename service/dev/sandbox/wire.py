@@ -112,7 +112,11 @@ class Wire(BaseHTTPRequestHandler):
         request_id: str | None = None,
     ) -> None:
         """A reply of a known length, of which the connection gets only `cut_after` bytes, if given."""
-        self._send_head(status, content_type, ("content-length", str(len(body))), request_id=request_id)
+        framing = [("content-length", str(len(body)))]
+        if cut_after is not None and cut_after >= len(body):
+            # Who closes after a whole reply says so, or the next request could come on this connection.
+            framing.append(("connection", "close"))
+        self._send_head(status, content_type, *framing, request_id=request_id)
         self.wfile.write(body[:cut_after])
         if cut_after is not None:
             self.close_connection = True
@@ -123,11 +127,12 @@ class Wire(BaseHTTPRequestHandler):
         return Chunks(self.wfile.write, split)
 
     def _send_head(
-        self, status: int, content_type: str, framing: tuple[str, str], *, request_id: str | None = None
+        self, status: int, content_type: str, *framing: tuple[str, str], request_id: str | None = None
     ) -> None:
         self.send_response(status)
         self.send_header("content-type", content_type)
-        self.send_header(*framing)
+        for field in framing:
+            self.send_header(*field)
         self.send_header("request-id", request_id or _request_id())
         for name, value in _ABOUT_THE_ACCOUNT.items():
             self.send_header(name, value)
