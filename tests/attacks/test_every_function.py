@@ -137,7 +137,6 @@ def values(victim, mine):
         "bytea": digests,
         "bytea[]": ["NULL::bytea[]", "ARRAY[''::bytea]"],
         "bigint": ["1::bigint", "7::bigint", "-1000::bigint", "1000000::bigint", "0::bigint", "NULL::bigint"],
-        "bigint[]": ["NULL::bigint[]", "ARRAY[1]::bigint[]"],
         "integer": ["1", "0", "-1", "1000000", "NULL::integer"],
         "double precision": ["0", "-1"],
         "numeric": ["1"],
