@@ -170,7 +170,8 @@ def _response(status: str, shape: str, codes: list[str]) -> dict[str, Any]:
         told.append("WWW-Authenticate")
     if shape == "wire":
         told += ["x-should-retry", "retry-after-ms"] if "upstream_error" in codes else ["x-should-retry"]
-    description = "; ".join(f"`{code}`: {BY_CODE[code].title}" for code in codes)
+    # Their titles stand once, at their examples.
+    description = ", ".join(f"`{code}`" for code in codes)
     if status == "default":
         description = "`upstream_error`: the model's API answered with this status"
     return {

@@ -125,7 +125,7 @@ def test_who_pays_gets_the_credits_once(checkout, client, stripe, hook, new_lice
     paid = client.get("/api/v1/license/payments", headers=license.headers).get_json()
     assert [(row["id"], row["state"], row["owed"]) for row in paid["payments"]] == [(document["payment_id"], "paid", 0)]
     hook(stripe.refunded(session_of(stripe, document["payment_id"]), 1000, currency="usd"))
-    for query in ({}, {"license_id": license.id}):
+    for query in ({}, {"license_id": str(license.id)}):
         (of_operator,) = admin("GET", "payments", "read", **query).get_json()["payments"]
         assert (of_operator["license_id"], "usd" in of_operator["disagreement"]) == (str(license.id), True)
     verified()
@@ -145,7 +145,7 @@ def test_payments_are_listed_in_pages(checkout, client, new_license, admin, prob
     pages.append(admin("GET", "payments", limit=2, cursor=pages[0]["next_cursor"]).get_json())
     assert [row["id"] for page in pages for row in page["payments"]] == begun[::-1]
     problem(admin("GET", "payments", license_id="00000000-0000-4000-8000-000000000000"), "license_not_found")
-    document = problem(admin("GET", "payments", license_id=license.id, owed=1), "validation_failed")
+    document = problem(admin("GET", "payments", license_id=str(license.id), owed=1), "validation_failed")
     assert document["errors"][0]["field"] == "owed"
 
 
