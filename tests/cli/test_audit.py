@@ -116,7 +116,7 @@ def test_an_entry_that_was_tampered_with_or_lost_is_found(obol, kept, spent, sql
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE obol.admin_acts SET actor = 'cli:nobody' WHERE act_no = {first}", "acts are as they were: those up to {last}"),
+        ("UPDATE obol.admin_acts SET actor = '' WHERE act_no = {first}", "acts are as they were: those up to {last}"),
         ("UPDATE obol.admin_acts SET act_no = 0 WHERE act_no = {first}", "every act is there: 1 of 2 are"),
         ("DELETE FROM obol.admin_acts WHERE act_no = {last}", "every act is there: 1 of 2 are"),
     ],
