@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(target=keys, start=STARTS, limits=LIMITS, of_license=st.booleans())
     def begin(self, start, limits, of_license):
         self.now = datetime.fromisoformat(start).replace(tzinfo=UTC)
-        self.world.sql("TRUNCATE obol.licenses, obol.admin_acts CASCADE")
+        self.world.sql("TRUNCATE obol.licenses, obol.admin_acts, obol.business_rollups CASCADE")
         self.world.clock.set(self.now)
         self.license = self.world.new_license(credits=0)
         self.ids, self.holds = {}, []

@@ -67,6 +67,36 @@ def test_only_what_is_before_the_time_leaves(new_license, deduct, ages, archived
     clean()
 
 
+def test_what_changes_each_time_is_left_to_another_run(new_license, deduct, ages, archived, owner, clean, monkeypatch):
+    license = new_license()
+    charges = [deduct(license).deduction_id for _ in range(3)]
+    ages()
+    take_out = archive.archive
+
+    def refund_first(*asked, **more):
+        operator.refund(owner, license.id, charges.pop(), amount=None, reason="late")
+        return take_out(*asked, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archive, "archive", refund_first)
+        assert archived() == (0, 0, 0, 0, 1, 0)
+    assert charges == []
+    clean()
+    # What is refunded goes with its refund, and that is new.
+    assert archived().entries == 1
+    clean()
+
+
+def test_licenses_are_looked_for_page_by_page(new_license, deduct, ages, archived, clean, monkeypatch):
+    monkeypatch.setattr(archive, "PAGE", 2)
+    for _ in range(5):
+        deduct(new_license())
+    ages()
+
+    assert archived().licenses == 5
+    clean()
+
+
 def test_a_file_has_as_many_entries_as_it_may(new_license, deduct, ages, archived, folder, clean):
     license = new_license()
     for _ in range(6):

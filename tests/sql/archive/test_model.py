@@ -52,6 +52,8 @@ class Archiving(Machine):
     def archive(self, days, most, ago, with_undelivered):
         self.move(self.now + timedelta(days=days))
         self.renew_lease()
+        # As the service has long done by then: a hold that is long overdue is a disagreement.
+        self.reap(False)
         booked = self.booked()
         used = self.usage()
         head = list(audit.take(self.world.owner))

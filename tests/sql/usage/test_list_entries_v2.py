@@ -88,7 +88,7 @@ def test_a_page_looks_at_so_many_entries_and_no_more(db, reader, monkeypatch):
     monkeypatch.setattr(usage, "MOST_WINDOWS", 2)
 
     first = usage.page(db, reader, Filters(kind="grant"), limit=5)
-    assert first == ([], 6)
+    assert first == ([], 6, None)
     second = usage.page(db, reader, Filters(kind="grant"), before=first.before, limit=5)
     assert ([entry.entry_no for entry in second.entries], second.before) == ([], 2)
     last = usage.page(db, reader, Filters(kind="grant"), before=second.before, limit=5)
@@ -117,7 +117,7 @@ def test_a_license_without_entries_has_an_empty_statement(db, new_license):
     empty = Reader.with_key(new_license(credits=0).key)
     assert usage.span(db, empty, Filters(from_at=BEGIN)) == Span(0, 0)
     assert list(usage.batches(db, empty, usage.ALL, of=Span(0, 0))) == []
-    assert usage.page(db, empty, limit=5) == ([], None)
+    assert usage.page(db, empty, limit=5) == ([], None, None)
 
 
 @pytest.mark.parametrize("call", [usage.span, lambda db, reader: usage.page(db, reader, limit=1)])
