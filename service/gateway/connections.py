@@ -5,8 +5,10 @@ machine for the protocol) was a third of the CPU of an answer.
 """
 
 import contextlib
+import re
 import select
 import socket
+import ssl
 import time
 from base64 import b64encode
 from collections import deque
@@ -27,6 +29,10 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
 
 _PIECE = 64 * 1024
 
+# Before a chunk stands its size, and maybe what nobody uses.
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
+_LONGEST_LINE = 64 * 1024
+
 
 class TooLong(Exception):
     """A body has more bytes than it may have."""
@@ -40,6 +46,9 @@ class Response:
         self._response = response
         self._connection = connection
         self._give_back = give_back
+        self._chunks = Chunks() if response.chunked else None
+        self._left = 0
+        self._give_up_at = 0.0
         self._has_ended = self._is_closed = False
 
     @property
@@ -69,20 +78,44 @@ class Response:
             TimeoutError: it takes too long, or nothing comes for too long.
             OSError, HTTPException: the connection broke.
         """
-        response, left = self._response, most
+        self._left, self._give_up_at = most, give_up_at
         try:
-            while piece := response.read1(_PIECE):
-                left -= len(piece)
-                if left < 0:
-                    raise TooLong
-                if time.monotonic() > give_up_at:
-                    raise TimeoutError("The body takes too long.")
-                yield piece
-            if response.length:
-                raise HTTPException(f"The body ends {response.length} bytes early.")
+            if self._chunks is None:
+                while piece := self._response.read1(_PIECE):
+                    yield self._counted(piece)
+                if self._response.length:
+                    raise HTTPException(f"The body ends {self._response.length} bytes early.")
+            else:
+                while not self._chunks.have_ended:
+                    if piece := self._counted(self._chunks.take_off(self._response.fp.read1(_PIECE))):
+                        yield piece
             self._has_ended = True
         finally:
             self.close()
+
+    @property
+    def waits_on(self) -> socket.socket | None:
+        """The socket on which more of the body comes; None when all has come, or `arrived` cannot tell what has."""
+        return None if self._chunks is None or self._chunks.have_ended else self._connection.sock
+
+    def arrived(self) -> bytes:
+        """What has come of the body, without waiting, when the socket does not wait either and `pieces` has given the
+        first piece; empty when nothing is there. Raises as `pieces` does."""
+        assert self._chunks is not None
+        try:
+            # Longer than any record of TLS: none of one stays where the system cannot tell of it.
+            received = self._connection.sock.recv(_PIECE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return b""
+        return self._counted(self._chunks.take_off(received))
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise TooLong
+        if time.monotonic() > self._give_up_at:
+            raise TimeoutError("The body takes too long.")
+        return piece
 
     def close(self) -> None:
         """Keep the connection for the next call when all of the body was read, and close it when not."""
@@ -99,14 +132,67 @@ class Response:
     def _ends_now(self) -> bool:
         """Whether the end of all chunks is there behind the last one that was read: who has read the last event of a
         stream has all that it says, and does not wait for more."""
-        if not self._response.chunked or self._response.chunk_left != 0 or self._connection.sock is None:
+        if self._chunks is None or self._connection.sock is None:
             return False
         self._connection.sock.settimeout(0)
         try:
-            return self._response.read1(1) == b""
-        except (OSError, HTTPException, TypeError):
-            # Nothing is there, or not all, or no end.
+            if not self._chunks.have_ended:
+                self._chunks.take_off(self._response.fp.read1(_PIECE))
+            return self._chunks.have_ended and not self._chunks.rest
+        except (OSError, HTTPException):
+            # Nothing is there, or no end.
             return False
+
+
+class Chunks:
+    """What a body in chunks says, without what stands around the chunks. Source: RFC 9112, section 7.1."""
+
+    def __init__(self) -> None:
+        self.have_ended = False
+        # A line that has begun, and after the end what is none of this body's.
+        self.rest = b""
+        # Bytes to come of the chunk.
+        self._left = 0
+        self._is_after_chunk = self._is_after_last = False
+
+    def take_off(self, received: bytes) -> bytes:
+        """What the next bytes of the body say, maybe nothing. What comes after the end is left over.
+
+        Raises:
+            HTTPException: there are none, though there should be, or they are not in chunks.
+        """
+        if not received:
+            raise HTTPException("The connection closed in the middle of the body.")
+        received = self.rest + received
+        said, at = [], 0
+        while not self.have_ended and at < len(received):
+            if self._left:
+                said.append(piece := received[at : at + self._left])
+                at += len(piece)
+                self._left -= len(piece)
+                self._is_after_chunk = self._left == 0
+                continue
+            end = received.find(b"\n", at)
+            if end < 0:
+                break
+            self._read_line(received[at:end].rstrip(b"\r"))
+            at = end + 1
+        self.rest = received[at:]
+        if len(self.rest) > _LONGEST_LINE and not self.have_ended:
+            raise HTTPException("The body is not in chunks.")
+        return b"".join(said)
+
+    def _read_line(self, line: bytes) -> None:
+        if self._is_after_last:
+            # Of a trailer, which says nothing about the body; an empty line ends it.
+            self.have_ended = not line
+        elif self._is_after_chunk and not line:
+            self._is_after_chunk = False
+        elif not self._is_after_chunk and (size := _CHUNK_SIZE.fullmatch(line)):
+            self._left = int(size[1], 16)
+            self._is_after_last = self._left == 0
+        else:
+            raise HTTPException("The body is not in chunks.")
 
 
 class Connections:

@@ -30,6 +30,8 @@ class Event(NamedTuple):
 
     def is_foreign(self) -> bool:
         """Whether there are lines and none of them is of this format."""
+        if self.name:
+            return False
         lines = [line for line in self.raw.splitlines() if line]
         return bool(lines) and not any(line.partition(b":")[0] in _FIELDS for line in lines)
 
@@ -38,15 +40,20 @@ class EventTooLong(Exception):
     """An event is longer than LONGEST_EVENT."""
 
 
-def events(pieces: Iterable[bytes]) -> Iterator[Event]:
-    """Cut pieces of any length into events; all `raw`s joined are the pieces joined, but for an
-    event at the end that was not finished: nobody may act on it.
+class Cutter:
+    """Cuts pieces of any length into events: all `raw`s joined are the pieces joined, but for an event at the end that
+    was not finished, which nobody may act on."""
 
-    Raises:
-        EventTooLong
-    """
-    buffer = bytearray()
-    for piece in pieces:
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def cut(self, piece: bytes) -> Iterator[Event]:
+        """The events that end in the next piece.
+
+        Raises:
+            EventTooLong
+        """
+        buffer = self._buffer
         # The empty line may have begun in the bytes before.
         searched = max(0, len(buffer) - 3)
         buffer += piece
@@ -58,6 +65,13 @@ def events(pieces: Iterable[bytes]) -> Iterator[Event]:
         del buffer[:begin]
         if len(buffer) > LONGEST_EVENT:
             raise EventTooLong
+
+
+def events(pieces: Iterable[bytes]) -> Iterator[Event]:
+    """The events of pieces of any length; see Cutter."""
+    cutter = Cutter()
+    for piece in pieces:
+        yield from cutter.cut(piece)
 
 
 def _name(raw: bytes) -> str:

@@ -9,12 +9,15 @@ import threading
 import time
 from contextlib import suppress
 from http.client import HTTPException
+from itertools import pairwise
 
 import pytest
 from factories import free_port, wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.gateway import connections as module
-from service.gateway.connections import Connections
+from service.gateway.connections import Chunks, Connections
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -136,13 +139,13 @@ def test_after_a_stream_too_whose_end_nobody_has_read(answering, to):
     assert len(place.accepted) == 1
 
 
-@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n2\r\nho\r\n", b"\r\nx\r\n"])
+@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n2\r\nho\r\n"])
 def test_not_when_more_may_come(answering, to, rest):
     place = answering(HEAD + b"2\r\nhi" + rest, WHOLE)
     connections = to(place)
 
     pieces = ask(connections).pieces(100, LATER)
-    assert next(pieces) == b"hi"
+    assert next(pieces)[:2] == b"hi"
     pieces.close()
 
     assert read(connections) == b"hi"
@@ -194,6 +197,36 @@ def test_not_when_it_says_that_it_will_close(answering, to):
 
     assert [read(connections), read(connections)] == [b"hi"] * 2
     assert len(place.accepted) == 2
+
+
+@settings(deadline=None, database=None)
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), max_size=5),
+    st.sampled_from([b"", b"; a=b", b" ;x"]),
+    st.sampled_from([b"", b"trailer: x\r\n"]),
+    st.lists(st.integers(0, 400), max_size=20),
+)
+def test_how_chunks_come_makes_no_difference(said, extension, trailer, places):
+    whole = b"".join(b"%X%b\r\n%b\r\n" % (len(one), extension, one) for one in said) + b"0\r\n" + trailer + b"\r\n"
+    at = sorted({0, len(whole), *(place for place in places if place < len(whole))})
+    chunks = Chunks()
+
+    assert b"".join(chunks.take_off(whole[begin:end]) for begin, end in pairwise(at)) == b"".join(said)
+    assert (chunks.have_ended, chunks.rest) == (True, b"")
+
+
+def test_what_follows_the_last_chunk_is_left_over():
+    chunks = Chunks()
+    assert chunks.take_off(b"1\r\na\r\n0\r\n\r\n" + b"x" * 100_000) == b"a"
+    assert (chunks.have_ended, len(chunks.rest)) == (True, 100_000)
+
+
+@pytest.mark.parametrize(
+    "received", [b"", b"x\r\n", b"-1\r\n", b"\r\n", b"1\r\nab\r\n", b"1\r\na\r\ng\r\n", b"1" * 100_000]
+)
+def test_what_is_not_in_chunks_is_an_error(received):
+    with pytest.raises(HTTPException):
+        Chunks().take_off(received)
 
 
 def test_a_body_that_ends_early_is_an_error(answering, to):
