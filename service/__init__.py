@@ -31,6 +31,7 @@ def create_app(config: Config) -> Flask:
     from .db import Database
     from .dev import sandbox
     from .gateway.completions import Completions
+    from .gateway.relay import Relay
     from .gateway.upstream import Upstream
     from .http.imported_keys import ImportedKeys
     from .http.services import Services
@@ -70,6 +71,7 @@ def create_app(config: Config) -> Flask:
                 max_unpaid_tokens=config.unpaid_tokens_per_hour,
             ),
             upstream=upstream,
+            relay=Relay(),
             threads=Threads(config.threads_per_license),
             imported_keys=ImportedKeys(partial(imports.find_key, database)),
             chores=chores.Chores(

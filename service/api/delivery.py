@@ -12,12 +12,13 @@ from ..gateway.live_hold import Receipt
 from ..gateway.sse import Event
 from ..gateway.streams import AnswerStream, ReplayedStream
 from ..http import outcomes
-from ..http.connection import as_it_comes, has_hung_up, in_time
+from ..http.connection import as_it_comes, has_hung_up, in_time, is_in_chunks
 from ..http.errors import unexpected
 from ..http.request_log import request_id
 from ..http.services import services
 from ..keys import KeyDigest
 from ..problems import Problem
+from .relaying import Relaying
 
 _EVENT_STREAM = "text/event-stream"
 
@@ -34,7 +35,8 @@ def described(*, events: str) -> dict[str, Any]:
 
 def deliver_whole(key: KeyDigest, answer: Answer, body: bytes) -> Response:
     """A response of one JSON document that is paid for."""
-    response = _deliver(key, answer, iter([body]), content_type="application/json")
+    pieces = in_time([body], request.environ.get("gunicorn.socket"))
+    response = _deliver(key, answer, pieces, content_type="application/json")
     response.content_length = len(body)
     return response
 
@@ -65,7 +67,15 @@ def deliver_stream(
             fields["code"] = problem.code
             yield encode_event("error", error_data(problem, id))
 
-    response = _deliver(key, stream, chunks(), content_type=f"{_EVENT_STREAM}; charset=utf-8", source=stream)
+    connection = request.environ.get("gunicorn.socket")
+    if isinstance(stream, ReplayedStream):
+        pieces = in_time(chunks(), connection)
+    elif is_in_chunks(connection):
+        relaying = Relaying(services().relay, stream, connection=connection, translate=translate)
+        pieces = as_it_comes(chunks(), connection, relaying.between)
+    else:
+        pieces = as_it_comes(chunks(), connection)
+    response = _deliver(key, stream, pieces, content_type=f"{_EVENT_STREAM}; charset=utf-8", source=stream)
     # A proxy that collects an answer before it passes it on would make a stream of it no more.
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -91,13 +101,13 @@ def has_client() -> bool:
 def _deliver(
     key: KeyDigest,
     answer: Answer | AnswerStream | ReplayedStream,
-    chunks: Iterator[bytes],
+    pieces: Iterator[bytes],
     *,
     content_type: str,
     source: AnswerStream | ReplayedStream | None = None,
 ) -> Response:
     """A response whose receipt goes into its headers as far as it is filled in by now, and into the
-    log when all is over; `source`, what the chunks are made of, is closed then."""
+    log when all is over; `source`, what the pieces are made of, is closed then."""
     lease = services().lease
     fields = g.log_fields
     receipt = answer.receipt
@@ -120,8 +130,7 @@ def _deliver(
             noticed.undelivered(key.license_id, receipt.hold_id)
 
     connection = request.environ.get("gunicorn.socket")
-    written = as_it_comes if isinstance(source, AnswerStream) else in_time
-    body = _Delivery(written(chunks, connection), source=source, ended=ended, connection=connection)
+    body = _Delivery(pieces, source=source, ended=ended, connection=connection)
     response = Response(body, content_type=content_type)
     response.headers.update(headers(receipt))
     return response
@@ -132,13 +141,13 @@ class _Delivery:
 
     def __init__(
         self,
-        chunks: Iterator[bytes],
+        pieces: Iterator[bytes],
         *,
         source: AnswerStream | ReplayedStream | None,
         ended: Callable[[bool], None],
         connection: socket.socket | None,
     ) -> None:
-        self._chunks = chunks
+        self._pieces = pieces
         self._source = source
         self._ended = ended
         self._connection = connection
@@ -151,14 +160,14 @@ class _Delivery:
 
     def __next__(self) -> bytes:
         try:
-            chunk = next(self._chunks)
+            piece = next(self._pieces)
         except StopIteration:
-            # The server asks for more only when the chunk before was written to the client.
+            # The server asks for more only when the piece before was written to the client.
             self._whole = not self._gone
             raise
         # A write to a client that has hung up still succeeds: the kernel takes the bytes.
         self._gone = has_hung_up(self._connection)
-        return chunk
+        return piece
 
     def close(self) -> None:
         # A response can be closed twice.

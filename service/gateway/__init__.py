@@ -20,7 +20,8 @@
 3. `completions` opens the hold: one round trip, in which the database checks the license, finds an
    answer to replay, or sets the credits aside. Refused: the upstream is not called.
 4. `upstream` asks, with no database connection in hand. `message` reads out of the answer what has to
-   do with money; `streams` lets events through as they come, but keeps their end back.
+   do with money; `streams` lets events through as they come, but keeps their end back. While nothing but
+   content comes, the stream's thread sleeps, and `relay` waits for all streams in one.
 5. `live_hold` settles: one round trip that charges, books and stores the answer in one transaction. The
    end of the answer leaves after that commit. No answer: the hold is released, and nothing is charged.
 6. If it is not certain how a hold ended, the answer is withheld, and the heartbeat (`service.lease`)

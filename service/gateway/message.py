@@ -13,7 +13,7 @@ from .sse import Event
 from .usage import merge_usage
 
 # Events whose data is not parsed: none of it has to do with money. The last one is a block of comments.
-_CONTENT = ("content_block_start", "content_block_delta", "content_block_stop", "ping", "")
+CONTENT = ("content_block_start", "content_block_delta", "content_block_stop", "ping", "")
 
 # Marks an event that says of itself that it is a message_… event. A text of the answer cannot hold
 # this: there the quotes are escaped.
@@ -64,7 +64,7 @@ class Message:
         Raises:
             Problem: it cannot be read, or is another than its name says: clients go by either.
         """
-        if event.name in _CONTENT:
+        if event.name in CONTENT:
             if _SAYS_MESSAGE.search(event.raw):
                 raise unreadable()
             self._read_content(event)

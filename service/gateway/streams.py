@@ -5,12 +5,15 @@ it are kept back until the hold is settled, so that nobody has a whole answer th
 """
 
 import contextlib
+import socket
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 
 from ..problems import Problem, Reply
 from . import sse, transcript
 from .live_hold import LiveHold, Receipt
-from .message import Message, parse_object, unreadable
+from .message import CONTENT, Message, parse_object, unreadable
+from .upstream import Events
 
 # Bytes between the last message_delta and message_stop: a ping or two, and not an endless tail.
 _LONGEST_TAIL = 1024 * 1024
@@ -30,16 +33,52 @@ class AnswerStream:
     when there is no answer after all; nothing was charged then.
     """
 
-    def __init__(self, hold: LiveHold, events: Generator[sse.Event], message: Message) -> None:
+    def __init__(self, hold: LiveHold, events: Events, message: Message) -> None:
         self._hold = hold
         self.receipt = hold.receipt
         self.message = message
-        self._handed_through = self._hand_through(events)
+        self._events = events
+        # Whether the next event may leave at once, if it is of content.
+        self._is_open = False
+        self._given_back: deque[sse.Event] = deque()
+        self._handed_through = self._hand_through()
 
     def __iter__(self) -> Iterator[sse.Event]:
         for event in self._handed_through:
             self._hold.let_through.add(event)
             yield event
+            while self._given_back:
+                yield self._given_back.popleft()
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest silence."""
+        return self._events.timeout_s
+
+    def waits_on(self) -> socket.socket | None:
+        """While an event is handled: the socket on which the next ones come, when none has come yet and content may be
+        taken in place of iterating on."""
+        return self._events.socket if self._is_open and not self._given_back else None
+
+    def take_content(self) -> list[sse.Event]:
+        """What has come of content on the socket, without waiting. Then the iterator goes on, if there is no socket to
+        wait on any more: it has what else has come, or raises."""
+        taken: list[sse.Event] = []
+        arrived = self._events.arrived()
+        with contextlib.suppress(Problem):
+            while arrived and arrived[0].name in CONTENT:
+                self._look_at(arrived[0])
+                self._hold.let_through.add(arrived[0])
+                taken.append(arrived.popleft())
+        return taken
+
+    def give_up(self) -> None:
+        """Nothing has come for too long: the iterator raises."""
+        self._events.fail(TimeoutError("Nothing came for too long."))
+
+    def give_back(self, events: Iterable[sse.Event]) -> None:
+        """Have events that were taken iterated over after all."""
+        self._given_back.extend(events)
 
     def close(self) -> None:
         """Read to the end what nobody reads any more."""
@@ -48,10 +87,10 @@ class AnswerStream:
             for _ in self._handed_through:
                 pass
 
-    def _hand_through(self, events: Generator[sse.Event]) -> Iterator[sse.Event]:
+    def _hand_through(self) -> Iterator[sse.Event]:
         try:
             try:
-                tail = yield from self._until_the_end(events)
+                tail = yield from self._until_the_end()
             except Exception as error:
                 self._hold.fail(error, self.message.usage)
                 raise
@@ -60,19 +99,16 @@ class AnswerStream:
         finally:
             self._hold.let_go()
             # The connection, which by itself would live as long as an error that tells of it.
-            events.close()
+            self._events.close()
 
-    def _until_the_end(self, events: Iterable[sse.Event]) -> Generator[sse.Event, None, list[sse.Event]]:
+    def _until_the_end(self) -> Generator[sse.Event, None, list[sse.Event]]:
         """Yield what may leave at once, and return the rest."""
         tail: list[sse.Event] = []
         tail_bytes = 0
-        for event in events:
+        for event in self._events:
             if event.name == "error":
                 raise _failure(event)
-            if event.is_foreign():
-                raise unreadable()
-            self._hold.transcript.add(event.raw)
-            self.message.read(event)
+            self._look_at(event)
             if event.name == "message_stop":
                 if self.message.stop_reason is None:
                     raise unreadable()
@@ -87,8 +123,16 @@ class AnswerStream:
                 if tail_bytes > _LONGEST_TAIL:
                     raise unreadable()
             else:
+                self._is_open = True
                 yield event
+                self._is_open = False
         raise Problem("upstream_error", "The model's answer broke off. Nothing was charged.", retry_after_s=1)
+
+    def _look_at(self, event: sse.Event) -> None:
+        if event.is_foreign():
+            raise unreadable()
+        self._hold.transcript.add(event.raw)
+        self.message.read(event)
 
 
 class ReplayedStream:

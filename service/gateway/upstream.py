@@ -8,9 +8,11 @@ for it has one thing to catch. What is logged meanwhile carries the upstream's i
 import json
 import logging
 import re
+import socket
 import time
 import weakref
-from collections.abc import Generator, Mapping
+from collections import deque
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import NoReturn
 
@@ -99,6 +101,7 @@ class Upstream:
         self._connections = Connections(
             str(self._client.base_url), connect_timeout_s=min(_CONNECT_TIMEOUT_S, timeout_s), timeout_s=timeout_s
         )
+        self._timeout_s = timeout_s
         weakref.finalize(self, self._connections.close)
 
     def post(self, path: str, body: bytes, headers: Headers) -> bytes:
@@ -124,12 +127,8 @@ class Upstream:
         except _FAILURES as error:
             _fail(error)
 
-    def stream(self, path: str, body: bytes, headers: Headers) -> Generator[sse.Event]:
-        """Ask for a stream; returns once the upstream has begun to answer.
-
-        The iterator ends where the upstream's bytes end, complete or not, and raises as `post`
-        does. Closing it closes the connection, unless all has come.
-        """
+    def stream(self, path: str, body: bytes, headers: Headers) -> "Events":
+        """Ask for a stream; returns once the upstream has begun to answer. Raises as `post` does."""
         try:
             response = self._ask("POST", path, body=body, headers=headers)
         except _FAILURES as error:
@@ -137,7 +136,7 @@ class Upstream:
         if not response.header("content-type").startswith(_EVENT_STREAM):
             response.close()
             raise unreadable()
-        return _events(response)
+        return Events(response, self._timeout_s)
 
     def _ask(self, method: str, path: str, *, body: bytes | None, headers: Headers) -> Response:
         # What is logged from here on is not about the request before.
@@ -163,6 +162,61 @@ class Upstream:
         return response
 
 
+class Events:
+    """The events of one answer.
+
+    Iterating waits for the next one, ends where the upstream's bytes end, complete or not, and raises as `post` does.
+    Who does not want to wait for each lets somebody wait for `socket`, while `timeout_s` is not over, and takes
+    `arrived` then: in another thread, too, but never in two at once.
+    """
+
+    def __init__(self, response: Response, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._response = response
+        self._pieces = response.pieces(_allowed(response, MOST_STREAM_BYTES), time.monotonic() + LONGEST_ANSWER_S)
+        self._cutter = sse.Cutter()
+        self._came: deque[sse.Event] = deque()
+        self._failure: Exception | None = None
+
+    def __iter__(self) -> "Events":
+        return self
+
+    def __next__(self) -> sse.Event:
+        try:
+            while not self._came:
+                if self._failure is not None:
+                    raise self._failure
+                self._came.extend(self._cutter.cut(next(self._pieces)))
+        except _FAILURES as error:
+            self.close()
+            _fail(error)
+        return self._came.popleft()
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """Where the next ones come from; None when there are some, or where only iterating tells."""
+        return None if self._came or self._failure is not None else self._response.waits_on
+
+    def arrived(self) -> deque[sse.Event]:
+        """Those that have come and were not iterated over. Whoever takes one from the left has it instead.
+
+        What fails is raised when it is iterated on: here nobody is told."""
+        if not self._came and self._failure is None:
+            try:
+                self._came.extend(self._cutter.cut(self._response.arrived()))
+            except _FAILURES as error:
+                self._failure = error
+        return self._came
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more is waited for."""
+        self._failure = error
+
+    def close(self) -> None:
+        """Close the connection, unless all has come."""
+        self._response.close()
+
+
 def _whole(response: Response, most: int) -> bytes:
     """A body, of no more bytes than an answer can have, and for no longer than one can take."""
     return response.read(_allowed(response, most), time.monotonic() + LONGEST_ANSWER_S)
@@ -171,16 +225,6 @@ def _whole(response: Response, most: int) -> bytes:
 def _allowed(response: Response, most: int) -> int:
     """Nothing of what is compressed, though it was asked not to be."""
     return most if response.header("content-encoding").lower() in ("", "identity") else 0
-
-
-def _events(response: Response) -> Generator[sse.Event]:
-    pieces = response.pieces(_allowed(response, MOST_STREAM_BYTES), time.monotonic() + LONGEST_ANSWER_S)
-    try:
-        yield from sse.events(pieces)
-    except _FAILURES as error:
-        _fail(error)
-    finally:
-        response.close()
 
 
 # Every way in which a call can fail.

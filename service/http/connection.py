@@ -8,9 +8,14 @@ does not take at once waits in a spool.
 import errno
 import select
 import socket
+import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from tempfile import SpooledTemporaryFile
+from typing import TypeGuard
+
+import gunicorn
+from flask import request
 
 # A client that takes nothing for so long is gone.
 WRITE_STALL_S = 60
@@ -67,9 +72,14 @@ def in_time(chunks: Iterable[bytes], connection: socket.socket | None) -> Iterat
         length += len(piece)
 
 
-def as_it_comes(chunks: Iterable[bytes], connection: socket.socket | None) -> Iterator[bytes]:
+def as_it_comes(
+    chunks: Iterable[bytes], connection: socket.socket | None, between: Callable[[], None] = lambda: None
+) -> Iterator[bytes]:
     """Pieces of a live stream. The chunks are collected at their own pace; what the client does not take
     at once is kept, and written with the next chunk that it takes, or `in_time` when all have come.
+
+    Args:
+        between: is called when all chunks that have come are written, before the next one is asked for.
 
     Raises:
         BrokenPipeError: too much would have to be kept, or see `in_time`.
@@ -81,6 +91,7 @@ def as_it_comes(chunks: Iterable[bytes], connection: socket.socket | None) -> It
         for chunk in chunks:
             if not spool and len(chunk) <= PIECE and _takes_more(connection):
                 yield chunk
+                between()
                 continue
             spool.write(chunk)
             while spool and _takes_more(connection):
@@ -97,6 +108,31 @@ def _cut(chunk: bytes) -> Iterator[bytes]:
 def _too_slow() -> BrokenPipeError:
     # The server takes this for a client that has left, as it has for all that can be known.
     return BrokenPipeError(errno.EPIPE, "the client reads too slowly")
+
+
+def is_in_chunks(connection: socket.socket | None) -> TypeGuard[socket.socket]:
+    """Whether the server, as gunicorn does with HTTP/1.1, writes a response of unknown length to the current request in
+    chunks, and to a socket to which others can be written past it."""
+    is_plain = connection is not None and not isinstance(connection, ssl.SSLSocket)
+    told = (request.environ.get("SERVER_SOFTWARE", ""), request.environ["SERVER_PROTOCOL"], request.method)
+    return is_plain and told == (gunicorn.SERVER_SOFTWARE, "HTTP/1.1", "POST")
+
+
+def write_chunk(connection: socket.socket, chunk: bytes) -> bytes | None:
+    """Write to a client, past the server, a chunk of a response that the server has begun to write in chunks.
+
+    Returns:
+        what of it remains to be written; None when nothing was, because the client takes nothing now, or has left.
+    """
+    if not chunk:
+        return b""
+    if len(chunk) > PIECE or not _takes_more(connection):
+        return None
+    framed = b"%X\r\n%b\r\n" % (len(chunk), chunk)
+    try:
+        return framed[connection.send(framed, socket.MSG_DONTWAIT) :]
+    except OSError:
+        return None
 
 
 def _takes_more(connection: socket.socket | None) -> bool:

@@ -7,6 +7,7 @@ from flask import Flask, current_app
 from ..chores import Chores
 from ..db import Database
 from ..gateway.completions import Completions
+from ..gateway.relay import Relay
 from ..gateway.upstream import Upstream
 from ..lease import Lease
 from ..payments import Cashier
@@ -26,6 +27,7 @@ class Services:
     lease: Lease
     completions: Completions
     upstream: Upstream
+    relay: Relay
     threads: Threads
     imported_keys: ImportedKeys
     chores: Chores

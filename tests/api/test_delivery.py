@@ -2,10 +2,14 @@
 
 import socket
 
+import gunicorn
 import pytest
 from calls import USAGE, event, message, requests_in
 from factories import wait_until
 
+from service.gateway.connections import Chunks
+from service.gateway.message import CONTENT
+from service.gateway.sse import events
 from service.http import connection
 from service.http.services import services_of
 
@@ -74,6 +78,29 @@ def test_a_client_that_left_before_its_turn_came_is_not_asked_for(
     assert sql("SELECT count(*) FROM obol.holds") == [(0,)]
     (line,) = requests_in(logged)
     assert (line["status"], line["code"], line["license_id"]) == (499, "client_gone", str(license.id))
+
+
+@pytest.mark.timeout(20)
+def test_what_comes_while_nothing_is_to_be_done_goes_past_the_server(app, new_license, sql):
+    body = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "[sandbox event_delay_ms=20]"}]}
+    ours, theirs = socket.socketpair()
+    chunks = Chunks()
+    with ours, theirs:
+        response = app.test_client().post(
+            "/v1/messages",
+            json={**body, "stream": True},
+            headers=new_license().headers,
+            environ_overrides={"gunicorn.socket": ours, "SERVER_SOFTWARE": gunicorn.SERVER_SOFTWARE},
+        )
+        through_the_server = b"".join(response.response)
+        past_it = chunks.take_off(theirs.recv(1_000_000))
+        response.close()
+
+    names = [event.name for event in events([through_the_server])]
+    assert (names[0], names[-3:]) == ("message_start", ["message_delta", "message_stop", ""])
+    names = [event.name for event in events([past_it])]
+    assert (set(names) <= set(CONTENT), names[-2:]) == (True, ["content_block_delta", "content_block_stop"])
+    assert sql("SELECT state FROM obol.holds") == [("settled",)]
 
 
 PIECE = connection.PIECE
