@@ -118,7 +118,7 @@ class FakeStripe:
         if self.fails:
             status = self.fails.pop(0)
             return self._error(status, "api_error", "Stripe is down", {"stripe-should-retry": "false"})
-        if method == "GET" and (match := re.fullmatch("/v1/payment_intents/([a-z0-9_]+)", path)):
+        if method == "GET" and (match := re.fullmatch("/v1/payment_intents/([A-Za-z0-9_]+)", path)):
             intent = self.intents.get(match[1])
             if intent is None:
                 return self._error(404, "invalid_request_error", "No such payment_intent")
