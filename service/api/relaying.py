@@ -27,7 +27,7 @@ class Relaying:
         self._connection = connection
         self._translate = translate
         self._upstream: socket.socket
-        self._last_at = 0.0
+        self._last_at, self._is_overdue = 0.0, False
         self._unwritten = b""
 
     def between(self) -> None:
@@ -37,12 +37,12 @@ class Relaying:
         if upstream is None:
             return
         upstream.settimeout(0)
-        self._upstream = upstream
+        self._upstream, self._is_overdue = upstream, False
         try:
             self._relay.wait(self)
         finally:
             upstream.settimeout(self._stream.timeout_s)
-        if self.is_overdue():
+        if self._is_overdue:
             self._stream.give_up()
         if self._unwritten:
             unwritten, self._unwritten = self._unwritten, b""
@@ -52,7 +52,8 @@ class Relaying:
         return self._upstream.fileno()
 
     def is_overdue(self) -> bool:
-        return time.monotonic() > self._last_at + self._stream.timeout_s
+        self._is_overdue = time.monotonic() > self._last_at + self._stream.timeout_s
+        return self._is_overdue
 
     def go_on(self) -> bool:
         self._last_at = time.monotonic()

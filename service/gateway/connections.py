@@ -87,16 +87,19 @@ class Response:
                     raise HTTPException(f"The body ends {self._response.length} bytes early.")
             else:
                 while not self._chunks.have_ended:
-                    if piece := self._counted(self._chunks.take_off(self._response.fp.read1(_PIECE))):
+                    # What is broken already is not waited for.
+                    received = b"" if self._chunks.are_broken else self._response.fp.read1(_PIECE)
+                    if piece := self._counted(self._chunks.take_off(received)):
                         yield piece
-            self._has_ended = True
+            self._has_ended = self._chunks is None or not self._chunks.rest
         finally:
             self.close()
 
     @property
     def waits_on(self) -> socket.socket | None:
         """The socket on which more of the body comes; None when all has come, or `arrived` cannot tell what has."""
-        return None if self._chunks is None or self._chunks.have_ended else self._connection.sock
+        chunks = self._chunks
+        return None if chunks is None or chunks.have_ended or chunks.are_broken else self._connection.sock
 
     def arrived(self) -> bytes:
         """What has come of the body, without waiting, when the socket does not wait either and `pieces` has given the
@@ -148,7 +151,7 @@ class Chunks:
     """What a body in chunks says, without what stands around the chunks. Source: RFC 9112, section 7.1."""
 
     def __init__(self) -> None:
-        self.have_ended = False
+        self.have_ended = self.are_broken = False
         # A line that has begun, and after the end what is none of this body's.
         self.rest = b""
         # Bytes to come of the chunk.
@@ -159,13 +162,14 @@ class Chunks:
         """What the next bytes of the body say, maybe nothing. What comes after the end is left over.
 
         Raises:
-            HTTPException: there are none, though there should be, or they are not in chunks.
+            HTTPException: there are none, though there should be, or they are not in chunks; what they say before that
+                is given first.
         """
         if not received:
             raise HTTPException("The connection closed in the middle of the body.")
         received = self.rest + received
         said, at = [], 0
-        while not self.have_ended and at < len(received):
+        while not (self.have_ended or self.are_broken) and at < len(received):
             if self._left:
                 said.append(piece := received[at : at + self._left])
                 at += len(piece)
@@ -178,7 +182,8 @@ class Chunks:
             self._read_line(received[at:end].rstrip(b"\r"))
             at = end + 1
         self.rest = received[at:]
-        if len(self.rest) > _LONGEST_LINE and not self.have_ended:
+        self.are_broken |= not self.have_ended and len(self.rest) > _LONGEST_LINE
+        if self.are_broken and not said:
             raise HTTPException("The body is not in chunks.")
         return b"".join(said)
 
@@ -192,7 +197,7 @@ class Chunks:
             self._left = int(size[1], 16)
             self._is_after_last = self._left == 0
         else:
-            raise HTTPException("The body is not in chunks.")
+            self.are_broken = True
 
 
 class Connections:

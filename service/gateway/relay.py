@@ -24,7 +24,7 @@ class Waiting(Protocol):
     def fileno(self) -> int: ...
 
     def go_on(self) -> bool:
-        """Do what can be done without waiting; false when the thread has to go on itself."""
+        """Do what can be done without waiting; false when the thread has to go on itself. It raises nothing."""
 
     def is_overdue(self) -> bool:
         """Whether nothing has come for too long; then the thread goes on itself."""
@@ -40,38 +40,55 @@ class Relay:
         self._selector: selectors.BaseSelector | None = None
 
     def wait(self, waiting: Waiting) -> None:
-        """Go on with it, and return when the thread has to."""
+        """Go on with it, and return when the thread has to: at once, where the system has no room for waiting here."""
         if not waiting.go_on():
             return
         alarm = threading.Lock()
         alarm.acquire()
-        with self._lock:
-            if self._selector is None:
-                self._selector = selectors.DefaultSelector()
-                threading.Thread(target=self._run, args=(self._selector,), name="relay", daemon=True).start()
-            self._asleep[waiting] = alarm
-            self._selector.register(waiting, selectors.EVENT_READ)
+        try:
+            with self._lock:
+                selector = self._selector or self._begin()
+                selector.register(waiting, selectors.EVENT_READ)
+                self._asleep[waiting] = alarm
+        except (OSError, RuntimeError) as error:
+            log.warning("relay_full", reason=str(error))
+            return
         alarm.acquire()
 
+    def _begin(self) -> selectors.BaseSelector:
+        selector = selectors.DefaultSelector()
+        try:
+            threading.Thread(target=self._run, args=(selector,), name="relay", daemon=True).start()
+        except RuntimeError:
+            selector.close()
+            raise
+        self._selector = selector
+        return selector
+
     def _run(self, selector: selectors.BaseSelector) -> None:
-        sweep_at = 0.0
-        while True:
-            for key, _ in selector.select(_SWEEP_S):
-                waiting: Any = key.fileobj
-                try:
-                    if waiting.go_on():
-                        continue
-                except Exception:
-                    # Of one stream: its thread finds what there is to find, and the others go on.
-                    log.exception("relay_failed")
-                self._wake(selector, waiting)
-            now = time.monotonic()
-            if now >= sweep_at:
-                sweep_at = now + _SWEEP_S
-                with self._lock:
-                    overdue = [waiting for waiting in self._asleep if waiting.is_overdue()]
-                for waiting in overdue:
-                    self._wake(selector, waiting)
+        try:
+            sweep_at = 0.0
+            while True:
+                for key, _ in selector.select(_SWEEP_S):
+                    waiting: Any = key.fileobj
+                    if not waiting.go_on():
+                        self._wake(selector, waiting)
+                now = time.monotonic()
+                if now >= sweep_at:
+                    sweep_at = now + _SWEEP_S
+                    with self._lock:
+                        overdue = [waiting for waiting in self._asleep if waiting.is_overdue()]
+                    for waiting in overdue:
+                        self._wake(selector, waiting)
+        finally:
+            # Nobody thought of what ends this; each thread waits for itself then, and the next one begins anew.
+            with self._lock:
+                self._selector = None
+                alarms = list(self._asleep.values())
+                self._asleep.clear()
+                selector.close()
+            for alarm in alarms:
+                alarm.release()
 
     def _wake(self, selector: selectors.BaseSelector, waiting: Waiting) -> None:
         with self._lock:

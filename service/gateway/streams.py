@@ -64,12 +64,16 @@ class AnswerStream:
         """What has come of content on the socket, without waiting. Then the iterator goes on, if there is no socket to
         wait on any more: it has what else has come, or raises."""
         taken: list[sse.Event] = []
-        arrived = self._events.arrived()
-        with contextlib.suppress(Problem):
+        try:
+            arrived = self._events.arrived()
             while arrived and arrived[0].name in CONTENT:
-                self._look_at(arrived[0])
-                self._hold.let_through.add(arrived[0])
-                taken.append(arrived.popleft())
+                event = arrived.popleft()
+                self._look_at(event)
+                self._hold.let_through.add(event)
+                taken.append(event)
+        except Exception as error:
+            # With a part of it missing there is no answer.
+            self._events.fail(error)
         return taken
 
     def give_up(self) -> None:

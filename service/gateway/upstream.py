@@ -209,8 +209,9 @@ class Events:
         return self._came
 
     def fail(self, error: Exception) -> None:
-        """Nothing more is waited for."""
-        self._failure = error
+        """Have this raised in place of whatever else comes."""
+        self._came.clear()
+        self._failure = self._failure or error
 
     def close(self) -> None:
         """Close the connection, unless all has come."""

@@ -139,7 +139,7 @@ def test_after_a_stream_too_whose_end_nobody_has_read(answering, to):
     assert len(place.accepted) == 1
 
 
-@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n2\r\nho\r\n"])
+@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\n2\r\nho\r\n", b"\r\nx\r\n"])
 def test_not_when_more_may_come(answering, to, rest):
     place = answering(HEAD + b"2\r\nhi" + rest, WHOLE)
     connections = to(place)
@@ -221,12 +221,35 @@ def test_what_follows_the_last_chunk_is_left_over():
     assert (chunks.have_ended, len(chunks.rest)) == (True, 100_000)
 
 
-@pytest.mark.parametrize(
-    "received", [b"", b"x\r\n", b"-1\r\n", b"\r\n", b"1\r\nab\r\n", b"1\r\na\r\ng\r\n", b"1" * 100_000]
-)
+@pytest.mark.parametrize("received", [b"", b"x\r\n", b"-1\r\n", b"\r\n", b"1" * 100_000])
 def test_what_is_not_in_chunks_is_an_error(received):
     with pytest.raises(HTTPException):
         Chunks().take_off(received)
+
+
+@pytest.mark.parametrize("received", [b"1\r\nab\r\n", b"1\r\na\r\ng\r\n", b"1\r\na\r\n" + b"1" * 100_000])
+def test_what_came_before_is_given_and_no_end_is_found_after_it(received):
+    chunks = Chunks()
+    assert chunks.take_off(received) == b"a"
+    for more in (b"", b"0\r\n\r\n"):
+        with pytest.raises(HTTPException):
+            chunks.take_off(more)
+    assert not chunks.have_ended
+
+
+def test_a_body_may_come_byte_by_byte(answering, to, monkeypatch):
+    monkeypatch.setattr(module, "_PIECE", 1)
+    connections = to(answering(HEAD + b"2\r\nhi\r\n0\r\n\r\n"))
+
+    assert list(ask(connections).pieces(100, LATER)) == [b"h", b"i"]
+
+
+def test_a_connection_on_which_more_came_than_was_asked_for_is_closed(answering, to):
+    place = answering(HEAD + b"2\r\nhi\r\n0\r\n\r\nHTTP/1.1 200 OK", WHOLE)
+    connections = to(place)
+
+    assert [read(connections) for _ in range(2)] == [b"hi"] * 2
+    assert len(place.accepted) == 2
 
 
 def test_a_body_that_ends_early_is_an_error(answering, to):

@@ -91,18 +91,41 @@ def test_all_are_waited_for_by_one_thread(waiting, wait):
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_one_that_goes_wrong_goes_on_in_its_thread_and_no_other_does(waiting, wait):
+def test_when_it_ends_every_thread_goes_on_and_the_next_one_begins_anew(waiting, wait, monkeypatch):
+    told = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
     relay, bad, good = Relay(), waiting(), waiting()
     threads = [wait(relay, one) for one in (bad, good)]
-    with capture_logs() as lines:
-        bad.theirs.send(b"!")
-        threads[0].join(5)
+    bad.theirs.send(b"!")
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+    wait_until(lambda: told == [RuntimeError])
 
-    assert [thread.is_alive() for thread in threads] == [False, True]
-    assert [line["event"] for line in lines] == ["relay_failed"]
+    thread = wait(relay, good)
     good.theirs.send(b"x")
-    threads[1].join(5)
+    thread.join(5)
     assert good.read == b"x"
+
+
+@pytest.mark.parametrize(
+    "refused", ["service.gateway.relay.threading.Thread.start", "selectors.DefaultSelector.register"]
+)
+def test_where_there_is_no_room_for_it_the_thread_goes_on_at_once(waiting, monkeypatch, refused):
+    relay, one = Relay(), waiting()
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread") if "start" in refused else OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, capture_logs() as lines:
+        patched.setattr(refused, refuse)
+        relay.wait(one)
+    assert [line["event"] for line in lines] == ["relay_full"]
+    assert relay._asleep == {}
+
+    one.theirs.send(b"x")
+    relay.wait(one)
+    assert one.read == b"x"
 
 
 def test_one_of_which_nothing_comes_goes_on_when_it_is_overdue(waiting, wait, monkeypatch):

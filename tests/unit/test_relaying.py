@@ -38,7 +38,7 @@ class Hold:
         self.happened.append(("settled", message.usage["output_tokens"]))
 
     def fail(self, error, usage):
-        self.happened.append(("failed", error.code))
+        self.happened.append(("failed", getattr(error, "code", type(error).__name__)))
 
     def let_go(self):
         self.happened.append("let go")
@@ -96,7 +96,7 @@ class Served:
             for event in self.stream:
                 self.way.append(event.raw)
                 yield self.translate(event)
-        except Problem as problem:
+        except Exception as problem:
             self.problem = problem
 
     def _serve(self):
@@ -324,3 +324,13 @@ def test_a_stream_that_is_too_long(serve, monkeypatch):
     served.say(chunk(text("a")))
     assert served.end() == b""
     assert served.hold.happened == [("failed", "upstream_error"), "let go"]
+
+
+def test_what_nobody_thought_of_is_no_answer(serve, monkeypatch):
+    served = serve()
+    served.say(chunk(START))
+    served.hear(START)
+    monkeypatch.setattr(served.hold.let_through, "add", lambda _: 1 / 0)
+    served.say(chunk(text("a")), chunk(text("b")), chunk(END), LAST)
+    served.thread.join(5)
+    assert served.hold.happened == [("failed", "ZeroDivisionError"), "let go"]
