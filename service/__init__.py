@@ -84,6 +84,7 @@ def create_app(config: Config) -> Flask:
             default_model=config.default_model,
             default_max_tokens=config.default_max_tokens,
             session_key=config.session_key,
+            public_url=config.public_url,
             cashier=_cashier(config),
         )
     )

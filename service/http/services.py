@@ -36,6 +36,7 @@ class Services:
     default_model: str
     default_max_tokens: int
     session_key: bytes | None
+    public_url: str | None
     cashier: Cashier | None = None
 
 

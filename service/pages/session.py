@@ -126,20 +126,23 @@ def check_set_up() -> None:
 
 def _cookie(face: Face, of: str) -> str:
     # With this prefix a browser takes the cookie from nobody but this host itself, over TLS.
-    return f"{'__Host-' if request.is_secure else ''}obol_{face.name}_{of}"
+    return f"{'__Host-' if _is_secure() else ''}obol_{face.name}_{of}"
+
+
+def _is_secure() -> bool:
+    # What a proxy on another machine says of TLS is not believed, but the operator is.
+    return request.is_secure or (services().public_url or "").startswith("https://")
 
 
 def _set(response: Response, name: str, *, said: dict[str, Any], life_s: int) -> None:
     nonce = secrets.token_bytes(_NONCE_LENGTH)
     sealed = nonce + _aead().encrypt(nonce, json.dumps(said).encode(), name.encode())
     value = base64.urlsafe_b64encode(sealed).decode()
-    response.set_cookie(
-        name, value, max_age=life_s, path="/", secure=request.is_secure, httponly=True, samesite="Strict"
-    )
+    response.set_cookie(name, value, max_age=life_s, path="/", secure=_is_secure(), httponly=True, samesite="Strict")
 
 
 def _drop(response: Response, name: str) -> None:
-    response.delete_cookie(name, path="/", secure=request.is_secure, httponly=True, samesite="Strict")
+    response.delete_cookie(name, path="/", secure=_is_secure(), httponly=True, samesite="Strict")
 
 
 def _read(name: str) -> dict[str, Any] | None:

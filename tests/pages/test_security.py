@@ -139,7 +139,7 @@ def test_a_cookie_tells_nothing_of_what_is_in_it(app, new_token):
 
 def test_another_key_opens_no_session(operator, app, monkeypatch):
     person = operator()
-    other = SimpleNamespace(session_key=b"o" * 32)
+    other = SimpleNamespace(session_key=b"o" * 32, public_url=None)
     monkeypatch.setattr(session, "services", lambda: other)
     person.get("/console", 303)
 
@@ -338,6 +338,12 @@ def test_over_tls_cookies_stay_there(app, new_token):
     said = cookies(response)["__Host-obol_console_session"].split("; ")
     assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(said)
     assert client.get("/console", base_url="https://localhost", headers=BROWSER).status_code == 200
+
+
+def test_behind_a_proxy_that_ends_tls_elsewhere_the_operator_says_so(environ, client):
+    environ["OBOL_PUBLIC_URL"] = "https://credits.example.com"
+    said = cookies(client.get("/console/login", headers=BROWSER))["__Host-obol_console_guest"]
+    assert "Secure" in said.split("; ")
 
 
 # Scopes.
