@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from .repository.limits import LicenseKey, Limits
 
 # How far an overview looks for grants that end.
 EXPIRING_DAYS = 7
+
+_one_check = threading.Lock()
 
 # With an idempotency key, a license's id is made from it: the same key can only make one.
 _LICENSE_IDS = UUID("5b0c1d0e-6f6c-4f0a-9d3a-0b01c0de0001")
@@ -223,10 +226,16 @@ def overview(db: Database, first: date | None = None, last: date | None = None, 
 def verify(db: Database, *, since: datetime | None = None, most: int, actor: Actor = OWNER) -> Verification:
     """Check the ledger, all of it or what is new `since` a time, and note that it was; `most` findings of it.
 
-    Raises: Problem admin_forbidden.
+    Raises: Problem admin_forbidden; over_capacity: this process does so already.
     """
     began_at = datetime.now(UTC)
-    found = ledger.verify_with_token(db, since=since, most=most, actor=actor)
+    # One of a large ledger takes minutes. Many at once would take all connections from the calls that pay.
+    if not _one_check.acquire(blocking=False):
+        raise Problem("over_capacity", "The ledger is being checked already. Ask again when that has ended.")
+    try:
+        found = ledger.verify_with_token(db, since=since, most=most, actor=actor)
+    finally:
+        _one_check.release()
     note_verification(db, began_at, since=since, finding_count=found.finding_count, actor=actor)
     return found
 
