@@ -1,5 +1,6 @@
 """The keys that whoever holds a license makes, where its operator allows it; the database asks each time."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 from flask import Response
@@ -29,7 +30,8 @@ def create_key() -> Response:
     given, made = form(), own_keys.list_keys(services().database, license_key())
     name, ends, wanted = given.text("name", 1, MAX_NAME), given.end_of("last_day"), limit_fields.read(given)
     if not given.is_confirmed:
-        good = sum(key.revoked_at is None for key in made)
+        now = datetime.now(UTC)
+        good = sum(key.is_good(now) for key in made)
         return confirm(
             f"Make the key {name}?",
             facts=[
@@ -86,7 +88,7 @@ def revoke_key(key_id: UUID) -> Response:
         return confirm(
             f"Revoke the key {key.name}?",
             facts=[
-                ("It is good", "yes" if key.revoked_at is None else "no", "no"),
+                ("It is good", "yes" if key.is_good(datetime.now(UTC)) else "no", "no"),
                 ("Last used", key.last_used_at or "never", None),
             ],
             button="Revoke the key",

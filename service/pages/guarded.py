@@ -74,6 +74,9 @@ class Pages(Blueprint):
         self.open: set[str] = set()
         self.before_request(auth)
         self.register_error_handler(Problem, refuse)
+        # Whoever mistypes an address of these gets a page, and not the document of a program.
+        self.add_url_rule(f"/{name}/", None, _begin_of_all, is_open=True)
+        self.add_url_rule(f"/{name}/<path:path>", None, _nothing, is_open=True)
         self.register_error_handler(Exception, _internal_error)
 
     def add_url_rule(
@@ -134,6 +137,14 @@ def form() -> Form:
     """The form of the current request; its secret was the right one."""
     found: Form = g.form
     return found
+
+
+def _begin_of_all() -> Response:
+    return redirect(str(g.face.path))
+
+
+def _nothing(**_asked: str) -> Response:
+    raise Problem("not_found", "There is no such page.")
 
 
 def _pages() -> Pages:
@@ -248,10 +259,23 @@ def refuse(problem: Problem) -> Response:
     if face is CONSOLE and problem.code == "license_invalid":
         problem = Problem("license_not_found", problem.detail)
     note(code=problem.code)
-    response = respond("refused.html", problem.type.status, problem=problem, request_id=request_id())
+    response = respond(
+        "refused.html", problem.type.status, problem=problem, back=_page_of_the_form(face), request_id=request_id()
+    )
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def _page_of_the_form(face: Face) -> str:
+    """Where a form that is refused stands: the page that its address begins with."""
+    views, path = current_app.url_map.bind(""), request.path
+    while request.method == "POST" and path != face.path:
+        path = path.rpartition("/")[0]
+        view, _ = views.match(path, "GET")
+        if view != f"{face.name}.{_nothing.__name__}":
+            return path
+    return face.path
 
 
 def _internal_error(error: Exception) -> Response:

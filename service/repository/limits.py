@@ -66,6 +66,10 @@ class LicenseKey(NamedTuple):
     def place(self) -> Place:
         return Place(self.created_at, self.key_id)
 
+    def is_good(self, at: datetime) -> bool:
+        """Whether it opens its license at a time from now on, as far as is known."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > at)
+
 
 class UsedLimit(NamedTuple):
     """A limit of numbers, of a "license" or a "key", and what of it is used."""

@@ -212,7 +212,13 @@ def test_a_story_through_the_console_and_the_account(reader, served, token, owne
     assert "The license is suspended." in reader.text
     assert served.post("/api/v1/deductions", b'{"amount": 1}', {"x-api-key": key})[0] == 403
 
-    # The ledger agrees; htmx puts the answer where the button was.
+    # The ledger agrees; htmx puts the answer where the button was, and what refuses it, too.
+    reader.open(f"{console}/health")
+    reader.driver.execute_script("document.querySelector('#verify [name=csrf]').value = 'of nobody'")
+    reader.find("#verify button").click()
+    reader.wait(lambda: "The form is not of this session." in reader.find("#verify").text)
+    # Of which the browser has a word, too, and of nothing else.
+    assert all("/console/verify" in line["message"] for line in _severe(reader))
     reader.open(f"{console}/health")
     reader.find("#verify button").click()
     reader.wait(lambda: "Clean: every balance is what its ledger says." in reader.text)
@@ -220,7 +226,12 @@ def test_a_story_through_the_console_and_the_account(reader, served, token, owne
     assert "suspend" in reader.text.lower() or "set license" in reader.text.lower()
     reader.go(reader.find(".who button"))
     assert reader.path.startswith("/console/login")
-    assert [line for line in reader.driver.get_log("browser") if line["level"] == "SEVERE"] == []
+    assert _severe(reader) == []
+
+
+def _severe(reader):
+    """What the browser found wrong since it was asked last."""
+    return [line for line in reader.driver.get_log("browser") if line["level"] == "SEVERE"]
 
 
 @pytest.mark.parametrize("reader", [False], indirect=True)

@@ -242,3 +242,68 @@ def test_health_shows_what_disagreed_also_where_it_is_of_no_license(operator, ne
     assert "the business by time is what its entries say" in html
     assert "1 row disagrees" in person.get("/console/health")
     assert [check.finding_count for check in ledger.list_verifications(owner)] == [1]
+
+
+def test_keys_that_have_ended_are_not_counted_and_not_offered(operator, new_license, owner, sql):
+    license, person = new_license(), operator()
+    acts.create_key(owner, license.id, name="old")
+    ended = "UPDATE obol.license_keys SET expires_at = now() - interval '1 second' WHERE name = 'old' RETURNING key_id"
+    ((key_id,),) = sql(ended)
+    page = page_of(license)
+
+    asked = person.send(f"{page}/status", {}, page).get_data(as_text=True)
+    assert re.search(r"Keys that are good</th>\s*<td[^>]*>\s*1\b", asked)
+    asked = person.send(f"{page}/rotate", {"hours": "0"}, page).get_data(as_text=True)
+    assert re.search(r"Keys that end</th>\s*<td[^>]*>\s*0\s*</td>\s*<td[^>]*>\s*(<[^>]*>)*1\b", asked)
+    html = person.get(page)
+    assert f'<option value="{key_id}">' not in html
+    assert html.count("expired") == 1
+
+
+def test_a_table_says_when_it_is_not_all(operator, new_license, owner, monkeypatch):
+    license, person = new_license(credits=7), operator()
+    assert "No more than" not in person.get(page_of(license))
+    monkeypatch.setattr("service.pages.console.license._MOST", 1)
+    assert person.get(page_of(license)).count("No more than 1 are shown") == 1
+
+
+def test_who_may_grant_nothing_is_asked_for_no_opening_grant(operator, sql):
+    assert "Opening grant" in operator("read", "manage", "grant").get("/console/licenses/new")
+    person = operator("read", "manage")
+    assert "Opening grant" not in person.get("/console/licenses/new")
+    person.act("/console/licenses", {"name": "shop"}, "/console/licenses/new")
+    assert sql("SELECT name, balance FROM obol.licenses") == [("shop", 0)]
+
+
+@pytest.mark.parametrize("path", ["/console/nothing", "/console/verify", "/account/nothing/at/all"])
+def test_where_nothing_is_there_is_a_page(client, path):
+    response = client.get(path, headers=BROWSER)
+    assert (response.status_code, response.mimetype) == (404, "text/html")
+    assert "There is no such page." in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("face", ["console", "account"])
+def test_a_slash_too_many_leads_to_the_beginning(client, face):
+    assert client.get(f"/{face}/").headers["Location"] == f"/{face}"
+
+
+def test_a_form_that_is_refused_leads_back_to_its_page(operator, new_license):
+    license, person = new_license(), operator()
+    page = page_of(license)
+    for path, fields in ((f"{page}/keys", {"name": ""}), (f"{page}/rotate", {"hours": "x"})):
+        refused = person.send(path, fields, page)
+        assert refused.status_code == 422
+        assert f'<a class="button" href="{page}">Back</a>' in refused.get_data(as_text=True)
+    refused = person.send("/console/verify", {"csrf": "x"}, "/console/health")
+    assert '<a class="button" href="/console">Back to the start</a>' in refused.get_data(as_text=True)
+
+
+def test_the_ledger_is_checked_once_at_a_time(operator, client, new_token, monkeypatch):
+    person, headers = operator(), {"Authorization": f"Bearer {new_token('read')}"}
+    with acts._one_check:
+        refused = person.send("/console/verify", {}, "/console/health")
+        assert refused.status_code == 503
+        assert "The ledger is being checked already." in refused.get_data(as_text=True)
+        asked = client.post("/api/v1/admin/verify", headers=headers)
+        assert (asked.status_code, asked.get_json()["code"]) == (503, "over_capacity")
+    assert client.post("/api/v1/admin/verify", headers=headers).get_json()["clean"] is True

@@ -17,9 +17,8 @@ from .. import limits as limit_fields
 from ..guarded import confirm, form, respond
 from . import blueprint
 from .common import asked_for, done, name_of, path_of
-from .license import used_of
+from .license import count_good, keys_of, used_of
 
-_MOST = 1000
 _LONGEST_OVERLAP_HOURS = 30 * 24
 
 
@@ -86,11 +85,11 @@ def revoke_key(license_id: UUID, key_id: UUID) -> Response:
     """End a key for good."""
     given, license, key = form(), asked_for(license_id), _key(license_id, key_id)
     if not given.is_confirmed:
-        good = sum(one.revoked_at is None for one in _keys(license_id))
+        good = count_good(keys_of(license_id))
         return confirm(
             f"Revoke the key {_named(key)}?",
             facts=[
-                ("Good keys of the license", good, good - (key.revoked_at is None)),
+                ("Good keys of the license", good, good - count_good([key])),
                 ("Last used", key.last_used_at or "never", None),
                 ("Available credits of the license", license.available, None),
             ],
@@ -112,7 +111,7 @@ def rotate_keys(license_id: UUID) -> Response:
     hours = given.number("hours", 0, _LONGEST_OVERLAP_HOURS)
     only = _key(license_id, forms.uuid(given.raw("key_id"), "key_id")) if given.raw("key_id") else None
     if not given.is_confirmed:
-        good = sum(key.revoked_at is None for key in _keys(license_id))
+        good = count_good(keys_of(license_id))
         ends = datetime.now(UTC) + timedelta(hours=hours)
         return confirm(
             f"Make a new key in place of {f'the key {_named(only)}' if only else f'all keys of {name_of(license)}'}?",
@@ -128,7 +127,7 @@ def rotate_keys(license_id: UUID) -> Response:
         )
     # Its id stands for this form: sent twice, it makes one key.
     key_id = uuid5(license_id, given.idempotency_key)
-    if any(key.key_id == key_id for key in _keys(license_id)):
+    if any(key.key_id == key_id for key in keys_of(license_id)):
         raise Problem("already_exists", "This form was sent before: the key is there, and was shown then.")
     new = operator.rotate_key(
         services().database,
@@ -170,12 +169,8 @@ def _named(key: LicenseKey) -> str:
     return key.name or str(key.key_id)[:8]
 
 
-def _keys(license_id: UUID) -> list[LicenseKey]:
-    return limits.list_keys(services().database, license_id, limit=_MOST, actor=actor())
-
-
 def _key(license_id: UUID, key_id: UUID) -> LicenseKey:
-    for key in _keys(license_id):
+    for key in keys_of(license_id):
         if key.key_id == key_id:
             return key
     raise Problem("key_not_found", f"The license has no key {key_id}.")

@@ -1,7 +1,7 @@
 """A license: its balance over time, its grants, keys and limits, what it used, and what may be given back."""
 
-from collections.abc import Sequence
-from datetime import UTC
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from ...http.fields import MAX_NAME
 from ...http.request_log import note
 from ...http.services import services
 from ...repository import grants, holds, licenses, limits, payments, usage, webhooks
+from ...repository.limits import LicenseKey
 from ...repository.usage import Entry, Reader
 from .. import limits as limit_fields
 from .. import statement
@@ -23,7 +24,9 @@ from .common import asked_for, done, name_of, path_of
 # As many entries as the chart of the balance looks back.
 _CHARTED = 500
 _SHOWN = 10
+# Of each table; what there is more of, the page says.
 _MOST = 100
+_MOST_KEYS = 1000
 
 
 class Point(NamedTuple):
@@ -47,7 +50,8 @@ def show_license(license_id: UUID) -> Response:
         points=balances(entries),
         archived=archived,
         grants=grants.list_of(database, license_id, limit=_MOST, actor=actor()),
-        keys=limits.list_keys(database, license_id, limit=_MOST, actor=actor()),
+        keys=keys_of(license_id),
+        most=_MOST,
         by_model=statements.usage_of(database, reader, by=("model",)),
         by_day=statements.usage_of(database, reader, by=("day",)),
         entries=entries[:_SHOWN],
@@ -118,7 +122,7 @@ def set_status(license_id: UUID) -> Response:
     status = given.choice("status", ("active", "suspended"))
     is_end = status == "suspended"
     if not given.is_confirmed:
-        keys = _good_keys(license_id)
+        keys = count_good(keys_of(license_id))
         return confirm(
             f"{'Suspend' if is_end else 'Resume'} {name_of(license)}?",
             facts=[
@@ -187,9 +191,15 @@ def set_limits(license_id: UUID) -> Response:
     return done(license_id, "limits")
 
 
-def _good_keys(license_id: UUID) -> int:
-    found = limits.list_keys(services().database, license_id, limit=1000, actor=actor())
-    return sum(key.revoked_at is None for key in found)
+def keys_of(license_id: UUID) -> list[LicenseKey]:
+    """All keys of a license."""
+    return limits.list_keys(services().database, license_id, limit=_MOST_KEYS, actor=actor())
+
+
+def count_good(keys: Iterable[LicenseKey]) -> int:
+    """How many of these open their license now."""
+    now = datetime.now(UTC)
+    return sum(key.is_good(now) for key in keys)
 
 
 def _reader(license_id: UUID) -> Reader:

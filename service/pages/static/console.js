@@ -114,6 +114,20 @@
     }
     form.dataset.sent = "1";
   });
+  // What refuses a form is a page of its own, and htmx puts none of it into the place of the answer.
+  function sayThatItFailed(event) {
+    const panel = event.detail.target;
+    const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    const said = document.createElement("p");
+    said.className = "said bad";
+    said.setAttribute("role", "alert");
+    said.textContent = page.querySelector(".said.bad")?.textContent ?? "There was no answer. Try again.";
+    panel.querySelector(".said")?.remove();
+    panel.querySelector("header").after(said);
+  }
+  document.addEventListener("htmx:responseError", sayThatItFailed);
+  document.addEventListener("htmx:sendError", sayThatItFailed);
+
   // A page that the browser took out of its memory may send its forms again.
   addEventListener("pageshow", () => {
     for (const form of document.querySelectorAll("form[data-sent]")) {
