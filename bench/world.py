@@ -145,13 +145,18 @@ class World:
         """Transactions a second of a script, each a statement on a connection of its own."""
         file = self.folder / "script.sql"
         file.write_text(script)
-        command = [
-            *(wheel_binaries() / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "1"),
-            *("-T", str(seconds), "-f", file, self.urls.owner),
-        ]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        (line,) = (line for line in said.splitlines() if line.startswith("tps"))
-        return float(line.split()[2])
+        return pgbench(self.urls.owner, file, clients=clients, seconds=seconds)
+
+
+def pgbench(url: str, script: Path, *, clients: int, seconds: int) -> float:
+    """Transactions a second of a script, each client with a connection of its own."""
+    command = [
+        *(wheel_binaries() / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "1"),
+        *("-T", str(seconds), "-f", script, url),
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in said.splitlines() if line.startswith("tps"))
+    return float(line.split()[2])
 
 
 def program(name: str, how: str) -> str:
