@@ -201,11 +201,10 @@ class Events:
         """Those that have come and were not iterated over. Whoever takes one from the left has it instead.
 
         What fails is raised when it is iterated on: here nobody is told."""
-        if not self._came and self._failure is None:
-            try:
-                self._came.extend(self._cutter.cut(self._response.arrived()))
-            except _FAILURES as error:
-                self._failure = error
+        try:
+            self._came.extend(self._cutter.cut(self._response.arrived()))
+        except _FAILURES as error:
+            self._failure = error
         return self._came
 
     def fail(self, error: Exception) -> None:

@@ -340,8 +340,13 @@ def test_over_tls_cookies_stay_there(app, new_token):
     assert client.get("/console", base_url="https://localhost", headers=BROWSER).status_code == 200
 
 
-def test_behind_a_proxy_that_ends_tls_elsewhere_the_operator_says_so(environ, client):
+@pytest.fixture
+def public(environ):
+    """Before the service is made: it knows its address."""
     environ["OBOL_PUBLIC_URL"] = "https://credits.example.com"
+
+
+def test_behind_a_proxy_that_ends_tls_elsewhere_the_operator_says_so(public, client):
     said = cookies(client.get("/console/login", headers=BROWSER))["__Host-obol_console_guest"]
     assert "Secure" in said.split("; ")
 

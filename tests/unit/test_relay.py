@@ -58,8 +58,9 @@ def wait():
 
     def start(relay, waiting):
         threads.append(threading.Thread(target=relay.wait, args=(waiting,), daemon=True))
+        asleep = len(relay._asleep)
         threads[-1].start()
-        wait_until(lambda: waiting.by)
+        wait_until(lambda: len(relay._asleep) > asleep)
         return threads[-1]
 
     return start
