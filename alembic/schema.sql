@@ -1629,6 +1629,38 @@ END
 $_$;
 
 --
+-- Name: deduct_several(uuid, bytea, uuid[], bigint[], text[], bytea[], text[]); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.deduct_several(p_license_id uuid, p_key_digest bytea, p_deduction_ids uuid[], p_amounts bigint[], p_idempotency_keys text[], p_fingerprints bytea[], p_references text[]) RETURNS TABLE(item_no bigint, deduction_id uuid, amount bigint, balance bigint, refusal text[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_item record;
+    v_message text;
+    v_detail text;
+    v_hint text;
+BEGIN
+    FOR v_item IN
+        SELECT i.* FROM unnest(p_deduction_ids, p_amounts, p_idempotency_keys, p_fingerprints, p_references)
+               WITH ORDINALITY AS i (deduction_id, amount, idempotency_key, fingerprint, reference, item_no)
+    LOOP
+        BEGIN
+            RETURN QUERY SELECT v_item.item_no, d.deduction_id, d.amount, d.balance, NULL::text[]
+              FROM obol.book_deduction(p_license_id, p_key_digest, v_item.deduction_id, v_item.amount,
+                                       v_item.idempotency_key, v_item.fingerprint, v_item.reference, true) d;
+        EXCEPTION WHEN SQLSTATE 'OB000' THEN -- any of the class
+            GET STACKED DIAGNOSTICS v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+            RETURN QUERY SELECT v_item.item_no, v_item.deduction_id, v_item.amount, NULL::bigint,
+                                ARRAY[SQLSTATE, v_message, v_detail, v_hint];
+        END;
+    END LOOP;
+END
+$$;
+
+--
 -- Name: deduct_v2(uuid, uuid, bigint, text, bytea, text, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -2557,6 +2589,7 @@ DECLARE
         'credits', p_credits, 'status', p_status, 'expires_at', p_expires_at AT TIME ZONE 'UTC',
         'external_id', p_external_id, 'name', p_name);
     v_now timestamptz := clock_timestamp();
+    v_taken text;
     v_key obol.imported_keys;
     v_others text[];
 BEGIN
@@ -2566,6 +2599,11 @@ BEGIN
         PERFORM obol.check_token(p_token_digest, 'grant');
     END IF;
 
+    -- This is looked at before the imported keys: of another import of the same, that commits in between, the key is
+    -- seen with all the rest.
+    v_taken := CASE WHEN EXISTS (SELECT FROM obol.license_keys k WHERE k.key_digest = p_key_digest) THEN 'key'
+                    WHEN EXISTS (SELECT FROM obol.external_ids x WHERE x.external_id = p_external_id) THEN 'external_id'
+               END;
     SELECT i.* INTO v_key FROM obol.imported_keys i WHERE i.key_digest = p_key_digest;
     IF FOUND THEN
         SELECT array_agg(n.name ORDER BY n.place) INTO v_others
@@ -2581,13 +2619,10 @@ BEGIN
         RETURN QUERY SELECT v_key.license_id, CASE WHEN v_key.license_id = p_license_id THEN 'imported' ELSE 'unchanged' END;
         RETURN;
     END IF;
-    PERFORM FROM obol.license_keys k WHERE k.key_digest = p_key_digest;
-    IF FOUND THEN
+    IF v_taken = 'key' THEN
         RAISE EXCEPTION 'ALREADY_EXISTS: a license has this key'
             USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'key'), HINT = 'It need not be imported.';
-    END IF;
-    PERFORM FROM obol.external_ids x WHERE x.external_id = p_external_id;
-    IF FOUND THEN
+    ELSIF v_taken = 'external_id' THEN
         RAISE EXCEPTION 'ALREADY_EXISTS: another license has the external id %', p_external_id
             USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'external_id'),
                   HINT = 'Look that license up by it, or use another one.';
@@ -8695,6 +8730,13 @@ GRANT ALL ON FUNCTION obol.deduct_batch(p_license_ids uuid[], p_deduction_ids uu
 --
 
 REVOKE ALL ON FUNCTION obol.deduct_credits(license_key text, amount bigint, reference text, idempotency_key text) FROM PUBLIC;
+
+--
+-- Name: FUNCTION deduct_several(p_license_id uuid, p_key_digest bytea, p_deduction_ids uuid[], p_amounts bigint[], p_idempotency_keys text[], p_fingerprints bytea[], p_references text[]); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.deduct_several(p_license_id uuid, p_key_digest bytea, p_deduction_ids uuid[], p_amounts bigint[], p_idempotency_keys text[], p_fingerprints bytea[], p_references text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.deduct_several(p_license_id uuid, p_key_digest bytea, p_deduction_ids uuid[], p_amounts bigint[], p_idempotency_keys text[], p_fingerprints bytea[], p_references text[]) TO obol_service;
 
 --
 -- Name: FUNCTION deduct_v2(p_license_id uuid, p_deduction_id uuid, p_amount bigint, p_idempotency_key text, p_fingerprint bytea, p_reference text, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from .config import Config
     from .payments import Cashier
 
-# Admission that finds no free connection in this time is refused with over_capacity.
+# How long a call waits for a free connection before it is refused with over_capacity. A thousand that come at once have
+# threads, and are admitted one after the other: that takes seconds, and a client that is willing to wait for an answer
+# would rather wait for them than ask again, and be the last once more.
+CALL_WAIT_S = 15.0
+# Heartbeat and chores have connections of their own, and nobody to wait for.
 POOL_WAIT_S = 3.0
 
 
@@ -29,6 +33,7 @@ def create_app(config: Config) -> Flask:
 
     from . import api, chores, metrics, pages, tracing
     from .db import Database
+    from .deductions import Deductions
     from .dev import sandbox
     from .gateway.completions import Completions
     from .gateway.relay import Relay
@@ -46,7 +51,7 @@ def create_app(config: Config) -> Flask:
     config.check_served()
     tracing.set_up()
     database = Database(
-        config.require_database_url(), config.pool_size, POOL_WAIT_S, on_wait=metrics.POOL_WAIT_SECONDS.observe
+        config.require_database_url(), config.pool_size, CALL_WAIT_S, on_wait=metrics.POOL_WAIT_SECONDS.observe
     )
     lease = Lease(Database(config.require_database_url(), CONNECTIONS, POOL_WAIT_S), config.lease_s)
     webhook_settings = Settings(config.webhook_keys, config.webhook_allow_private)
@@ -70,6 +75,7 @@ def create_app(config: Config) -> Flask:
                 replay_keys=config.replay_keys,
                 max_unpaid_tokens=config.unpaid_tokens_per_hour,
             ),
+            deductions=Deductions(database),
             upstream=upstream,
             relay=Relay(),
             threads=Threads(config.threads_per_license),

@@ -34,6 +34,9 @@ ADVISORY_LOCK = 0x0B01_0001
 _ASK_AGAIN = {"40001", "40P01"}
 _ATTEMPTS = 8
 
+# A database that cannot be reached is tried for so long: a failover takes less, and a longer outage is to be known soon.
+_REACHED_WITHIN_S = 3.0
+
 _NOT_MIGRATED = {"3F000", "42P01", "42883"}
 _READ_ONLY = "25006"
 _WORTH_A_RETRY = {"55P03", "57014", "57P01", "57P02", "57P03", _READ_ONLY}
@@ -80,7 +83,8 @@ class Database:
     Args:
         url: where; any postgresql:// URL.
         pool_size: connections at most; there is no overflow.
-        wait_s: how long a call may wait for one before it fails with over_capacity.
+        wait_s: how long a call may wait for one before it fails with over_capacity; for a database that cannot be
+            reached three seconds at most.
         on_wait: is told the seconds that each call did wait.
     """
 
@@ -160,7 +164,7 @@ class Database:
         """A connection from the pool, or a new one; nothing has been asked when there is none."""
         began_at = time.monotonic()
         try:
-            return self._connect_by(began_at + self._wait_s)
+            return self._connect_by(began_at + min(self._wait_s, _REACHED_WITHIN_S))
         finally:
             self._on_wait(time.monotonic() - began_at)
 

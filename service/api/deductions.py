@@ -23,7 +23,7 @@ from ..http.fields import (
 )
 from ..http.request_log import note
 from ..http.services import services
-from ..repository import ledger
+from ..repository.ledger import DeductionItem
 
 
 class DeductionRequest(Request):
@@ -51,15 +51,8 @@ def create_deduction(body: dict[str, Any], headers: dict[str, Any]) -> Any:
     """Deduct credits from the license."""
     amount = check_amount(body["amount"])
     deduction_id = uuid4()
-    deduction = ledger.deduct(
-        services().database,
-        license_key(),
-        deduction_id,
-        amount=amount,
-        idempotency_key=headers["idempotency_key"],
-        fingerprint=fingerprint(),
-        reference=body["reference"],
-    )
+    item = DeductionItem(deduction_id, amount, headers["idempotency_key"], fingerprint(), body["reference"])
+    deduction = services().deductions.deduct(license_key(), item)
     replayed = deduction.deduction_id != deduction_id
     metrics.CREDITS.labels("deduction").inc(0 if replayed else amount)
     note(credits=0 if replayed else amount, replayed=replayed)

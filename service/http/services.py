@@ -6,6 +6,7 @@ from flask import Flask, current_app
 
 from ..chores import Chores
 from ..db import Database
+from ..deductions import Deductions
 from ..gateway.completions import Completions
 from ..gateway.relay import Relay
 from ..gateway.upstream import Upstream
@@ -26,6 +27,7 @@ class Services:
     database: Database
     lease: Lease
     completions: Completions
+    deductions: Deductions
     upstream: Upstream
     relay: Relay
     threads: Threads

@@ -34,6 +34,11 @@ _DEDUCT_BATCH = text(
     "CAST(:amounts AS bigint[]), CAST(:idempotency_keys AS text[]), CAST(:fingerprints AS bytea[]), "
     "CAST(:references AS text[]), :token_digest, :request_id)"
 )
+_DEDUCT_SEVERAL = text(
+    "SELECT * FROM obol.deduct_several(:license_id, :digest, CAST(:deduction_ids AS uuid[]), "
+    "CAST(:amounts AS bigint[]), CAST(:idempotency_keys AS text[]), CAST(:fingerprints AS bytea[]), "
+    "CAST(:references AS text[]))"
+)
 _REFUND_WITHHELD = text("SELECT * FROM obol.refund_withheld(:license_id, :hold_id, :process_id)")
 _VERIFY = text("SELECT * FROM obol.verify()")
 _VERIFY_SINCE = text("SELECT * FROM obol.verify_since(:since)")
@@ -52,6 +57,16 @@ class Deduction(NamedTuple):
     deduction_id: UUID
     amount: int
     balance: int
+
+
+class DeductionItem(NamedTuple):
+    """A deduction of several with one key: what `deduct` takes."""
+
+    deduction_id: UUID
+    amount: int
+    idempotency_key: str | None
+    fingerprint: bytes
+    reference: str | None
 
 
 class BatchItem(NamedTuple):
@@ -152,6 +167,22 @@ def deduct(
         reference=reference,
     )
     return Deduction._make(row)
+
+
+def deduct_several(db: Database, key: KeyDigest, items: Sequence[DeductionItem]) -> list[Deduction | Problem]:
+    """As `deduct` for each item, one after the other in one transaction: what it took, or why it was refused."""
+    deduction_ids, amounts, idempotency_keys, fingerprints, references = map(list, zip(*items, strict=True))
+    rows = db.rows(
+        _DEDUCT_SEVERAL,
+        license_id=key.license_id,
+        digest=key.digest,
+        deduction_ids=[str(deduction_id) for deduction_id in deduction_ids],
+        amounts=amounts,
+        idempotency_keys=idempotency_keys,
+        fingerprints=fingerprints,
+        references=references,
+    )
+    return [_result(BatchRow._make(row)) for row in rows]
 
 
 def deduct_by_id(

@@ -226,23 +226,23 @@ def test_a_row_that_stays_locked_is_worth_another_try(client, new_license, probl
 
 
 def test_no_connection_in_time_is_over_capacity(make_client, new_license, problem, sql, state, monkeypatch, lock):
-    monkeypatch.setattr(service, "POOL_WAIT_S", 0.2)
-    client, license = make_client(OBOL_POOL_SIZE="1"), new_license()
+    monkeypatch.setattr(service, "CALL_WAIT_S", 0.2)
+    client, license, other = make_client(OBOL_POOL_SIZE="1"), new_license(), new_license()
     locked = lock()
 
-    def deduct():
+    def deduct(license):
         return client.application.test_client().post(DEDUCTIONS, json={"amount": 1}, headers=license.headers)
 
-    first = threading.Thread(target=deduct)
+    first = threading.Thread(target=deduct, args=(license,))
     first.start()
     wait_until(
         lambda: sql("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"),
         what="the first call's wait",
     )
-    problem(deduct(), "over_capacity", retry_after="1")
+    problem(deduct(other), "over_capacity", retry_after="1")
     locked.close()
     first.join()
-    assert state(license) == (999, 0, 2)
+    assert (state(license), state(other)) == ((999, 0, 2), (1000, 0, 1))
 
 
 def test_without_a_database_a_client_is_told_to_ask_again(make_client, new_license, problem, refusing_url):

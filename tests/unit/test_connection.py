@@ -11,7 +11,7 @@ import pytest
 from factories import wait_until
 
 from service.http import connection
-from service.http.connection import PIECE, as_it_comes, in_time
+from service.http.connection import PIECE, as_it_comes, in_time, write_chunk
 
 
 def test_a_client_that_has_hung_up_is_noticed():
@@ -227,3 +227,24 @@ def test_the_last_write_has_no_longer_than_is_left(pair, now):
     now[0] += connection.WRITE_GRACE_S - 1
     next(pieces)
     assert 1 <= ours.gettimeout() < 1.1
+
+
+def test_a_chunk_is_written_past_the_server_as_the_server_frames_it(pair):
+    ours, theirs = pair
+    assert write_chunk(ours, b"0123456789abcdefg") == b""
+    assert theirs.recv(100) == b"11\r\n0123456789abcdefg\r\n"
+
+
+def test_of_nothing_there_is_no_chunk_which_would_end_the_response(pair):
+    ours, theirs = pair
+    assert write_chunk(ours, b"") == b""
+    assert not connection.has_hung_up(theirs)
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+
+
+def test_a_chunk_that_is_large_or_for_which_there_is_no_room_is_not_written(pair):
+    ours, _ = pair
+    assert write_chunk(ours, b"a" * (PIECE + 1)) is None
+    wait_until(lambda: write_chunk(ours, b"a" * 1000) is None, every_s=0, what="full buffers")

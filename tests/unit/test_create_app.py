@@ -20,7 +20,7 @@ LOCK = 0x0B01_7E57
 @pytest.fixture
 def busy(environ, monkeypatch, owner_connection):
     """The services of an application whose one connection for calls is in the hand of a slow statement."""
-    monkeypatch.setattr(service, "POOL_WAIT_S", 0.1)
+    monkeypatch.setattr(service, "CALL_WAIT_S", 0.1)
     found = services_of(create_app(load(environ | {"OBOL_POOL_SIZE": "1"})))
     cursor = owner_connection.cursor()
     cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))

@@ -29,6 +29,7 @@ DECLARE
         'credits', p_credits, 'status', p_status, 'expires_at', p_expires_at AT TIME ZONE 'UTC',
         'external_id', p_external_id, 'name', p_name);
     v_now timestamptz := clock_timestamp();
+    v_taken text;
     v_key obol.imported_keys;
     v_others text[];
 BEGIN
@@ -38,6 +39,11 @@ BEGIN
         PERFORM obol.check_token(p_token_digest, 'grant');
     END IF;
 
+    -- This is looked at before the imported keys: of another import of the same, that commits in between, the key is
+    -- seen with all the rest.
+    v_taken := CASE WHEN EXISTS (SELECT FROM obol.license_keys k WHERE k.key_digest = p_key_digest) THEN 'key'
+                    WHEN EXISTS (SELECT FROM obol.external_ids x WHERE x.external_id = p_external_id) THEN 'external_id'
+               END;
     SELECT i.* INTO v_key FROM obol.imported_keys i WHERE i.key_digest = p_key_digest;
     IF FOUND THEN
         SELECT array_agg(n.name ORDER BY n.place) INTO v_others
@@ -53,13 +59,10 @@ BEGIN
         RETURN QUERY SELECT v_key.license_id, CASE WHEN v_key.license_id = p_license_id THEN 'imported' ELSE 'unchanged' END;
         RETURN;
     END IF;
-    PERFORM FROM obol.license_keys k WHERE k.key_digest = p_key_digest;
-    IF FOUND THEN
+    IF v_taken = 'key' THEN
         RAISE EXCEPTION 'ALREADY_EXISTS: a license has this key'
             USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'key'), HINT = 'It need not be imported.';
-    END IF;
-    PERFORM FROM obol.external_ids x WHERE x.external_id = p_external_id;
-    IF FOUND THEN
+    ELSIF v_taken = 'external_id' THEN
         RAISE EXCEPTION 'ALREADY_EXISTS: another license has the external id %', p_external_id
             USING ERRCODE = 'OB449', DETAIL = jsonb_build_object('field', 'external_id'),
                   HINT = 'Look that license up by it, or use another one.';

@@ -72,6 +72,7 @@ SELECT create_distributed_function('obol.current_revision()');
 SELECT create_distributed_function('obol.deduct(uuid,bytea,uuid,bigint,text,bytea,text)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.deduct_batch(uuid[],uuid[],bigint[],text[],bytea[],text[],bytea,text)');
 SELECT create_distributed_function('obol.deduct_credits(text,bigint,text,text)');
+SELECT create_distributed_function('obol.deduct_several(uuid,bytea,uuid[],bigint[],text[],bytea[],text[])', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.deduct_v2(uuid,uuid,bigint,text,bytea,text,bytea,text)');
 SELECT create_distributed_function('obol.delete_webhook(uuid,bytea,text)');
 SELECT create_distributed_function('obol.describe_grants(uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
@@ -238,6 +239,7 @@ GRANT EXECUTE ON FUNCTION obol.create_webhook(uuid,text,text,text[],bytea,bytea,
 GRANT EXECUTE ON FUNCTION obol.current_revision() TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.deduct(uuid,bytea,uuid,bigint,text,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.deduct_batch(uuid[],uuid[],bigint[],text[],bytea[],text[],bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.deduct_several(uuid,bytea,uuid[],bigint[],text[],bytea[],text[]) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.deduct_v2(uuid,uuid,bigint,text,bytea,text,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.delete_webhook(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.due_changes(integer) TO obol_service;

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.deduct_several;
