@@ -34,7 +34,7 @@ ADVISORY_LOCK = 0x0B01_0001
 _ASK_AGAIN = {"40001", "40P01"}
 _ATTEMPTS = 8
 
-# A database that cannot be reached is tried for so long: a failover takes less, and a longer outage is to be known soon.
+# A database that cannot be reached is tried for so long: a failover takes less, and a longer outage is to be known.
 _REACHED_WITHIN_S = 3.0
 
 _NOT_MIGRATED = {"3F000", "42P01", "42883"}
