@@ -22,11 +22,12 @@ from flask.testing import FlaskClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from apps import create_app
 from databases import Databases, copy_cluster, named, start_server
 from factories import License, Served, import_license, make_license, run
 from pacing import Pace
 
-from service import create_app, migrations, operator
+from service import migrations, operator
 from service.config import Config, load
 from service.db import Database
 from service.dev import sandbox
@@ -45,7 +46,19 @@ for name in list(os.environ):
 
 
 # The folders whose tests take longest begin, or a worker would end alone with one of them.
-LONGEST_FIRST = ("business", "attacks", "faults", "clients", "matrix", "concurrency", "curl", "migrations", "api")
+LONGEST_FIRST = (
+    "business",
+    "pages",
+    "attacks",
+    "faults",
+    "clients",
+    "cli",
+    "matrix",
+    "concurrency",
+    "curl",
+    "migrations",
+    "api",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 from factories import run
@@ -154,12 +155,23 @@ def start_server(folder: Path, binaries: Path | None) -> tuple[EmbeddedPostgres,
     # What a test commits need not survive the machine. The number of connections is read at the start only.
     for setting in ("fsync = off", "max_connections = 300"):
         run(owner, f"ALTER SYSTEM SET {setting}")
+    _make_passwords_cheap(owner)
     server.release()
     _copy(_base(folder / "server") / "data", folder / "data")
     urls = server.acquire()
     # Many tests wait until a statement of the service waits, and know it by its text.
     run(urls.owner, f"ALTER ROLE {SERVICE} RESET track_activities")
     return server, urls
+
+
+def _make_passwords_cheap(owner: str) -> None:
+    """A password is hashed thousands of times with each log-in, so that who has stolen its hash has little of it.
+    The tests log in a hundred thousand times."""
+    if not run(owner, "SELECT FROM pg_settings WHERE name = 'scram_iterations'"):
+        return  # before PostgreSQL 16
+    run(owner, "ALTER SYSTEM SET scram_iterations = 1")
+    login = urlsplit(owner)
+    run(owner, f"SET scram_iterations = 1; ALTER ROLE {login.username} PASSWORD %s", (login.password,))
 
 
 def copy_cluster(source: Path, folder: Path, binaries: Path | None) -> EmbeddedPostgres:

@@ -226,6 +226,7 @@ class Connections:
             self._headers = _credentials(self._proxy)
         # With the time of their last use, the last one at the end.
         self._idle: deque[tuple[HTTPConnection, float]] = deque()
+        self._is_closed = False
 
     def ask(self, method: str, path: str, *, body: bytes | None, headers: Mapping[str, str]) -> Response:
         """Send a request, and wait until its response begins.
@@ -248,7 +249,8 @@ class Connections:
         return Response(response, connection, partial(self._give_back, connection))
 
     def close(self) -> None:
-        """Close those that are idle."""
+        """Close those that are idle, and each that is in use when it is given back."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop()[0].close()
 
@@ -259,6 +261,8 @@ class Connections:
         with contextlib.suppress(IndexError):
             while self._idle[0][1] + IDLE_S < now:
                 self._idle.popleft()[0].close()
+        if self._is_closed:
+            self.close()
 
     def _take(self) -> HTTPConnection | None:
         """One that is still open; the one that was used last."""

@@ -61,6 +61,9 @@ class Cutter:
         while end := _END.search(buffer, max(begin, searched)):
             raw = bytes(buffer[begin : end.end()])
             begin = end.end()
+            # How it came makes no difference: in pieces it would have been too long before its end.
+            if len(raw) > LONGEST_EVENT:
+                raise EventTooLong
             yield Event(_name(raw), raw)
         del buffer[:begin]
         if len(buffer) > LONGEST_EVENT:

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import psycopg2
 import psycopg2.extensions
 import pytest
+from apps import create_app
 from factories import License
 from flask import Flask
 from flask.testing import FlaskClient
@@ -22,7 +23,6 @@ from sqlalchemy import event
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from service import create_app
 from service.config import load
 from service.dev import sandbox
 from service.dev.embedded import Urls

@@ -178,6 +178,15 @@ def test_not_after_it_was_idle_for_long(answering, to, monkeypatch):
     assert len(place.accepted) == 4
 
 
+def test_what_is_in_use_when_all_are_closed_is_closed_when_it_comes_back(answering, to):
+    connections = to(answering(WHOLE))
+    response = ask(connections)
+    connections.close()
+
+    assert response.read(100, LATER) == b"hi"
+    assert not connections._idle
+
+
 def test_not_when_the_other_end_has_closed_it(answering, to):
     place = answering(WHOLE, None, WHOLE)
     connections = to(place)

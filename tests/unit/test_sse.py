@@ -126,13 +126,16 @@ def test_empty_lines_are_of_this_format():
 
 def test_the_longest_event_is_bounded(monkeypatch):
     monkeypatch.setattr(sse, "LONGEST_EVENT", 10)
-    fits, too_long = b"data: 4567\n\n", b"data: 45678"
+    fits, too_long = b"data: 45\n\n", b"data: 45678"
 
-    assert len(list(events([fits[:10], fits[10:]]))) == 1
+    assert len(list(events([fits[:8], fits[8:]]))) == 1
     # Many short ones are no long one.
     assert len(list(events([b"data: 1\n\n"] * 5))) == 5
-    with pytest.raises(EventTooLong):
-        list(events([too_long]))
+    # With its end, too, and however it comes.
+    for end in (b"", b"\n\n"):
+        for pieces in ([too_long + end], [bytes([byte]) for byte in too_long + end]):
+            with pytest.raises(EventTooLong):
+                list(events(pieces))
 
 
 def test_what_came_before_an_event_that_is_too_long_has_left(monkeypatch):

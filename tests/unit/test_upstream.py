@@ -335,9 +335,10 @@ def test_a_stream_that_is_none_is_unreadable(saying, client):
     assert "could not be read" in failure(client.stream, MESSAGES, request(), {}).detail
 
 
-def test_an_event_without_end_is_unreadable(client, monkeypatch):
+@pytest.mark.parametrize("directive", ["", "[sandbox split=1]"])
+def test_an_event_that_is_too_long_is_unreadable(client, monkeypatch, directive):
     monkeypatch.setattr(sse, "LONGEST_EVENT", 20)
-    events = client.stream(MESSAGES, request("[sandbox split=1]", stream=True), {})
+    events = client.stream(MESSAGES, request(directive, stream=True), {})
     assert "could not be read" in failure(next, events).detail
 
 

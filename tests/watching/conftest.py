@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apps import create_app
 from factories import License
 from flask.testing import FlaskClient
 
-from service import create_app, metrics
+from service import metrics
 from service.config import load
 from service.http.services import services_of
 
