@@ -1860,6 +1860,30 @@ END
 $$;
 
 --
+-- Name: dispute_state(text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.dispute_state(p_type text, p_object jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_status text := p_object ->> 'status';
+    v_moved numeric := (SELECT sum((m.value ->> 'amount')::numeric)
+                          FROM jsonb_path_query(p_object, '$.balance_transactions[*]') m (value));
+BEGIN
+    RETURN CASE WHEN v_status = 'prevented' AND v_moved < 0 THEN 'lost'
+                WHEN v_status = 'prevented' AND v_moved IS NULL
+                     AND p_object #>> '{payment_method_details,card,case_type}' = 'resolution' THEN 'lost'
+                WHEN v_status = 'prevented' THEN 'prevented'
+                WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
+                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
+                WHEN v_status LIKE 'warning%' THEN 'inquiry'
+                ELSE 'open' END;
+END
+$_$;
+
+--
 -- Name: due_archives(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3465,14 +3489,9 @@ CREATE FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_t
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    v_status text := p_object ->> 'status';
     v_dispute jsonb := jsonb_build_object(
         p_object ->> 'id',
-        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state',
-                           CASE WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
-                                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
-                                WHEN v_status LIKE 'warning%' THEN 'inquiry'
-                                ELSE 'open' END));
+        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state', obol.dispute_state(p_type, p_object)));
 BEGIN
     IF p_object ->> 'payment_intent' IS NOT NULL THEN
         INSERT INTO obol.stripe_intents (payment_intent, license_id, payment_id)
@@ -7565,7 +7584,7 @@ CREATE TABLE obol.payments (
 -- Name: TABLE payments; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
+COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won, prevented; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
 
 --
 -- Name: payment_sums; Type: VIEW; Schema: obol; Owner: -
@@ -8739,6 +8758,12 @@ REVOKE ALL ON FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_
 --
 
 REVOKE ALL ON FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION dispute_state(p_type text, p_object jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.dispute_state(p_type text, p_object jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION due_archives(p_before timestamp with time zone, p_after uuid, p_limit integer); Type: ACL; Schema: obol; Owner: -

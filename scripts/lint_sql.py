@@ -44,6 +44,7 @@ NOT_OF_ONE_LICENSE = {
     "delete_webhook": "of a webhook",
     "digest_acts": "the audit trail",
     "disagreement_of": "compares, and reads nothing",
+    "dispute_state": "computes, and reads nothing",
     "due_archives": "one read over all licenses",
     "due_changes": "one read over all licenses",
     "due_deliveries": "one read over all licenses",

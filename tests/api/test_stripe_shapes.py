@@ -182,6 +182,54 @@ def test_what_is_disputed_is_taken_until_it_is_won(
     verified()
 
 
+@pytest.mark.parametrize(
+    ("case_type", "moved", "left"),
+    [
+        ("block", [], CREDITS),
+        ("resolution", [], 0),
+        ("resolution", [-PRICE], 0),
+        ("resolution", [-PRICE, PRICE], CREDITS),
+    ],
+)
+@pytest.mark.parametrize("kind", ["charge.dispute.created", "charge.dispute.closed"])
+def test_what_was_prevented_takes_what_it_has_moved(
+    shape, booked, till, license, verified, kind, case_type, moved, left
+):
+    def prevented():
+        event = json.loads(shape(kind, status="prevented"))
+        dispute = event["data"]["object"]
+        dispute["payment_method_details"]["card"]["case_type"] = case_type
+        dispute["balance_transactions"] = [{"object": "balance_transaction", "amount": amount} for amount in moved]
+        return json.dumps(event).encode()
+
+    booked(shape("checkout.session.completed"))
+    for _ in range(2):
+        booked(prevented())
+        assert (till.state(license), till.payment(license).disputed) == ((left, 0), PRICE if left == 0 else 0)
+    verified()
+
+
+def test_what_was_prevented_without_a_card_takes_nothing(shape, booked, till, license, verified):
+    event = json.loads(shape("charge.dispute.created", status="prevented"))
+    del event["data"]["object"]["payment_method_details"], event["data"]["object"]["balance_transactions"]
+    booked(shape("checkout.session.completed"))
+    booked(json.dumps(event).encode())
+    assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
+def test_what_was_opened_and_then_prevented_is_given_back(shape, booked, till, license, verified):
+    booked(shape("checkout.session.completed"))
+    booked(shape("charge.dispute.created", status="needs_response"))
+    assert till.state(license) == (0, 0)
+    event = json.loads(shape("charge.dispute.closed", status="prevented"))
+    dispute = event["data"]["object"]
+    dispute["balance_transactions"].append({**dispute["balance_transactions"][0], "amount": PRICE})
+    booked(json.dumps(event).encode())
+    assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
 def test_a_dispute_of_a_part_takes_that_part(shape, booked, till, license, verified):
     booked(shape("checkout.session.completed"))
     booked(shape("charge.dispute.created", status="needs_response", disputed=400))

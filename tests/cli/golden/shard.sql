@@ -79,6 +79,7 @@ SELECT create_distributed_function('obol.describe_limits(uuid,bytea,timestamp wi
 SELECT create_distributed_function('obol.digest_acts(bigint,bigint,integer,bytea)');
 SELECT create_distributed_function('obol.digest_entries(uuid,bigint,bigint,integer,bytea)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.disagreement_of(jsonb,jsonb)');
+SELECT create_distributed_function('obol.dispute_state(text,jsonb)');
 SELECT create_distributed_function('obol.due_archives(timestamp with time zone,uuid,integer)');
 SELECT create_distributed_function('obol.due_changes(integer)');
 SELECT create_distributed_function('obol.due_deliveries(integer,boolean)');

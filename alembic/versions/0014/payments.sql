@@ -1,0 +1,2 @@
+COMMENT ON TABLE obol.payments IS
+    'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won, prevented; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
