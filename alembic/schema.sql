@@ -625,7 +625,9 @@ BEGIN
     v_event := convert_from(p_payload, 'UTF8')::jsonb;
     v_type := v_event ->> 'type';
     v_object := v_event #> '{data,object}';
-    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed') THEN
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed')
+       OR (v_type IN ('refund.failed', 'refund.updated', 'charge.refund.updated')
+           AND v_object ->> 'status' IN ('failed', 'canceled')) THEN
         SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i
          WHERE i.payment_intent = v_object ->> 'payment_intent' AND i.license_id = p_license_id;
         IF NOT FOUND THEN
@@ -662,6 +664,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM obol.note_stripe_state(p_license_id, v_payment_id, v_type, v_object);
+    IF v_type LIKE '%refund%' THEN
+        PERFORM obol.note_refund(p_license_id, v_payment_id, v_event);
+    END IF;
     -- Now, and not before: a refund may have come first.
     IF v_type = 'checkout.session.async_payment_succeeded'
        OR (v_type = 'checkout.session.completed' AND v_object ->> 'payment_status' = 'paid') THEN
@@ -1842,13 +1847,15 @@ CREATE FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) RETURNS te
     AS $$
 DECLARE
     v_kind text := p_object ->> 'object';
+    -- It can be of a part, and does not say of what.
+    v_is_of_a_part boolean := v_kind IN ('dispute', 'refund');
     v_amount text := CASE v_kind WHEN 'checkout.session' THEN p_object ->> 'amount_total' ELSE p_object ->> 'amount' END;
 BEGIN
     IF p_object ->> 'currency' IS DISTINCT FROM p_payment ->> 'currency' THEN
         RETURN format('currency is %s, and not %s', p_object ->> 'currency', p_payment ->> 'currency');
-    ELSIF v_amount IS NULL OR (v_kind <> 'dispute' AND v_amount <> p_payment ->> 'price') THEN
+    ELSIF v_amount IS NULL OR (NOT v_is_of_a_part AND v_amount <> p_payment ->> 'price') THEN
         RETURN format('amount is %s, and not %s', v_amount, p_payment ->> 'price');
-    ELSIF v_kind <> 'dispute' AND p_object #>> '{metadata,package_id}' IS DISTINCT FROM p_payment ->> 'package_id' THEN
+    ELSIF NOT v_is_of_a_part AND p_object #>> '{metadata,package_id}' IS DISTINCT FROM p_payment ->> 'package_id' THEN
         RETURN format('package is %s, and not %s', p_object #>> '{metadata,package_id}', p_payment ->> 'package_id');
     ELSIF v_kind = 'checkout.session' AND p_object ->> 'id' <> p_payment ->> 'session_id' THEN
         RETURN format('session is %s, and not %s', p_object ->> 'id', p_payment ->> 'session_id');
@@ -3481,6 +3488,40 @@ END
 $$;
 
 --
+-- Name: note_refund(uuid, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_object jsonb := p_event #> '{data,object}';
+    v_told jsonb;
+    v_failed jsonb;
+    v_refunded bigint;
+BEGIN
+    SELECT p.refunds_told, p.refunds_failed INTO v_told, v_failed
+      FROM obol.payments p WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+    IF v_object ->> 'object' = 'refund' THEN
+        v_failed := v_failed || jsonb_build_object(v_object ->> 'id', jsonb_build_object(
+            'amount', (v_object ->> 'amount')::bigint,
+            'begun_at', (v_object ->> 'created')::bigint,
+            -- The first that says so is the nearest to when it was.
+            'failed_at', LEAST((p_event ->> 'created')::bigint,
+                               (v_failed #>> ARRAY[v_object ->> 'id', 'failed_at'])::bigint)));
+    ELSE
+        v_told := v_told || jsonb_build_object(p_event ->> 'id', jsonb_build_object(
+            'amount', (v_object ->> 'amount_refunded')::bigint, 'at', (p_event ->> 'created')::bigint));
+    END IF;
+    v_refunded := obol.sum_refunds(v_told, v_failed);
+    UPDATE obol.payments p
+       SET refunds_told = v_told, refunds_failed = v_failed, refunded = v_refunded
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+END
+$$;
+
+--
 -- Name: note_stripe_state(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3502,8 +3543,6 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           refunded = CASE WHEN p_type = 'charge.refunded'
-                           THEN GREATEST(p.refunded, (p_object ->> 'amount_refunded')::bigint) ELSE p.refunded END,
            disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
                                   WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
                                   ELSE p.disputes END
@@ -5536,6 +5575,27 @@ END
 $$;
 
 --
+-- Name: sum_refunds(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.sum_refunds(p_told jsonb, p_failed jsonb) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN (SELECT GREATEST(0, max((t.value ->> 'amount')::bigint - COALESCE(f.amount, 0)))
+              FROM jsonb_each(p_told) t
+             CROSS JOIN LATERAL (
+                SELECT sum((r.value ->> 'amount')::bigint)::bigint AS amount
+                  FROM jsonb_each(p_failed) r
+                 -- It may fail in the second in which it is begun and told.
+                 WHERE (r.value ->> 'begun_at')::bigint = (t.value ->> 'at')::bigint
+                    OR ((r.value ->> 'begun_at')::bigint < (t.value ->> 'at')::bigint
+                        AND (r.value ->> 'failed_at')::bigint > (t.value ->> 'at')::bigint)) f);
+END
+$$;
+
+--
 -- Name: tell_expiring(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -6277,6 +6337,12 @@ CREATE FUNCTION obol.verify_payments() RETURNS TABLE(license_id uuid, rule text,
       FROM obol.payments p
       JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
      WHERE p.state = 'paid' AND s.taken < 0
+    UNION ALL
+    SELECT p.license_id, 'what is refunded of a payment is what Stripe has told of it',
+           format('payment %s: %s is refunded, and %s was told', p.payment_id, p.refunded,
+                  obol.sum_refunds(p.refunds_told, p.refunds_failed))
+      FROM obol.payments p
+     WHERE p.refunded <> obol.sum_refunds(p.refunds_told, p.refunds_failed)
 $$;
 
 --
@@ -7573,6 +7639,8 @@ CREATE TABLE obol.payments (
     created_at timestamp with time zone NOT NULL,
     paid_at timestamp with time zone,
     taken_at timestamp with time zone,
+    refunds_told jsonb DEFAULT '{}'::jsonb NOT NULL,
+    refunds_failed jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT payments_check CHECK (((state = 'paid'::text) = (paid_at IS NOT NULL))),
     CONSTRAINT payments_credits_check CHECK ((credits > 0)),
     CONSTRAINT payments_price_check CHECK ((price > 0)),
@@ -7584,7 +7652,7 @@ CREATE TABLE obol.payments (
 -- Name: TABLE payments; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won, prevented; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
+COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won, prevented; refunded is what refunds_told, {event id: {"amount", "at"}}, and refunds_failed, {refund id: {"amount", "begun_at", "failed_at"}}, come to; the amounts are money. disagreement is how the last event that was not booked differed.';
 
 --
 -- Name: payment_sums; Type: VIEW; Schema: obol; Owner: -
@@ -9157,6 +9225,12 @@ REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]
 GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
+-- Name: FUNCTION note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -9519,6 +9593,12 @@ REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid,
 
 REVOKE ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION sum_refunds(p_told jsonb, p_failed jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.sum_refunds(p_told jsonb, p_failed jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -

@@ -90,6 +90,7 @@ NOT_OF_ONE_LICENSE = {
     "rotate_webhook": "of a webhook",
     "set_package": "of a package",
     "sum_expiring": "one read over all licenses",
+    "sum_refunds": "computes, and reads nothing",
     "set_prices": "the price book",
     "set_prices_v2": "the price book",
     "set_stripe_secret": "of a secret",

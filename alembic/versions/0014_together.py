@@ -1,4 +1,4 @@
-"""Disputes that were prevented.
+"""Disputes that were prevented, and refunds that failed.
 
 Revision ID: 0014
 Revises: 0013
@@ -13,7 +13,12 @@ UPGRADE = (
     # Payments
     "payments",
     "dispute_state",
+    "sum_refunds",
+    "disagreement_of",
     "note_stripe_state",
+    "note_refund",
+    "book_stripe_event",
+    "verify_payments",
     "revoke_payments",
 )
 DOWNGRADE = ("restore_payments", "drop_payments")

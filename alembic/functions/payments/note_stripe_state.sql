@@ -1,5 +1,5 @@
--- Keeps what an event says of a payment's money, so that the order of events does not matter: of refunds the most that
--- there was, of a dispute its end over its beginning. The caller has the license locked.
+-- Keeps what an event says of a payment, so that the order of events does not matter: of a dispute its end over its
+-- beginning. Refunds are note_refund's. The caller has the license locked.
 CREATE OR REPLACE FUNCTION obol.note_stripe_state(
     p_license_id uuid,
     p_payment_id uuid,
@@ -23,8 +23,6 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           refunded = CASE WHEN p_type = 'charge.refunded'
-                           THEN GREATEST(p.refunded, (p_object ->> 'amount_refunded')::bigint) ELSE p.refunded END,
            disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
                                   WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
                                   ELSE p.disputes END

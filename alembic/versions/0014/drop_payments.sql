@@ -1,3 +1,4 @@
-DROP FUNCTION obol.dispute_state;
+DROP FUNCTION obol.dispute_state, obol.note_refund, obol.sum_refunds;
+ALTER TABLE obol.payments DROP COLUMN refunds_told, DROP COLUMN refunds_failed;
 COMMENT ON TABLE obol.payments IS
     'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';

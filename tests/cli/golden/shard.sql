@@ -139,6 +139,7 @@ SELECT create_distributed_function('obol.note_act(uuid,text,text,text,jsonb,text
 SELECT create_distributed_function('obol.note_balance(uuid,bigint)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.note_checkout(uuid,bytea,uuid,text,text)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.note_deliveries(uuid,uuid[],uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
+SELECT create_distributed_function('obol.note_refund(uuid,uuid,jsonb)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.note_stripe_state(uuid,uuid,text,jsonb)');
 SELECT create_distributed_function('obol.note_verification(boolean,timestamp with time zone,bigint,bytea,text)');
 SELECT create_distributed_function('obol.note_webhook(uuid,text,boolean)');
@@ -194,6 +195,7 @@ SELECT create_distributed_function('obol.show_sums(uuid)', 'p_license_id', coloc
 SELECT create_distributed_function('obol.show_usage(uuid,date,date,boolean,boolean,boolean,bytea,bytea,text)');
 SELECT create_distributed_function('obol.square_payment(uuid,uuid,text)');
 SELECT create_distributed_function('obol.sum_expiring(timestamp with time zone,bytea,text)');
+SELECT create_distributed_function('obol.sum_refunds(jsonb,jsonb)');
 SELECT create_distributed_function('obol.tell_expiring(uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.tell_undelivered(uuid,uuid[])', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.tell_upstream_refusal(integer)');
