@@ -4739,6 +4739,13 @@ BEGIN
        AND (p_only_key_id IS NULL OR k.key_id = p_only_key_id)
        AND k.revoked_at IS NULL
        AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    IF v_ends_at <= v_now THEN
+        PERFORM obol.write_event(p_license_id, 'key.revoked', k.key_id, jsonb_build_object(
+                    'key_id', k.key_id, 'revoked_at', obol.utc(v_now), 'name', k.name))
+           FROM obol.license_keys k
+          WHERE k.license_id = p_license_id AND k.revoked_at IS NULL AND k.expires_at = v_ends_at
+          ORDER BY k.created_at, k.key_id;
+    END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', p_key_id::text, jsonb_build_object(
         'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at, 'only_key_id', p_only_key_id), p_request_id);
     RETURN v_ends_at;

@@ -1,4 +1,4 @@
-"""Disputes that were prevented, and refunds that failed.
+"""Disputes that were prevented, refunds that failed, and keys that end at once.
 
 Revision ID: 0014
 Revises: 0013
@@ -10,6 +10,8 @@ revision = "0014"
 down_revision = "0013"
 
 UPGRADE = (
+    # Keys
+    "rotate_license_key_v2",
     # Payments
     "payments",
     "dispute_state",
@@ -21,7 +23,7 @@ UPGRADE = (
     "verify_payments",
     "revoke_payments",
 )
-DOWNGRADE = ("restore_payments", "drop_payments")
+DOWNGRADE = ("restore_rotation", "restore_payments", "drop_payments")
 
 
 def upgrade() -> None:
