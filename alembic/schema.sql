@@ -5379,6 +5379,21 @@ END
 $$;
 
 --
+-- Name: show_own_limits(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(limit_of text, limit_name text, limit_value bigint, used numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT d.limit_of, d.limit_name, d.limit_value, d.used
+                   FROM obol.describe_limits(p_license_id, p_key_digest, clock_timestamp()) d;
+END
+$$;
+
+--
 -- Name: show_receipt(uuid, uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -9567,6 +9582,13 @@ GRANT ALL ON FUNCTION obol.show_license(p_license_id uuid, p_token_digest bytea,
 
 REVOKE ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION show_own_limits(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) TO obol_service;
 
 --
 -- Name: FUNCTION show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

@@ -1,4 +1,4 @@
-"""Disputes that were prevented, refunds that failed, and keys that end at once.
+"""Disputes that were prevented, refunds that failed, keys that end at once, and limits of one's own.
 
 Revision ID: 0014
 Revises: 0013
@@ -12,6 +12,7 @@ down_revision = "0013"
 UPGRADE = (
     # Keys
     "rotate_license_key_v2",
+    "show_own_limits",
     # Payments
     "payments",
     "dispute_state",
@@ -23,7 +24,7 @@ UPGRADE = (
     "verify_payments",
     "revoke_payments",
 )
-DOWNGRADE = ("restore_rotation", "restore_payments", "drop_payments")
+DOWNGRADE = ("restore_rotation", "restore_payments", "drop_payments", "drop_limits")
 
 
 def upgrade() -> None:

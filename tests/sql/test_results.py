@@ -92,6 +92,7 @@ RESULTS = {
     "show_archived": usage.ArchivedEntries,
     "show_license": licenses.ListedLicense,
     "show_limits": limits.UsedLimit,
+    "show_own_limits": limits.UsedLimit,
     "show_receipt": usage.Receipt,
     "show_sums": archive.Sums,
     "show_usage": usage.UsageRow,
