@@ -51,6 +51,7 @@ NOT_OF_ONE_LICENSE = {
     "due_expiring": "one read over all licenses",
     "due_holds": "one read over all licenses",
     "due_rollups": "one read over all licenses",
+    "due_rollups_v2": "one read over all licenses",
     "due_undelivered": "one read over all licenses",
     "end_package": "of a package",
     "find_imported_key": "of a key, to find its license",

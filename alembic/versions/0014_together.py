@@ -13,6 +13,8 @@ UPGRADE = (
     # Keys
     "rotate_license_key_v2",
     "show_own_limits",
+    # Usage
+    "due_rollups_v2",
     # Payments
     "payments",
     "dispute_state",
@@ -24,7 +26,7 @@ UPGRADE = (
     "verify_payments",
     "revoke_payments",
 )
-DOWNGRADE = ("restore_rotation", "restore_payments", "drop_payments", "drop_limits")
+DOWNGRADE = ("restore_rotation", "restore_payments", "drop_payments", "drop_limits", "drop_rollups")
 
 
 def upgrade() -> None:

@@ -124,7 +124,7 @@ COMPOSED = {usage.EntriesPage}
 ASKED_OF_CATALOGS = {sharding._Step}
 
 # One column and nothing to name.
-BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups"}
+BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups_v2"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.due_rollups_v2;
