@@ -625,7 +625,9 @@ BEGIN
     v_event := convert_from(p_payload, 'UTF8')::jsonb;
     v_type := v_event ->> 'type';
     v_object := v_event #> '{data,object}';
-    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed') THEN
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed')
+       OR (v_type IN ('refund.failed', 'refund.updated', 'charge.refund.updated')
+           AND v_object ->> 'status' IN ('failed', 'canceled')) THEN
         SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i
          WHERE i.payment_intent = v_object ->> 'payment_intent' AND i.license_id = p_license_id;
         IF NOT FOUND THEN
@@ -662,6 +664,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM obol.note_stripe_state(p_license_id, v_payment_id, v_type, v_object);
+    IF v_type LIKE '%refund%' THEN
+        PERFORM obol.note_refund(p_license_id, v_payment_id, v_event);
+    END IF;
     -- Now, and not before: a refund may have come first.
     IF v_type = 'checkout.session.async_payment_succeeded'
        OR (v_type = 'checkout.session.completed' AND v_object ->> 'payment_status' = 'paid') THEN
@@ -1874,13 +1879,15 @@ CREATE FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) RETURNS te
     AS $$
 DECLARE
     v_kind text := p_object ->> 'object';
+    -- It can be of a part, and does not say of what.
+    v_is_of_a_part boolean := v_kind IN ('dispute', 'refund');
     v_amount text := CASE v_kind WHEN 'checkout.session' THEN p_object ->> 'amount_total' ELSE p_object ->> 'amount' END;
 BEGIN
     IF p_object ->> 'currency' IS DISTINCT FROM p_payment ->> 'currency' THEN
         RETURN format('currency is %s, and not %s', p_object ->> 'currency', p_payment ->> 'currency');
-    ELSIF v_amount IS NULL OR (v_kind <> 'dispute' AND v_amount <> p_payment ->> 'price') THEN
+    ELSIF v_amount IS NULL OR (NOT v_is_of_a_part AND v_amount <> p_payment ->> 'price') THEN
         RETURN format('amount is %s, and not %s', v_amount, p_payment ->> 'price');
-    ELSIF v_kind <> 'dispute' AND p_object #>> '{metadata,package_id}' IS DISTINCT FROM p_payment ->> 'package_id' THEN
+    ELSIF NOT v_is_of_a_part AND p_object #>> '{metadata,package_id}' IS DISTINCT FROM p_payment ->> 'package_id' THEN
         RETURN format('package is %s, and not %s', p_object #>> '{metadata,package_id}', p_payment ->> 'package_id');
     ELSIF v_kind = 'checkout.session' AND p_object ->> 'id' <> p_payment ->> 'session_id' THEN
         RETURN format('session is %s, and not %s', p_object ->> 'id', p_payment ->> 'session_id');
@@ -1890,6 +1897,30 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+--
+-- Name: dispute_state(text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.dispute_state(p_type text, p_object jsonb) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    v_status text := p_object ->> 'status';
+    v_moved numeric := (SELECT sum((m.value ->> 'amount')::numeric)
+                          FROM jsonb_path_query(p_object, '$.balance_transactions[*]') m (value));
+BEGIN
+    RETURN CASE WHEN v_status = 'prevented' AND v_moved < 0 THEN 'lost'
+                WHEN v_status = 'prevented' AND v_moved IS NULL
+                     AND p_object #>> '{payment_method_details,card,case_type}' = 'resolution' THEN 'lost'
+                WHEN v_status = 'prevented' THEN 'prevented'
+                WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
+                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
+                WHEN v_status LIKE 'warning%' THEN 'inquiry'
+                ELSE 'open' END;
+END
+$_$;
 
 --
 -- Name: due_archives(timestamp with time zone, uuid, integer); Type: FUNCTION; Schema: obol; Owner: -
@@ -2015,6 +2046,38 @@ BEGIN
                    FROM obol.licenses l
                    LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
                   WHERE l.entry_count - COALESCE(w.entry_no, 0) >= p_least
+                  LIMIT p_most;
+END
+$$;
+
+--
+-- Name: due_rollups_v2(integer, integer, integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_rollups_v2(p_least integer, p_most integer, p_within_s integer) RETURNS TABLE(license_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_since timestamptz := clock_timestamp() - make_interval(secs => p_within_s);
+BEGIN
+    -- In an order, so that the tables are read one after the other, which takes a tenth of the time of a row at a time.
+    -- Who has few entries in all is not looked for in the second.
+    IF v_since IS NULL THEN
+        RETURN QUERY SELECT l.license_id
+                       FROM obol.licenses l
+                       LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
+                      WHERE l.entry_count >= p_least AND l.entry_count - COALESCE(w.entry_no, 0) >= p_least
+                      ORDER BY l.entry_count - COALESCE(w.entry_no, 0) DESC
+                      LIMIT p_most;
+        RETURN;
+    END IF;
+    RETURN QUERY SELECT l.license_id
+                   FROM (SELECT DISTINCT e.license_id FROM obol.ledger_entries e WHERE e.created_at >= v_since) r
+                   JOIN obol.licenses l ON l.license_id = r.license_id
+                   LEFT JOIN obol.usage_watermarks w ON w.license_id = l.license_id
+                  WHERE l.entry_count >= p_least AND l.entry_count - COALESCE(w.entry_no, 0) >= p_least
+                  ORDER BY l.entry_count - COALESCE(w.entry_no, 0) DESC
                   LIMIT p_most;
 END
 $$;
@@ -3492,6 +3555,40 @@ END
 $$;
 
 --
+-- Name: note_refund(uuid, uuid, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_object jsonb := p_event #> '{data,object}';
+    v_told jsonb;
+    v_failed jsonb;
+    v_refunded bigint;
+BEGIN
+    SELECT p.refunds_told, p.refunds_failed INTO v_told, v_failed
+      FROM obol.payments p WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+    IF v_object ->> 'object' = 'refund' THEN
+        v_failed := v_failed || jsonb_build_object(v_object ->> 'id', jsonb_build_object(
+            'amount', (v_object ->> 'amount')::bigint,
+            'begun_at', (v_object ->> 'created')::bigint,
+            -- The first that says so is the nearest to when it was.
+            'failed_at', LEAST((p_event ->> 'created')::bigint,
+                               (v_failed #>> ARRAY[v_object ->> 'id', 'failed_at'])::bigint)));
+    ELSE
+        v_told := v_told || jsonb_build_object(p_event ->> 'id', jsonb_build_object(
+            'amount', (v_object ->> 'amount_refunded')::bigint, 'at', (p_event ->> 'created')::bigint));
+    END IF;
+    v_refunded := obol.sum_refunds(v_told, v_failed);
+    UPDATE obol.payments p
+       SET refunds_told = v_told, refunds_failed = v_failed, refunded = v_refunded
+     WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
+END
+$$;
+
+--
 -- Name: note_stripe_state(uuid, uuid, text, jsonb); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -3500,14 +3597,9 @@ CREATE FUNCTION obol.note_stripe_state(p_license_id uuid, p_payment_id uuid, p_t
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 DECLARE
-    v_status text := p_object ->> 'status';
     v_dispute jsonb := jsonb_build_object(
         p_object ->> 'id',
-        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state',
-                           CASE WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
-                                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
-                                WHEN v_status LIKE 'warning%' THEN 'inquiry'
-                                ELSE 'open' END));
+        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state', obol.dispute_state(p_type, p_object)));
 BEGIN
     IF p_object ->> 'payment_intent' IS NOT NULL THEN
         INSERT INTO obol.stripe_intents (payment_intent, license_id, payment_id)
@@ -3518,8 +3610,6 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           refunded = CASE WHEN p_type = 'charge.refunded'
-                           THEN GREATEST(p.refunded, (p_object ->> 'amount_refunded')::bigint) ELSE p.refunded END,
            disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
                                   WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
                                   ELSE p.disputes END
@@ -4716,6 +4806,13 @@ BEGIN
        AND (p_only_key_id IS NULL OR k.key_id = p_only_key_id)
        AND k.revoked_at IS NULL
        AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    IF v_ends_at <= v_now THEN
+        PERFORM obol.write_event(p_license_id, 'key.revoked', k.key_id, jsonb_build_object(
+                    'key_id', k.key_id, 'revoked_at', obol.utc(v_now), 'name', k.name))
+           FROM obol.license_keys k
+          WHERE k.license_id = p_license_id AND k.revoked_at IS NULL AND k.expires_at = v_ends_at
+          ORDER BY k.created_at, k.key_id;
+    END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', p_key_id::text, jsonb_build_object(
         'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at, 'only_key_id', p_only_key_id), p_request_id);
     RETURN v_ends_at;
@@ -5349,6 +5446,21 @@ END
 $$;
 
 --
+-- Name: show_own_limits(uuid, bytea); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) RETURNS TABLE(limit_of text, limit_name text, limit_value bigint, used numeric)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_license_key(p_license_id, p_key_digest);
+    RETURN QUERY SELECT d.limit_of, d.limit_name, d.limit_value, d.used
+                   FROM obol.describe_limits(p_license_id, p_key_digest, clock_timestamp()) d;
+END
+$$;
+
+--
 -- Name: show_receipt(uuid, uuid, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -5548,6 +5660,27 @@ BEGIN
                                         COALESCE(g.expires_at, 'infinity'), g.created_at, g.grant_id)) b
                  WHERE b.voided_at IS NULL AND b.expires_at > v_now AND b.expires_at < p_before) o
          WHERE o.ending > 0;
+END
+$$;
+
+--
+-- Name: sum_refunds(jsonb, jsonb); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.sum_refunds(p_told jsonb, p_failed jsonb) RETURNS bigint
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN (SELECT GREATEST(0, max((t.value ->> 'amount')::bigint - COALESCE(f.amount, 0)))
+              FROM jsonb_each(p_told) t
+             CROSS JOIN LATERAL (
+                SELECT sum((r.value ->> 'amount')::bigint)::bigint AS amount
+                  FROM jsonb_each(p_failed) r
+                 -- It may fail in the second in which it is begun and told.
+                 WHERE (r.value ->> 'begun_at')::bigint = (t.value ->> 'at')::bigint
+                    OR ((r.value ->> 'begun_at')::bigint < (t.value ->> 'at')::bigint
+                        AND (r.value ->> 'failed_at')::bigint > (t.value ->> 'at')::bigint)) f);
 END
 $$;
 
@@ -6293,6 +6426,12 @@ CREATE FUNCTION obol.verify_payments() RETURNS TABLE(license_id uuid, rule text,
       FROM obol.payments p
       JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
      WHERE p.state = 'paid' AND s.taken < 0
+    UNION ALL
+    SELECT p.license_id, 'what is refunded of a payment is what Stripe has told of it',
+           format('payment %s: %s is refunded, and %s was told', p.payment_id, p.refunded,
+                  obol.sum_refunds(p.refunds_told, p.refunds_failed))
+      FROM obol.payments p
+     WHERE p.refunded <> obol.sum_refunds(p.refunds_told, p.refunds_failed)
 $$;
 
 --
@@ -7589,6 +7728,8 @@ CREATE TABLE obol.payments (
     created_at timestamp with time zone NOT NULL,
     paid_at timestamp with time zone,
     taken_at timestamp with time zone,
+    refunds_told jsonb DEFAULT '{}'::jsonb NOT NULL,
+    refunds_failed jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT payments_check CHECK (((state = 'paid'::text) = (paid_at IS NOT NULL))),
     CONSTRAINT payments_credits_check CHECK ((credits > 0)),
     CONSTRAINT payments_price_check CHECK ((price > 0)),
@@ -7600,7 +7741,7 @@ CREATE TABLE obol.payments (
 -- Name: TABLE payments; Type: COMMENT; Schema: obol; Owner: -
 --
 
-COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won; refunded and the amounts are money. disagreement is how the last event that was not booked differed.';
+COMMENT ON TABLE obol.payments IS 'Payments by card, each with the package as it was when it was begun. disputes is {id: {"amount", "state"}}, state one of inquiry, open, lost, won, prevented; refunded is what refunds_told, {event id: {"amount", "at"}}, and refunds_failed, {refund id: {"amount", "begun_at", "failed_at"}}, come to; the amounts are money. disagreement is how the last event that was not booked differed.';
 
 --
 -- Name: payment_sums; Type: VIEW; Schema: obol; Owner: -
@@ -8783,6 +8924,12 @@ REVOKE ALL ON FUNCTION obol.digest_entries(p_license_id uuid, p_after bigint, p_
 REVOKE ALL ON FUNCTION obol.disagreement_of(p_payment jsonb, p_object jsonb) FROM PUBLIC;
 
 --
+-- Name: FUNCTION dispute_state(p_type text, p_object jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.dispute_state(p_type text, p_object jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION due_archives(p_before timestamp with time zone, p_after uuid, p_limit integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -8822,6 +8969,13 @@ GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_o
 
 REVOKE ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.due_rollups(p_least integer, p_most integer) TO obol_service;
+
+--
+-- Name: FUNCTION due_rollups_v2(p_least integer, p_most integer, p_within_s integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_rollups_v2(p_least integer, p_most integer, p_within_s integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_rollups_v2(p_least integer, p_most integer, p_within_s integer) TO obol_service;
 
 --
 -- Name: FUNCTION due_undelivered(p_most integer); Type: ACL; Schema: obol; Owner: -
@@ -9174,6 +9328,12 @@ REVOKE ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[]
 GRANT ALL ON FUNCTION obol.note_deliveries(p_license_id uuid, p_hold_ids uuid[], p_process_id uuid) TO obol_service;
 
 --
+-- Name: FUNCTION note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.note_refund(p_license_id uuid, p_payment_id uuid, p_event jsonb) FROM PUBLIC;
+
+--
 -- Name: FUNCTION note_stripe_state(p_license_id uuid, p_payment_id uuid, p_type text, p_object jsonb); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -9505,6 +9665,13 @@ REVOKE ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_toke
 GRANT ALL ON FUNCTION obol.show_limits(p_license_id uuid, p_key_id uuid, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION show_own_limits(p_license_id uuid, p_key_digest bytea); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_own_limits(p_license_id uuid, p_key_digest bytea) TO obol_service;
+
+--
 -- Name: FUNCTION show_receipt(p_license_id uuid, p_cause_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -9536,6 +9703,12 @@ REVOKE ALL ON FUNCTION obol.square_payment(p_license_id uuid, p_payment_id uuid,
 
 REVOKE ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION sum_refunds(p_told jsonb, p_failed jsonb); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.sum_refunds(p_told jsonb, p_failed jsonb) FROM PUBLIC;
 
 --
 -- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -

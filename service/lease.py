@@ -44,6 +44,10 @@ PURGE_EVERY_S = 600
 # Usage is right at any moment; how often what is new of it is looked for only says how much is read to know it.
 ROLL_UP_EVERY_S = 60
 
+# An entry has the time of its making, and is seen when its transaction has ended: so much later at most, as a rule.
+# What is seen later still is found with the next entry of its license.
+SEEN_LATE_S = 120
+
 # How long a beat may wait for another one that hangs in the database.
 TURN_WAIT_S = 3
 
@@ -336,10 +340,13 @@ class Lease:
 
     def _roll_up(self) -> None:
         """Bring the usage of the licenses forward that have many new entries. What is left is for the next beat."""
-        if self._clock() < self._rolled_up_at + ROLL_UP_EVERY_S:
+        since_s = self._clock() - self._rolled_up_at
+        if since_s < ROLL_UP_EVERY_S:
             return
+        # Once all licenses, for what came before this process; then those alone that had an entry since.
+        within_s = None if math.isinf(since_s) else math.ceil(since_s) + SEEN_LATE_S
         give_up_at = self._give_up_at()
-        while found := usage.due_rollups(self._db):
+        while found := usage.due_rollups(self._db, within_s=within_s):
             counts: list[int] = []
             self._for_licenses(partial(self._roll_up_next, counts), found, give_up_at)
             if self._clock() >= give_up_at:

@@ -28,7 +28,14 @@ MOST_URL = 2000
 # No license: of an event that names none, so that its signature is looked at all the same.
 _NOBODY = UUID(int=0)
 _SIGNATURE = re.compile("(?=.*(?:^|,)t=[0-9]{1,12}(?:,|$))(?=.*(?:^|,)v1=[0-9a-f]{64}(?:,|$))[!-~]{1,2000}")
-_DISPUTES = ("charge.dispute.created", "charge.dispute.closed")
+# They do not say more of what they are of.
+_OF_AN_INTENT = (
+    "charge.dispute.created",
+    "charge.dispute.closed",
+    "refund.failed",
+    "refund.updated",
+    "charge.refund.updated",
+)
 
 
 class Cashier(NamedTuple):
@@ -118,15 +125,14 @@ def open_checkout(
 def receive(db: Database, cashier: Cashier, event: Mapping[str, Any], *, payload: bytes, signature: str) -> Booked:
     """Book an event, which came as `payload`. Other events than those of our payments are ignored.
 
-    Raises: Problem signature_invalid; payment_not_found for a dispute of a payment that nothing is known of yet: Stripe
-        sends it again; stripe_error.
+    Raises: Problem signature_invalid; payment_not_found for a dispute, or a refund that failed, of a payment that
+        nothing is known of yet: Stripe sends it again; stripe_error.
     """
     if _SIGNATURE.fullmatch(signature) is None:
         raise _forged()
     said = _object(_object(event, "data"), "object")
     intent = said.get("payment_intent")
-    if event.get("type") in _DISPUTES and isinstance(intent, str):
-        # It does not say more of what it is of.
+    if event.get("type") in _OF_AN_INTENT and isinstance(intent, str):
         license_id = payments.license_of_intent(db, intent)
     else:
         license_id = _id(_object(said, "metadata").get("license_id"))

@@ -196,7 +196,7 @@ class FakeStripe:
     def expired(self, session_id):
         return self.event("checkout.session.expired", self._session(session_id, status="expired"))
 
-    def refunded(self, session_id, back, **values):
+    def refunded(self, session_id, back, *, at=None, **values):
         session = self.sessions[session_id]
         charge = {
             "id": f"ch_{session_id}", "object": "charge", "amount": session["amount_total"], "amount_refunded": back,
@@ -204,7 +204,16 @@ class FakeStripe:
             "payment_intent": self._intent_of(session_id), "refunded": back == session["amount_total"],
             "status": "succeeded",
         }  # fmt: skip
-        return self.event("charge.refunded", charge | values)
+        return self.event("charge.refunded", charge | values, at)
+
+    def refund_failed(self, session_id, number, amount, *, begun_at, at, kind="refund.failed"):
+        session = self.sessions[session_id]
+        refund = {
+            "id": f"re_{session_id}_{number}", "object": "refund", "amount": amount, "charge": f"ch_{session_id}",
+            "created": begun_at, "currency": session["currency"], "failure_reason": "expired_or_canceled_card",
+            "metadata": {}, "payment_intent": self._intent_of(session_id), "status": "failed",
+        }  # fmt: skip
+        return self.event(kind, refund, at)
 
     def dispute(self, session_id, what, status, *, number=1, amount=None, **values):
         session = self.sessions[session_id]
@@ -215,14 +224,14 @@ class FakeStripe:
         }  # fmt: skip
         return self.event(f"charge.dispute.{what}", dispute | values)
 
-    def event(self, kind, what):
-        """The bytes of an event."""
+    def event(self, kind, what, at=None):
+        """The bytes of an event, of now where no time is given."""
         return json.dumps(
             {
                 "id": f"evt_{next(self._numbers)}",
                 "object": "event",
                 "api_version": "2026-10-28",
-                "created": int(datetime.now(UTC).timestamp()),
+                "created": int(datetime.now(UTC).timestamp()) if at is None else at,
                 "data": {"object": what},
                 "livemode": False,
                 "pending_webhooks": 1,

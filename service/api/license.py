@@ -1,4 +1,4 @@
-"""/api/v1/license: the balance, and the grants that make it up."""
+"""/api/v1/license: the balance, the grants that make it up, and what is used of the limits."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ..http.auth import license_auth, license_key
 from ..http.blueprint import Blueprint
 from ..http.fields import Answer, Moment
 from ..http.services import services
-from ..repository import grants, licenses
+from ..repository import grants, licenses, limits
 
 
 class LicenseAnswer(Answer):
@@ -31,14 +31,27 @@ class GrantAnswer(Answer):
     state = fields.String(validate=validate.OneOf(["active", "scheduled"]))
 
 
+class UsedLimitAnswer(Answer):
+    limit = fields.String(attribute="limit_name", validate=validate.OneOf(list(limits.MOST)))
+    limit_of = fields.String(validate=validate.OneOf(["key", "license"]))
+    limit_value = fields.Integer()
+    used = fields.Integer(metadata={"description": "now, or since the day or month (UTC) began"})
+
+
 class LicenseWithGrantsAnswer(LicenseAnswer):
     grants = fields.List(
         fields.Nested(GrantAnswer), metadata={"description": "active or scheduled, in the order in which they are used"}
     )
+    limits = fields.List(
+        fields.Nested(UsedLimitAnswer),
+        metadata={"description": "those of numbers that a call with this key has to keep; none: there are none"},
+    )
 
 
 blueprint = Blueprint(
-    "license", license_auth, description="What is there of the credits, and which grants they are from."
+    "license",
+    license_auth,
+    description="What is there of the credits, which grants they are from, and what limits leave.",
 )
 
 
@@ -65,10 +78,15 @@ blueprint = Blueprint(
                 "state": "active",
             }
         ],
+        "limits": [{"limit": "credits_per_day", "limit_of": "key", "limit_value": 5000, "used": 1483}],
     },
 )
 def show_license() -> Any:
-    """The license's balance, what of it is held, its state, and the grants that make the balance up."""
+    """The license's balance, what of it is held, its state, the grants that make the balance up, and of each limit
+    of the key and the license what is used."""
     database, key = services().database, license_key()
     license = licenses.find(database, key)
-    return license._asdict() | {"grants": grants.list_usable(database, key)}
+    return license._asdict() | {
+        "grants": grants.list_usable(database, key),
+        "limits": limits.show_own_limits(database, key),
+    }

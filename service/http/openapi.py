@@ -11,6 +11,7 @@ from marshmallow import INCLUDE, Schema, fields, validate
 
 from .. import strict_json
 from ..problems import BY_CODE
+from ..repository.webhooks import TYPES
 from . import outcomes
 from .fields import Answer, AnyObject
 
@@ -71,6 +72,35 @@ class WireError(Schema):
     request_id = fields.String()
 
 
+def _event() -> dict[str, Any]:
+    """What an operator's webhook is sent. What is in `data` is docs/events.md's: an event of each type written out here
+    would make the document longer than a connection keeps for a client that reads slowly."""
+    text = {"type": "string"}
+    about = {"license_id": {"type": ["string", "null"], "format": "uuid"}, "external_id": {"type": ["string", "null"]}}
+    properties = {
+        # No enum: there will be more.
+        "type": {**text, "examples": list(TYPES)},
+        "timestamp": {**text, "format": "date-time"},
+        "data": {"type": "object", "required": list(about), "properties": about},
+    }
+    return {
+        "summary": "An event, signed as Standard Webhooks has it. It can come twice, with one `webhook-id`.",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": text}
+            for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "required": list(properties), "properties": properties}
+                }
+            },
+        },
+        "responses": {"2XX": {"description": "Delivered."}, "410": {"description": "Nothing more is wanted."}},
+    }
+
+
 # Whoever comes while it is made waits for it: a hundred first requests at once would make it a hundred times.
 MAKING = threading.RLock()
 
@@ -112,6 +142,7 @@ def init(app: Flask) -> Api:
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/"}],
+            "webhooks": {"event": {"post": _event()}},
         },
     )
     api = _Api(app)

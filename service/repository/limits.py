@@ -28,6 +28,7 @@ _SET = text(
 _REVOKE = text(f"SELECT * FROM obol.revoke_key(:license_id, :key_id, {_ACTOR})")
 
 _SHOW = text(f"SELECT * FROM obol.show_limits(:license_id, CAST(:key_id AS uuid), {_ACTOR})")
+_SHOW_OWN = text("SELECT * FROM obol.show_own_limits(:license_id, :digest)")
 _SET_OWN_KEYS = text(f"SELECT obol.set_own_keys(:license_id, CAST(:most AS integer), {_ACTOR})")
 
 # What a limit of numbers can be at most; each is at least 1.
@@ -170,6 +171,12 @@ def revoke_key(db: Database, license_id: UUID, key_id: UUID, *, actor: Actor = O
 def show_limits(db: Database, license_id: UUID, *, key_id: UUID | None = None, actor: Actor = OWNER) -> list[UsedLimit]:
     """What is used of the limits of a license, and of a key's. Raises: Problem admin_forbidden, license_invalid."""
     rows = db.rows(_SHOW, license_id=license_id, key_id=key_id, **actor._asdict())
+    return [UsedLimit(of, name, value, int(used)) for of, name, value, used in rows]
+
+
+def show_own_limits(db: Database, key: KeyDigest) -> list[UsedLimit]:
+    """What is used of the limits that a call with a key has to keep. Raises: Problem license_invalid."""
+    rows = db.rows(_SHOW_OWN, **key._asdict())
     return [UsedLimit(of, name, value, int(used)) for of, name, value, used in rows]
 
 

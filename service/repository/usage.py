@@ -27,7 +27,7 @@ _USAGE = text(
 _RECEIPT = text(f"SELECT * FROM obol.show_receipt(:license_id, :cause_id, {_READER})")
 _ARCHIVED = text(f"SELECT * FROM obol.show_archived(:license_id, {_READER})")
 _ROLL_UP = text("SELECT obol.roll_up_usage(:license_id, :most)")
-_DUE = text("SELECT * FROM obol.due_rollups(:least, :most)")
+_DUE = text("SELECT * FROM obol.due_rollups_v2(:least, :most, CAST(:within_s AS integer))")
 
 # What an entry can be.
 KINDS = ("grant", "deduction", "charge", "refund", "expiry", "void", "adjustment")
@@ -248,9 +248,11 @@ def receipt(db: Database, reader: Reader, cause_id: UUID) -> Receipt:
     return found._replace(refunded=int(found.refunded))
 
 
-def due_rollups(db: Database, least: int = LEAST_ROLLED_UP, most: int = 100) -> list[UUID]:
-    """Licenses of which `least` entries or more are not rolled up."""
-    return [license_id for (license_id,) in db.rows(_DUE, least=least, most=most)]
+def due_rollups(
+    db: Database, least: int = LEAST_ROLLED_UP, most: int = 100, *, within_s: int | None = None
+) -> list[UUID]:
+    """Licenses of which `least` entries or more are not rolled up; of all, or of those with an entry `within_s`."""
+    return [license_id for (license_id,) in db.rows(_DUE, least=least, most=most, within_s=within_s)]
 
 
 def roll_up(db: Database, license_id: UUID, most: int = MOST_ROLLED_UP) -> int:

@@ -1,12 +1,13 @@
 """GET /api/v1/license and its entries."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.repository import licenses
+from service.repository import licenses, limits
 
 PATH = "/api/v1/license"
 
@@ -41,7 +42,23 @@ def test_shows_what_is_there_and_what_of_it_is_held(client, new_license):
                 "state": "active",
             }
         ],
+        "limits": [],
     }
+
+
+def test_shows_what_is_used_of_the_limits_of_the_key_and_of_the_license(client, owner, new_license):
+    license = new_license(credits=1000)
+    licenses.set_license(owner, license.id, limits={"credits_per_month": 900, "models": ["claude-*"]})
+    limits.set_key(owner, license.id, license.key_id, limits={"concurrent_holds": 3, "credits_per_day": 500})
+    limits.create_key(owner, license.key._replace(digest=b"o" * 32), uuid4(), limits={"credits_per_day": 1})
+    client.post("/api/v1/holds", json={"amount": 400}, headers=license.headers)
+    client.post("/api/v1/deductions", json={"amount": 7}, headers=license.headers)
+
+    assert client.get(PATH, headers=license.headers).get_json()["limits"] == [
+        {"limit": "concurrent_holds", "limit_of": "key", "limit_value": 3, "used": 1},
+        {"limit": "credits_per_day", "limit_of": "key", "limit_value": 500, "used": 407},
+        {"limit": "credits_per_month", "limit_of": "license", "limit_value": 900, "used": 407},
+    ]
 
 
 @pytest.mark.parametrize(("suspended", "status"), [(False, "expired"), (True, "suspended")])

@@ -2,13 +2,18 @@
 
 import json
 import re
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import jsonschema_rs
 import pytest
+import standardwebhooks
 
-from service import worker
+from service import webhooks, worker
 from service.http.openapi import api_of
 from service.problems import BY_CODE
+from service.repository.webhooks import TYPES, ClaimedDelivery
 
 
 @pytest.fixture
@@ -167,6 +172,22 @@ def test_nothing_is_described_that_nothing_refers_to(document, kind):
 def test_the_description_and_the_page_fit_in_what_the_system_keeps_for_a_connection(client):
     assert len(client.get("/openapi.json").data) < worker.SEND_BUFFER
     assert len(client.get("/docs").data) < worker.SEND_BUFFER
+
+
+@pytest.mark.parametrize(("kind", "license_id"), [("license.exhausted", uuid4()), ("upstream.refuses_us", None)])
+def test_what_a_webhook_is_sent_is_as_it_is_described(document, kind, license_id):
+    described = document["webhooks"]["event"]["post"]
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["type"]["examples"] == list(TYPES)
+    about = {"license_id": license_id and str(license_id), "external_id": None}
+    claimed = ClaimedDelivery(uuid4(), kind, about, datetime.now(UTC), "http", "", b"", None, None, False)
+    body = webhooks.document(claimed)
+    jsonschema_rs.Draft202012Validator(schema, validate_formats=True).validate(json.loads(body))
+
+    secret, at, message = "whsec_" + "A" * 32, int(time.time()), webhooks.message_id(claimed.event_id)
+    sent = (message, str(at), webhooks.sign(secret, message, at, body=body))
+    headers = dict(zip((one["name"] for one in described["parameters"]), sent, strict=True))
+    assert standardwebhooks.Webhook(secret).verify(body, headers)["type"] == kind
 
 
 def test_every_example_is_what_its_schema_says(document):

@@ -52,19 +52,23 @@ def shape(till, license):
         "payment_intent": "pi_3PgafyB7WZ01zgkW0SjxsAJo",
         "charge_id": "ch_3PgafyB7WZ01zgkW0XYmPNZs",
         "dispute_id": "du_1Pgc71B7WZ01zgkWMevJiAUx",
+        "refund_id": "re_3PgafyB7WZ01zgkW0vJtZ1cQ",
+        "refund_status": "failed",
         "price": PRICE,
         "payment_status": "paid",
         "created": now,
         "expires_at": now + 43_200,
         "due_by": now + 604_800,
+        "failed_at": now + 86_400,
     }
 
-    def fill(kind, back=PRICE, disputed=PRICE, **values):
+    def fill(kind, back=PRICE, failed=PRICE, disputed=PRICE, **values):
         document = (EVENTS / f"{kind}.json").read_text(encoding="utf-8")
         counted = {
             "event_id": f"evt_{uuid4().hex}",
             "back": back,
             "is_all_back": back == PRICE,
+            "failed": failed,
             "disputed": disputed,
             "minus_disputed": -disputed,
             "minus_disputed_and_fee": -disputed - 2000,
@@ -160,6 +164,68 @@ def test_what_is_refunded_is_taken_back_once(shape, booked, till, license, verif
     verified()
 
 
+@pytest.mark.parametrize("failed", [400, PRICE])
+def test_what_was_taken_for_a_refund_that_fails_is_given_back_once(
+    shape, booked, hook, till, license, verified, failed
+):
+    booked(shape("checkout.session.completed"))
+    booked(shape("charge.refunded", back=failed))
+    assert till.state(license) == (CREDITS - failed // 2, 0)
+    for status in ("pending", "requires_action", "succeeded"):
+        told = renamed(shape("refund.failed", failed=failed, refund_status=status), "refund.updated")
+        assert hook(told).get_json() == {"outcome": "ignored"}
+    for kind in ("refund.failed", "refund.updated", "charge.refund.updated"):
+        booked(renamed(shape("refund.failed", failed=failed), kind))
+        assert (till.state(license), till.payment(license).refunded) == ((CREDITS, 0), 0)
+    verified()
+
+
+def renamed(event, kind):
+    """The three events of a refund have one shape."""
+    return json.dumps(json.loads(event) | {"type": kind}).encode()
+
+
+def test_a_refund_that_fails_and_is_made_again_is_taken_again(shape, booked, till, license, verified):
+    booked(shape("checkout.session.completed"))
+    first = {"created": 1_000, "failed_at": 2_000, "refund_id": "re_1"}
+    booked(shape("charge.refunded", back=PRICE, created=1_000))
+    booked(shape("refund.failed", **first))
+    assert till.state(license) == (CREDITS, 0)
+    # Of the second there is as much in all as there was of the first.
+    booked(shape("charge.refunded", back=PRICE, created=3_000))
+    assert till.state(license) == (0, 0)
+    booked(shape("refund.failed", **first))
+    assert till.state(license) == (0, 0)
+    booked(renamed(shape("refund.failed", created=3_000, refund_id="re_2", refund_status="canceled"), "refund.updated"))
+    assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
+def test_a_refund_that_fails_before_all_else_is_to_come_again(
+    shape, booked, hook, stripe, till, license, problem, verified
+):
+    failed = shape("refund.failed")
+    said = json.loads(shape("charge.refunded"))["data"]["object"]
+    stripe.intents[said["payment_intent"]] = {"object": "payment_intent", "metadata": {}}
+    assert hook(failed).get_json() == {"outcome": "ignored"}
+    stripe.intents[said["payment_intent"]]["metadata"] = said["metadata"]
+    problem(hook(failed), "payment_not_found", "60")
+    booked(shape("checkout.session.completed"))
+    booked(failed)
+    booked(shape("charge.refunded"))
+    assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
+def test_a_refund_in_another_currency_is_not_booked(shape, hook, till, license):
+    booked = [hook(shape("checkout.session.completed")), hook(shape("charge.refunded"))]
+    assert [answer.get_json()["outcome"] for answer in booked] == ["booked", "booked"]
+    event = json.loads(shape("refund.failed"))
+    event["data"]["object"]["currency"] = "jpy"
+    assert hook(json.dumps(event).encode()).get_json()["outcome"] == "disagrees"
+    assert till.state(license) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("created", "closed", "meanwhile", "at_last"),
     [
@@ -179,6 +245,54 @@ def test_what_is_disputed_is_taken_until_it_is_won(
     assert till.state(license) == (meanwhile, 0)
     booked(shape("charge.dispute.closed", status=closed))
     assert till.state(license) == (at_last, 0)
+    verified()
+
+
+@pytest.mark.parametrize(
+    ("case_type", "moved", "left"),
+    [
+        ("block", [], CREDITS),
+        ("resolution", [], 0),
+        ("resolution", [-PRICE], 0),
+        ("resolution", [-PRICE, PRICE], CREDITS),
+    ],
+)
+@pytest.mark.parametrize("kind", ["charge.dispute.created", "charge.dispute.closed"])
+def test_what_was_prevented_takes_what_it_has_moved(
+    shape, booked, till, license, verified, kind, case_type, moved, left
+):
+    def prevented():
+        event = json.loads(shape(kind, status="prevented"))
+        dispute = event["data"]["object"]
+        dispute["payment_method_details"]["card"]["case_type"] = case_type
+        dispute["balance_transactions"] = [{"object": "balance_transaction", "amount": amount} for amount in moved]
+        return json.dumps(event).encode()
+
+    booked(shape("checkout.session.completed"))
+    for _ in range(2):
+        booked(prevented())
+        assert (till.state(license), till.payment(license).disputed) == ((left, 0), PRICE if left == 0 else 0)
+    verified()
+
+
+def test_what_was_prevented_without_a_card_takes_nothing(shape, booked, till, license, verified):
+    event = json.loads(shape("charge.dispute.created", status="prevented"))
+    del event["data"]["object"]["payment_method_details"], event["data"]["object"]["balance_transactions"]
+    booked(shape("checkout.session.completed"))
+    booked(json.dumps(event).encode())
+    assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
+def test_what_was_opened_and_then_prevented_is_given_back(shape, booked, till, license, verified):
+    booked(shape("checkout.session.completed"))
+    booked(shape("charge.dispute.created", status="needs_response"))
+    assert till.state(license) == (0, 0)
+    event = json.loads(shape("charge.dispute.closed", status="prevented"))
+    dispute = event["data"]["object"]
+    dispute["balance_transactions"].append({**dispute["balance_transactions"][0], "amount": PRICE})
+    booked(json.dumps(event).encode())
+    assert till.state(license) == (CREDITS, 0)
     verified()
 
 

@@ -1,9 +1,10 @@
-"""kill -9 between a charge and the delivery of its event."""
+"""kill -9 between a charge, of a deduction or of an answer of the model, and the delivery of its event."""
 
 import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 import standardwebhooks
@@ -11,6 +12,7 @@ from factories import wait_until
 from listening import listening
 
 from service import webhooks
+from service.repository import webhooks as alerts
 from service.webhooks import Settings
 
 KEYS = Settings((b"k" * 32,), True)
@@ -23,15 +25,51 @@ def listener():
         yield listener
 
 
+class Call(NamedTuple):
+    """A call that charges so much that an event is written: its path and body, the event, and what is left then."""
+
+    path: str
+    body: bytes
+    event: str
+    left: int
+
+
+CREDITS = 1000
+# Of an answer of the model the charge is known when it is there.
+MESSAGE = {
+    "model": "m",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "[sandbox input_tokens=30] [sandbox output_tokens=20]"}],
+}
+CALLS = {
+    "deduction": Call("/api/v1/deductions", json.dumps({"amount": CREDITS}).encode(), "license.exhausted", 0),
+    "answer": Call("/v1/messages", json.dumps(MESSAGE).encode(), "license.low_balance", CREDITS - 50),
+    "stream": Call(
+        "/v1/messages", json.dumps(MESSAGE | {"stream": True}).encode(), "license.low_balance", CREDITS - 50
+    ),
+}
+
+
+@pytest.fixture(params=CALLS)
+def call(request):
+    return CALLS[request.param]
+
+
+@pytest.fixture
+def license(owner, new_license):
+    """It is told of 960 credits or less, and then of none."""
+    license = new_license(credits=CREDITS)
+    alerts.set_alerts(owner, license.id, alerts={"credits": [960]})
+    return license
+
+
 def test_an_event_whose_worker_is_killed_is_delivered_after_the_restart(
-    serve, owner, new_license, listener, sql, verified
+    serve, owner, license, listener, sql, verified, call
 ):
     """The worker dies with the event in hand; who checks ids has it once."""
     served = serve(**ENVIRON)
-    made = webhooks.create(owner, KEYS, url=listener.url, types=["license.exhausted"])
-    license = new_license(credits=5)
-    body = json.dumps({"amount": 5}).encode()
-    assert served.post("/api/v1/deductions", body, license.headers)[0] == 200
+    made = webhooks.create(owner, KEYS, url=listener.url, types=[call.event])
+    assert served.post(call.path, call.body, license.headers)[0] == 200
     wait_until(lambda: listener.received, 60, "the event on its way")
     assert sql("SELECT state FROM obol.deliveries") == [("waiting",)]
     (worker,) = served.workers()
@@ -44,24 +82,28 @@ def test_an_event_whose_worker_is_killed_is_delivered_after_the_restart(
     assert len({headers["webhook-id"] for headers, _ in listener.received}) == 1
     checker = standardwebhooks.Webhook(made.secret)
     for headers, sent in listener.received:
-        assert checker.verify(sent, headers)["data"] == {
-            "license_id": str(license.id), "external_id": None, "balance": 0,
-        }  # fmt: skip
-    assert sql("SELECT count(*) FROM obol.events WHERE type = 'license.exhausted'") == [(1,)]
+        told = checker.verify(sent, headers)
+        assert (told["type"], told["data"]["license_id"]) == (call.event, str(license.id))
+        assert told["data"]["balance"] == call.left
+    assert sql("SELECT count(*) FROM obol.events WHERE type = %s", (call.event,)) == [(1,)]
+    assert sql("SELECT count(*) FROM obol.ledger_entries WHERE amount < 0") == [(1,)]
     verified()
 
 
-def test_a_worker_that_is_killed_before_it_looks_has_written_the_event(serve, owner, new_license, listener, sql):
+def test_a_worker_that_is_killed_before_it_looks_has_written_the_event(
+    serve, owner, license, listener, sql, verified, call
+):
     listener.go_on.set()
     served = serve(**ENVIRON)
-    webhooks.create(owner, KEYS, url=listener.url, types=["license.exhausted"])
-    license = new_license(credits=5)
+    webhooks.create(owner, KEYS, url=listener.url, types=[call.event])
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(served.try_post, "/api/v1/deductions", b'{"amount": 5}', license.headers)
-        wait_until(lambda: sql("SELECT balance FROM obol.licenses") == [(0,)], 60, "the charge")
+        answer = pool.submit(served.try_post, call.path, call.body, license.headers)
+        wait_until(lambda: sql("SELECT balance FROM obol.licenses") == [(call.left,)], 60, "the charge")
         served.kill_everything()
-        call.result()
+        answer.result()
+    assert sql("SELECT count(*) FROM obol.events WHERE type = %s", (call.event,)) == [(1,)]
     serve(**ENVIRON)
     sql("UPDATE obol.delivery_queues SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
     wait_until(lambda: sql("SELECT state FROM obol.deliveries") == [("delivered",)], 60, "the delivery")
     assert len({headers["webhook-id"] for headers, _ in listener.received}) == 1
+    verified()

@@ -93,6 +93,7 @@ RESULTS = {
     "show_archived": usage.ArchivedEntries,
     "show_license": licenses.ListedLicense,
     "show_limits": limits.UsedLimit,
+    "show_own_limits": limits.UsedLimit,
     "show_receipt": usage.Receipt,
     "show_sums": archive.Sums,
     "show_usage": usage.UsageRow,
@@ -125,7 +126,7 @@ COMPOSED = {usage.EntriesPage}
 ASKED_OF_CATALOGS = {sharding._Step}
 
 # One column and nothing to name.
-BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups"}
+BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups_v2"}
 
 # Named otherwise than its column.
 RENAMED = {(prices.PriceRow, "model_pattern"): "pattern"}

@@ -24,6 +24,7 @@ REPLACED = {
     "list_entries",
     "adjust_credits",
     "create_license",
+    "due_rollups",
     "expire_holds",
     "grant_credits",
     "refund",

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from service.lease import ROLL_UP_EVERY_S
+from service.lease import ROLL_UP_EVERY_S, SEEN_LATE_S
 from service.repository import ledger, usage
 
 ROLLED_UP = "SELECT sum(entry_no) FROM obol.usage_watermarks"
@@ -37,6 +37,17 @@ def test_usage_is_rolled_up_now_and_then(lease, clock, new_license, many_entries
     clock.now += 1
     lease.beat()
     assert sql(ROLLED_UP) == [(6,)]
+
+
+def test_all_licenses_are_looked_at_once_and_then_those_with_new_entries(lease, clock, monkeypatch):
+    asked = []
+    monkeypatch.setattr(usage, "due_rollups", lambda _db, within_s: asked.append(within_s) or [])
+    for _ in range(2):
+        lease.beat()
+        clock.now += ROLL_UP_EVERY_S + 0.5
+    clock.now += 3600
+    lease.beat()
+    assert asked == [None, 61 + SEEN_LATE_S, 3661 + SEEN_LATE_S]
 
 
 def test_what_is_left_to_roll_up_is_for_the_next_beat(lease, clock, new_license, many_entries, sql, monkeypatch):

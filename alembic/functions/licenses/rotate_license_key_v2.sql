@@ -1,6 +1,7 @@
 -- Adds a key to a license in place of p_only_key_id, with the name, limits and expiry of that one; null: in place of
 -- all its keys, without limits of its own. What it takes the place of ends p_overlap_s seconds from now, so that
--- clients can change over without a gap; returns when. Once per digest: the same again changes nothing.
+-- clients can change over without a gap; returns when. What ends at once is told as revoked keys are. Once per digest: the
+-- same again changes nothing.
 -- Errors, in order: ADMIN_FORBIDDEN, INVALID_LICENSE (no such license), KEY_NOT_FOUND (none, or it has ended).
 CREATE OR REPLACE FUNCTION obol.rotate_license_key_v2(
     p_license_id uuid,
@@ -48,6 +49,13 @@ BEGIN
        AND (p_only_key_id IS NULL OR k.key_id = p_only_key_id)
        AND k.revoked_at IS NULL
        AND (k.expires_at IS NULL OR k.expires_at > v_ends_at);
+    IF v_ends_at <= v_now THEN
+        PERFORM obol.write_event(p_license_id, 'key.revoked', k.key_id, jsonb_build_object(
+                    'key_id', k.key_id, 'revoked_at', obol.utc(v_now), 'name', k.name))
+           FROM obol.license_keys k
+          WHERE k.license_id = p_license_id AND k.revoked_at IS NULL AND k.expires_at = v_ends_at
+          ORDER BY k.created_at, k.key_id;
+    END IF;
     PERFORM obol.note_act(p_license_id, v_actor, 'rotate_license_key', p_key_id::text, jsonb_build_object(
         'overlap_s', p_overlap_s, 'older_keys_end_at', v_ends_at, 'only_key_id', p_only_key_id), p_request_id);
     RETURN v_ends_at;

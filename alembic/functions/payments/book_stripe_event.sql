@@ -1,9 +1,9 @@
 -- Books an event of Stripe once, however often it comes and in whatever order: exactly one grant for a payment, and
 -- what refunds and disputes take of it. Who calls it needs nothing but the event: the database itself looks at Stripe's
 -- signature, so that the service's login, stolen, can make no credits. p_license_id: the one that the event names in
--- its metadata, or find_stripe_intent for a dispute.
--- outcome: 'forged' (nothing was read of it), 'ignored' (not for us), 'unknown_intent' (a dispute of a payment that is not
--- known yet: to be sent again), 'replayed', 'disagrees' (it is not what the payment was begun with: nothing was booked,
+-- its metadata, or find_stripe_intent for a dispute, and for a refund that failed.
+-- outcome: 'forged' (nothing was read of it), 'ignored' (not for us), 'unknown_intent' (one of these two, of a payment that
+-- is not known yet: to be sent again), 'replayed', 'disagrees' (it is not what the payment was begun with: nothing was booked,
 -- and the payment says why) or 'booked'.
 -- Errors: INVALID_AMOUNT (the balance would pass the largest bigint); 40001 means ask again.
 CREATE OR REPLACE FUNCTION obol.book_stripe_event(
@@ -33,7 +33,9 @@ BEGIN
     v_event := convert_from(p_payload, 'UTF8')::jsonb;
     v_type := v_event ->> 'type';
     v_object := v_event #> '{data,object}';
-    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed') THEN
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed')
+       OR (v_type IN ('refund.failed', 'refund.updated', 'charge.refund.updated')
+           AND v_object ->> 'status' IN ('failed', 'canceled')) THEN
         SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i
          WHERE i.payment_intent = v_object ->> 'payment_intent' AND i.license_id = p_license_id;
         IF NOT FOUND THEN
@@ -70,6 +72,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM obol.note_stripe_state(p_license_id, v_payment_id, v_type, v_object);
+    IF v_type LIKE '%refund%' THEN
+        PERFORM obol.note_refund(p_license_id, v_payment_id, v_event);
+    END IF;
     -- Now, and not before: a refund may have come first.
     IF v_type = 'checkout.session.async_payment_succeeded'
        OR (v_type = 'checkout.session.completed' AND v_object ->> 'payment_status' = 'paid') THEN

@@ -1,6 +1,5 @@
--- Keeps what an event says of a payment's money, so that the order of events does not matter: of refunds the most that
--- there was, of a dispute its end over its beginning. The caller has the license locked.
--- A dispute that is only an inquiry ('warning_…') takes no money; one that was won, or was closed as such, gives it back.
+-- Keeps what an event says of a payment, so that the order of events does not matter: of a dispute its end over its
+-- beginning. Refunds are note_refund's. The caller has the license locked.
 CREATE OR REPLACE FUNCTION obol.note_stripe_state(
     p_license_id uuid,
     p_payment_id uuid,
@@ -11,14 +10,9 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_status text := p_object ->> 'status';
     v_dispute jsonb := jsonb_build_object(
         p_object ->> 'id',
-        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state',
-                           CASE WHEN p_type = 'charge.dispute.closed' AND v_status IN ('won', 'warning_closed') THEN 'won'
-                                WHEN p_type = 'charge.dispute.closed' THEN 'lost'
-                                WHEN v_status LIKE 'warning%' THEN 'inquiry'
-                                ELSE 'open' END));
+        jsonb_build_object('amount', (p_object ->> 'amount')::bigint, 'state', obol.dispute_state(p_type, p_object)));
 BEGIN
     IF p_object ->> 'payment_intent' IS NOT NULL THEN
         INSERT INTO obol.stripe_intents (payment_intent, license_id, payment_id)
@@ -29,8 +23,6 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           refunded = CASE WHEN p_type = 'charge.refunded'
-                           THEN GREATEST(p.refunded, (p_object ->> 'amount_refunded')::bigint) ELSE p.refunded END,
            disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
                                   WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
                                   ELSE p.disputes END

@@ -26,6 +26,12 @@ AS $$
       FROM obol.payments p
       JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
      WHERE p.state = 'paid' AND s.taken < 0
+    UNION ALL
+    SELECT p.license_id, 'what is refunded of a payment is what Stripe has told of it',
+           format('payment %s: %s is refunded, and %s was told', p.payment_id, p.refunded,
+                  obol.sum_refunds(p.refunds_told, p.refunds_failed))
+      FROM obol.payments p
+     WHERE p.refunded <> obol.sum_refunds(p.refunds_told, p.refunds_failed)
 $$;
 
 REVOKE ALL ON FUNCTION obol.verify_payments() FROM PUBLIC;

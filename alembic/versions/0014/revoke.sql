@@ -18,7 +18,13 @@ BEGIN
     FOR v_object IN
         SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
          WHERE p.pronamespace = 'obol'::regnamespace
-           AND p.proname IN ('deduct_several')
+           AND p.proname IN (
+                     'deduct_several',
+                     'dispute_state',
+                     'due_rollups_v2',
+                     'note_refund',
+                     'show_own_limits',
+                     'sum_refunds')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM service_role', v_object);
     END LOOP;

@@ -1,12 +1,12 @@
 """obol.rotate_license_key: a new key, and an end for the ones before it."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from uuid import uuid4
 
 import pytest
 
 from service.keys import KeyDigest
-from service.repository import licenses
+from service.repository import licenses, limits
 
 
 def next_key(license, letter=b"n"):
@@ -53,6 +53,41 @@ def test_without_an_overlap_it_ends_at_once(db, owner, new_license, refused):
 
     with refused("license_invalid"):
         licenses.find(db, license.key)
+
+
+def told(sql, license):
+    rows = sql(
+        "SELECT cause_id, data FROM obol.events WHERE type = 'key.revoked' AND license_id = %s", (str(license.id),)
+    )
+    return sorted((cause_id, data["key_id"], data["name"], data["revoked_at"]) for cause_id, data in rows)
+
+
+def test_what_ends_at_once_is_told_once(owner, new_license, sql):
+    license, other = new_license(), new_license()
+    kept = limits.create_key(owner, next_key(license, b"k"), uuid4(), name="kept")
+    for _ in range(2):
+        at = licenses.rotate_key(owner, next_key(license), 0)
+    said = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    ended = ((str(license.key_id), ""), (str(kept.key_id), "kept"))
+    assert told(sql, license) == sorted((key_id, key_id, name, said) for key_id, name in ended)
+    # What ended before is not told again, nor when it is revoked as well.
+    limits.revoke_key(owner, license.id, kept.key_id)
+    licenses.rotate_key(owner, next_key(license, b"m"), 0)
+    assert len(told(sql, license)) == 3
+    assert told(sql, other) == []
+
+
+def test_one_key_that_ends_at_once_is_told(owner, new_license, sql):
+    license = new_license()
+    kept = limits.create_key(owner, next_key(license, b"k"), uuid4(), name="kept")
+    licenses.rotate_key(owner, next_key(license), 0, only_key_id=kept.key_id)
+    assert [name for _, _, name, _ in told(sql, license)] == ["kept"]
+
+
+def test_what_ends_later_is_not_told(owner, new_license, sql):
+    license = new_license()
+    licenses.rotate_key(owner, next_key(license), 1)
+    assert told(sql, license) == []
 
 
 def test_the_same_again_gives_the_same_and_changes_nothing(owner, new_license, contents):

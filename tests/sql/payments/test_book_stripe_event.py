@@ -388,6 +388,62 @@ def test_whatever_comes_in_whatever_order_and_however_often(till, stripe, new_li
     assert ledger.verify(till.owner) == []
 
 
+# Three refunds, of 300, 400 and 200, of which the first fails after the second, and the second at last: 200 are back. A
+# second event says each of it, and the sums are Stripe's: what has failed is not in them any more.
+REFUNDS = {
+    "sum_300": lambda stripe, session_id: stripe.refunded(session_id, 300, at=10),
+    "sum_700": lambda stripe, session_id: stripe.refunded(session_id, 700, at=20),
+    "first_fails": lambda stripe, session_id: stripe.refund_failed(session_id, 1, 300, begun_at=10, at=30),
+    "first_failed": lambda stripe, session_id: stripe.refund_failed(
+        session_id, 1, 300, begun_at=10, at=31, kind="charge.refund.updated"
+    ),
+    "sum_600": lambda stripe, session_id: stripe.refunded(session_id, 600, at=40),
+    "second_fails": lambda stripe, session_id: stripe.refund_failed(session_id, 2, 400, begun_at=20, at=50),
+    "second_failed": lambda stripe, session_id: stripe.refund_failed(
+        session_id, 2, 400, begun_at=20, at=51, kind="refund.updated"
+    ),
+}
+REFUND_STEPS = ("completed", *REFUNDS, "use", "hold", "settle")
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(
+    order=st.permutations(REFUND_STEPS),
+    again=st.lists(st.sampled_from(REFUND_STEPS), max_size=6),
+    used=st.integers(1, CREDITS),
+    held=st.integers(1, CREDITS),
+)
+def test_refunds_that_fail_in_whatever_order_and_however_often(till, stripe, new_license, order, again, used, held):
+    license = new_license(credits=0)
+    story = Story(till, stripe, license, used=used, held=held)
+    for step in [*order, *again]:
+        story.play(step)
+        ((balance, is_held),) = till.owner.rows(HELD, license_id=license.id)
+        assert balance >= is_held >= 0
+    for step in list(story.to_come_again):
+        story.play(step)
+    story.settle()
+    assert story.to_come_again == []
+    # A fifth of the money is back, and so a fifth of the credits is gone.
+    left = CREDITS * 4 // 5 - story.used
+    assert till.state(license) == (max(0, left), max(0, -left))
+    assert till.payment(license).refunded == 200
+    assert ledger.verify(till.owner) == []
+
+
+@pytest.mark.parametrize(
+    ("begun_at", "failed_at", "refunded"), [(10, 10, 0), (10, 11, 0), (9, 11, 0), (9, 10, 300), (11, 12, 300)]
+)
+def test_a_sum_has_a_refund_from_when_it_is_begun_until_it_fails(sql, begun_at, failed_at, refunded):
+    told = {"evt_1": {"amount": 300, "at": 10}}
+    failed = {"re_1": {"amount": 300, "begun_at": begun_at, "failed_at": failed_at}}
+    assert sql("SELECT obol.sum_refunds(%s, %s)", (json.dumps(told), json.dumps(failed))) == [(refunded,)]
+    assert sql("SELECT obol.sum_refunds(%s, %s)", (json.dumps({}), json.dumps(failed))) == [(0,)]
+
+
 HELD = text("SELECT balance, held FROM obol.licenses WHERE license_id = :license_id")
 
 
@@ -411,7 +467,7 @@ class Story:
             "won": stripe.dispute(session_id, "closed", "won"),
             "opened_2": stripe.dispute(session_id, "created", "needs_response", number=2),
             "lost_2": stripe.dispute(session_id, "closed", "lost", number=2),
-        }
+        } | {name: make(stripe, session_id) for name, make in REFUNDS.items()}
 
     def play(self, step):
         if step in self.events:
@@ -454,6 +510,7 @@ class Story:
         ("UPDATE obol.payments SET credits = credits + 1", "a payment has its grant once it is paid, and not before"),
         ("UPDATE obol.payments SET state = 'pending', paid_at = NULL", "a payment has its grant once"),
         ("DELETE FROM obol.stripe_events", "a paid payment has the event that says so"),
+        ("UPDATE obol.payments SET refunded = 1", "what is refunded of a payment is what Stripe has told of it"),
         (
             "INSERT INTO obol.payment_grants SELECT g.license_id, g.grant_id, p.payment_id FROM obol.grants g "
             "JOIN obol.payments p USING (license_id) WHERE g.grant_id <> p.payment_id",
@@ -474,6 +531,7 @@ def test_the_service_s_login_calls_nothing_that_grants(db, new_license, urls, ti
     for call in (
         f"give_for_payment('{license.id}', gen_random_uuid(), gen_random_uuid(), 5, NULL, 'stripe:mine')",
         f"square_payment('{license.id}', gen_random_uuid(), 'mine')",
+        f"note_refund('{license.id}', gen_random_uuid(), '{{}}')",
         f"note_stripe_state('{license.id}', gen_random_uuid(), 'x', '{{}}')",
         "set_stripe_secret('whsec_mine_mine_mine', 0)",
         "is_signed_by_stripe('x', 'x')",

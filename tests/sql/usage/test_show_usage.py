@@ -225,8 +225,31 @@ def test_only_licenses_with_many_new_entries_are_due(db, new_license, deduct):
     assert usage.due_rollups(db, 5) == []
     assert set(usage.due_rollups(db, 1)) == {quiet.id, busy.id}
     assert len(usage.due_rollups(db, 1, 1)) == 1
+    assert usage.due_rollups(db, 1, 1) == [busy.id]
     usage.roll_up(db, busy.id, 1)
     assert usage.due_rollups(db, 4) == []
+
+
+def test_what_had_an_entry_lately_is_looked_for_among_these(db, new_license, deduct, sql):
+    quiet, busy = new_license(), new_license()
+    deduct(busy, 1)
+    sql("UPDATE obol.ledger_entries SET created_at = created_at - interval '1 hour' WHERE entry_no = 1")
+
+    assert set(usage.due_rollups(db, 1)) == {quiet.id, busy.id}
+    assert usage.due_rollups(db, 1, within_s=600) == [busy.id]
+    assert set(usage.due_rollups(db, 1, within_s=7200)) == {quiet.id, busy.id}
+    assert len(usage.due_rollups(db, 1, 1, within_s=7200)) == 1
+    # All that is not rolled up counts, old entries too.
+    assert usage.due_rollups(db, 2, within_s=600) == [busy.id]
+    assert usage.due_rollups(db, 3, within_s=600) == []
+    usage.roll_up(db, busy.id, 1)
+    assert usage.due_rollups(db, 2, within_s=600) == []
+
+
+def test_what_earlier_workers_ask_is_answered_for_a_release_longer(sql, new_license):
+    license = new_license()
+    assert sql("SELECT license_id FROM obol.due_rollups(1, 100)") == [(str(license.id),)]
+    assert sql("SELECT license_id FROM obol.due_rollups(2, 100)") == []
 
 
 def test_a_charge_writes_no_more_than_its_license_and_its_entry(sql, new_license, deduct):
