@@ -90,6 +90,7 @@ RESULTS = {
     "settle_hold": holds.SettledHold,
     "show_alerts": webhooks.Alerts,
     "show_archived": usage.ArchivedEntries,
+    "show_balances": usage.DayBalance,
     "show_license": licenses.ListedLicense,
     "show_limits": limits.UsedLimit,
     "show_receipt": usage.Receipt,

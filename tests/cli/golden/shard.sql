@@ -186,6 +186,7 @@ SELECT create_distributed_function('obol.settle_acts()');
 SELECT create_distributed_function('obol.settle_hold(uuid,bytea,uuid,uuid,bigint,jsonb,bytea,integer,bigint)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.show_alerts(uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_archived(uuid,bytea,bytea,text)');
+SELECT create_distributed_function('obol.show_balances(uuid,date,date,bytea,bytea,text)');
 SELECT create_distributed_function('obol.show_license(uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_limits(uuid,uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_receipt(uuid,uuid,bytea,bytea,text)');
@@ -306,6 +307,7 @@ GRANT EXECUTE ON FUNCTION obol.set_prices_v2(jsonb,boolean,bytea,text) TO obol_s
 GRANT EXECUTE ON FUNCTION obol.settle_hold(uuid,bytea,uuid,uuid,bigint,jsonb,bytea,integer,bigint) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_alerts(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_archived(uuid,bytea,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.show_balances(uuid,date,date,bytea,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_license(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_limits(uuid,uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_receipt(uuid,uuid,bytea,bytea,text) TO obol_service;

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.show_balances;
