@@ -5012,6 +5012,49 @@ END
 $$;
 
 --
+-- Name: set_packages(jsonb, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(package_id text, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_row record;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'manage');
+    -- In one order, so that two that come at once do not wait for each other.
+    FOR v_row IN SELECT r.package_id, r.terms FROM jsonb_to_recordset(p_rows) AS r (package_id text, terms jsonb)
+                  ORDER BY r.package_id LOOP
+        package_id := v_row.package_id;
+        SELECT jsonb_build_object('name', k.name, 'price', k.price, 'currency', k.currency, 'credits', k.credits,
+                                  'lifetime_days', k.lifetime_days, 'is_active', k.is_active)
+          INTO before FROM obol.packages k WHERE k.package_id = v_row.package_id;
+        IF jsonb_typeof(v_row.terms) = 'object' THEN
+            after := v_row.terms || '{"is_active": true}';
+        ELSIF before IS NULL THEN
+            RAISE EXCEPTION 'PACKAGE_NOT_FOUND: there is no package %', v_row.package_id USING ERRCODE = 'OB425';
+        ELSE
+            after := before || '{"is_active": false}';
+        END IF;
+        CONTINUE WHEN before = after;
+        IF p_dry_run THEN
+            NULL;
+        ELSIF (after ->> 'is_active')::boolean THEN
+            PERFORM obol.set_package(v_row.package_id, after ->> 'name', (after ->> 'price')::bigint, after ->> 'currency',
+                                     (after ->> 'credits')::bigint, (after ->> 'lifetime_days')::bigint, p_token_digest,
+                                     p_request_id);
+        ELSE
+            PERFORM obol.end_package(v_row.package_id, p_token_digest, p_request_id);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+--
 -- Name: set_prices(jsonb, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -9460,6 +9503,13 @@ GRANT ALL ON FUNCTION obol.set_own_keys(p_license_id uuid, p_most integer, p_tok
 
 REVOKE ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -

@@ -88,6 +88,7 @@ NOT_OF_ONE_LICENSE = {
     "roll_up_business": "one read over all licenses, into a table of its own",
     "rotate_webhook": "of a webhook",
     "set_package": "of a package",
+    "set_packages": "of packages",
     "sum_expiring": "one read over all licenses",
     "set_prices": "the price book",
     "set_prices_v2": "the price book",

@@ -1,4 +1,4 @@
-"""The balance of a license by day.
+"""The balance of a license by day, and packages from a file.
 
 Revision ID: 0014
 Revises: 0013
@@ -9,7 +9,7 @@ from service.migrations import run_scripts
 revision = "0014"
 down_revision = "0013"
 
-UPGRADE = ("show_balances", "revoke")
+UPGRADE = ("show_balances", "set_packages", "revoke")
 DOWNGRADE = ("drop",)
 
 

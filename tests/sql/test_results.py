@@ -86,6 +86,7 @@ RESULTS = {
     "set_own_key": limits.LicenseKey,
     "set_license_v2": licenses.ListedLicense,
     "set_package": payments.Package,
+    "set_packages": payments.PackageChange,
     "set_prices_v2": prices.PriceChange,
     "settle_hold": holds.SettledHold,
     "show_alerts": webhooks.Alerts,

@@ -1,1 +1,1 @@
-DROP FUNCTION obol.show_balances;
+DROP FUNCTION obol.set_packages, obol.show_balances;

@@ -16,7 +16,7 @@ BEGIN
     FOR v_object IN
         SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
          WHERE p.pronamespace = 'obol'::regnamespace
-           AND p.proname IN ('show_balances')
+           AND p.proname IN ('set_packages', 'show_balances')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM service_role', v_object);
     END LOOP;

@@ -179,6 +179,7 @@ SELECT create_distributed_function('obol.set_license_v2(uuid,text,timestamp with
 SELECT create_distributed_function('obol.set_own_key(uuid,bytea,uuid,text,jsonb)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.set_own_keys(uuid,integer,bytea,text)');
 SELECT create_distributed_function('obol.set_package(text,text,bigint,text,bigint,bigint,bytea,text)');
+SELECT create_distributed_function('obol.set_packages(jsonb,boolean,bytea,text)');
 SELECT create_distributed_function('obol.set_prices(jsonb,boolean)');
 SELECT create_distributed_function('obol.set_prices_v2(jsonb,boolean,bytea,text)');
 SELECT create_distributed_function('obol.set_stripe_secret(bytea,bigint)');
@@ -303,6 +304,7 @@ GRANT EXECUTE ON FUNCTION obol.set_license_v2(uuid,text,timestamp with time zone
 GRANT EXECUTE ON FUNCTION obol.set_own_key(uuid,bytea,uuid,text,jsonb) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_own_keys(uuid,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_package(text,text,bigint,text,bigint,bigint,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.set_packages(jsonb,boolean,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_prices_v2(jsonb,boolean,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.settle_hold(uuid,bytea,uuid,uuid,bigint,jsonb,bytea,integer,bigint) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_alerts(uuid,bytea,text) TO obol_service;
