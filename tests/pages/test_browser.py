@@ -324,6 +324,17 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
         assert focused.value_of_css_property("outline-style") == "solid"
     assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
 
+    # A form is found, filled in, sent and agreed to, and nothing is clicked.
+    reader.open("/console/licenses/new")
+    reader.tab_to(lambda at: at.get_attribute("name") == "name").send_keys("Keyboard")
+    reader.tab_to(lambda at: at.get_attribute("name") == "credits").send_keys("1,200")
+    reader.leave_with(reader.driver.switch_to.active_element, Keys.ENTER)
+    assert "Make a license for Keyboard?" in reader.text
+    reader.leave_with(reader.tab_to(lambda at: at.text == "Make the license"), Keys.SPACE)
+    assert reader.find("#secret").text.startswith("obol_")
+    reader.leave_with(reader.tab_to(lambda at: at.text == "Go on"), Keys.ENTER)
+    assert "1,200" in reader.text
+
 
 @pytest.mark.timeout(600)
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
