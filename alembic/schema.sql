@@ -5144,6 +5144,49 @@ END
 $$;
 
 --
+-- Name: set_packages(jsonb, boolean, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) RETURNS TABLE(package_id text, before jsonb, after jsonb)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+#variable_conflict use_column
+DECLARE
+    v_row record;
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'manage');
+    -- In one order, so that two that come at once do not wait for each other.
+    FOR v_row IN SELECT r.package_id, r.terms FROM jsonb_to_recordset(p_rows) AS r (package_id text, terms jsonb)
+                  ORDER BY r.package_id LOOP
+        package_id := v_row.package_id;
+        SELECT jsonb_build_object('name', k.name, 'price', k.price, 'currency', k.currency, 'credits', k.credits,
+                                  'lifetime_days', k.lifetime_days, 'is_active', k.is_active)
+          INTO before FROM obol.packages k WHERE k.package_id = v_row.package_id;
+        IF jsonb_typeof(v_row.terms) = 'object' THEN
+            after := v_row.terms || '{"is_active": true}';
+        ELSIF before IS NULL THEN
+            RAISE EXCEPTION 'PACKAGE_NOT_FOUND: there is no package %', v_row.package_id USING ERRCODE = 'OB425';
+        ELSE
+            after := before || '{"is_active": false}';
+        END IF;
+        CONTINUE WHEN before = after;
+        IF p_dry_run THEN
+            NULL;
+        ELSIF (after ->> 'is_active')::boolean THEN
+            PERFORM obol.set_package(v_row.package_id, after ->> 'name', (after ->> 'price')::bigint, after ->> 'currency',
+                                     (after ->> 'credits')::bigint, (after ->> 'lifetime_days')::bigint, p_token_digest,
+                                     p_request_id);
+        ELSE
+            PERFORM obol.end_package(v_row.package_id, p_token_digest, p_request_id);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+--
 -- Name: set_prices(jsonb, boolean); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -5403,6 +5446,65 @@ CREATE FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_di
 BEGIN
     PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
     RETURN QUERY SELECT a.last_entry_no, a.last_entry_at FROM obol.archived a WHERE a.license_id = p_license_id;
+END
+$$;
+
+--
+-- Name: show_balances(uuid, date, date, bytea, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.show_balances(p_license_id uuid, p_from date, p_to date, p_digest bytea, p_token_digest bytea, p_request_id text) RETURNS TABLE(day date, balance bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_archived bigint;
+    v_archived_balance bigint;
+    v_archived_at timestamptz;
+    v_no bigint;
+    v_at timestamptz := 'infinity';
+    v_low bigint;
+    v_high bigint;
+    v_middle bigint;
+    v_end timestamptz;
+    v_is_before boolean;
+BEGIN
+    PERFORM obol.check_reader(p_license_id, p_digest, p_token_digest);
+    SELECT l.entry_count, COALESCE(a.last_entry_no, 0), COALESCE(a.balance, 0), COALESCE(a.last_entry_at, '-infinity')
+      INTO v_no, v_archived, v_archived_balance, v_archived_at
+      FROM obol.licenses l
+      LEFT JOIN obol.archived a ON a.license_id = l.license_id
+     WHERE l.license_id = p_license_id;
+    day := p_to;
+    WHILE day >= p_from LOOP
+        v_end := (day + 1)::timestamp AT TIME ZONE 'UTC';
+        IF v_at >= v_end THEN
+            -- The last entry before v_end is in [v_low, v_high]; v_archived: there is none.
+            v_low := v_archived;
+            v_high := v_no;
+            WHILE v_low < v_high LOOP
+                v_middle := v_low + (v_high - v_low + 1) / 2;
+                SELECT e.created_at < v_end INTO v_is_before FROM obol.ledger_entries e
+                 WHERE e.license_id = p_license_id AND e.entry_no = v_middle;
+                IF v_is_before THEN
+                    v_low := v_middle;
+                ELSE
+                    v_high := v_middle - 1;
+                END IF;
+            END LOOP;
+            v_no := v_low;
+            v_at := v_archived_at;
+            balance := v_archived_balance;
+            IF v_no > v_archived THEN
+                SELECT e.created_at, e.balance_after INTO v_at, balance FROM obol.ledger_entries e
+                 WHERE e.license_id = p_license_id AND e.entry_no = v_no;
+            END IF;
+        END IF;
+        EXIT WHEN v_at >= v_end;
+        RETURN NEXT;
+        EXIT WHEN v_no = 0;
+        day := day - 1;
+    END LOOP;
 END
 $$;
 
@@ -9605,6 +9707,13 @@ REVOKE ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price 
 GRANT ALL ON FUNCTION obol.set_package(p_package_id text, p_name text, p_price bigint, p_currency text, p_credits bigint, p_lifetime_days bigint, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
+-- Name: FUNCTION set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.set_packages(p_rows jsonb, p_dry_run boolean, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
 -- Name: FUNCTION set_prices(p_rows jsonb, p_dry_run boolean); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -9649,6 +9758,13 @@ GRANT ALL ON FUNCTION obol.show_alerts(p_license_id uuid, p_token_digest bytea, 
 
 REVOKE ALL ON FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
 GRANT ALL ON FUNCTION obol.show_archived(p_license_id uuid, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
+
+--
+-- Name: FUNCTION show_balances(p_license_id uuid, p_from date, p_to date, p_digest bytea, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.show_balances(p_license_id uuid, p_from date, p_to date, p_digest bytea, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.show_balances(p_license_id uuid, p_from date, p_to date, p_digest bytea, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION show_license(p_license_id uuid, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -

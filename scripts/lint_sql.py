@@ -90,6 +90,7 @@ NOT_OF_ONE_LICENSE = {
     "roll_up_business": "one read over all licenses, into a table of its own",
     "rotate_webhook": "of a webhook",
     "set_package": "of a package",
+    "set_packages": "of packages",
     "sum_expiring": "one read over all licenses",
     "sum_refunds": "computes, and reads nothing",
     "set_prices": "the price book",

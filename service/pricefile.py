@@ -5,15 +5,16 @@ Figures are credits per million tokens. With credits_per_usd they are US dollars
 margin_percent is added; each figure is rounded up once, by exact arithmetic.
 """
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any, NamedTuple
 
+from . import tomlfile
 from .pricing import CLASSES, Price
+from .tomlfile import TomlFileError
 
 # The limits of the price book's tables.
 MAX_FIGURE = 10**12
@@ -25,10 +26,6 @@ MAX_DECIMALS = 12
 _TOP = ("as_of", "source", "credits_per_usd", "margin_percent", "effective_from", "not_sold", "price")
 _PRICE = ("model", *CLASSES, "tier")
 _TIER = ("above_input_tokens", *CLASSES)
-
-
-class PriceFileError(Exception):
-    """What is wrong with the file, where, and what is right."""
 
 
 class NewPrice(NamedTuple):
@@ -43,32 +40,26 @@ def read(text: str) -> list[NewPrice]:
     """The rows of a file.
 
     Raises:
-        PriceFileError: naming the entry and the field.
+        TomlFileError: naming the entry and the field.
     """
-    try:
-        document = tomllib.loads(text, parse_float=Decimal)
-    except ValueError as error:
-        raise PriceFileError(f"It is not TOML: {error}.") from error
-    except RecursionError as error:
-        raise PriceFileError("It is nested too deeply.") from error
-    return read_document(document)
+    return read_document(tomlfile.load(text))
 
 
 def read_document(document: Mapping[str, Any]) -> list[NewPrice]:
     """The rows of what such a file says, with its numbers as int or Decimal and its time as a datetime.
 
     Raises:
-        PriceFileError: naming the entry and the field.
+        TomlFileError: naming the entry and the field.
     """
-    _only("the file", document, _TOP)
+    tomlfile.only("the file", document, _TOP)
     factor = _factor(document)
     effective_from = _moment(document)
     prices = [
         (_patterns(f"price {number}", entry), entry)
-        for number, entry in enumerate(_tables("the file", document, "price"), 1)
+        for number, entry in enumerate(tomlfile.tables("the file", document, "price", heading="price"), 1)
     ]
     not_sold = _list_of_patterns("the file: not_sold", document.get("not_sold", []))
-    _once(pattern for patterns in (*(patterns for patterns, _ in prices), not_sold) for pattern in patterns)
+    tomlfile.once(pattern for patterns in (*(patterns for patterns, _ in prices), not_sold) for pattern in patterns)
     rows = [
         NewPrice(pattern, effective_from, _price(", ".join(patterns), entry, factor))
         for patterns, entry in prices
@@ -76,7 +67,7 @@ def read_document(document: Mapping[str, Any]) -> list[NewPrice]:
     ]
     rows += [NewPrice(pattern, effective_from, None) for pattern in not_sold]
     if not rows:
-        raise PriceFileError("the file: it has no price; add a [[price]].")
+        raise TomlFileError("the file: it has no price; add a [[price]].")
     return rows
 
 
@@ -91,20 +82,20 @@ def pattern_error(pattern: Any) -> str | None:
 
 def _price(name: str, entry: Mapping[str, Any], factor: Fraction | None) -> Price:
     where = f"the price of {name}"
-    _only(where, entry, _PRICE)
+    tomlfile.only(where, entry, _PRICE)
     price: dict[str, Any] = _figures(where, entry, factor)
     tiers: list[dict[str, int]] = []
-    for number, table in enumerate(_tables(where, entry, "tier"), 1):
+    for number, table in enumerate(tomlfile.tables(where, entry, "tier", heading="price.tier"), 1):
         at = f"{where}, tier {number}"
-        _only(at, table, _TIER)
+        tomlfile.only(at, table, _TIER)
         above = _whole(f"{at}: above_input_tokens", _needed(at, table, "above_input_tokens"), 1)
         tier = {"above_input_tokens": above} | _figures(at, table, factor)
         below = tiers[-1] if tiers else {"above_input_tokens": 0} | price
         if above <= below["above_input_tokens"]:
-            raise PriceFileError(f"{at}: above_input_tokens must be more than in the tier before; sort the tiers.")
+            raise TomlFileError(f"{at}: above_input_tokens must be more than in the tier before; sort the tiers.")
         for name in CLASSES:
             if tier[name] < below[name]:
-                raise PriceFileError(
+                raise TomlFileError(
                     f"{at}: {name} is {tier[name]} credits and {below[name]} below the tier; "
                     "a longer prompt must not be cheaper, or a hold would not cover a shorter one."
                 )
@@ -121,7 +112,7 @@ def _credits(where: str, value: Any, factor: Fraction | None) -> int:
         return _whole(where, value, 0)
     credits = ceil(_number(where, value) * factor)
     if credits > MAX_FIGURE:
-        raise PriceFileError(f"{where} makes {credits} credits per million tokens; {MAX_FIGURE} is the most.")
+        raise TomlFileError(f"{where} makes {credits} credits per million tokens; {MAX_FIGURE} is the most.")
     return credits
 
 
@@ -129,28 +120,26 @@ def _factor(document: Mapping[str, Any]) -> Fraction | None:
     """Credits for a dollar, with the margin; None when figures are credits."""
     if "credits_per_usd" not in document:
         if "margin_percent" in document:
-            raise PriceFileError("the file: margin_percent needs credits_per_usd; figures in credits are final.")
+            raise TomlFileError("the file: margin_percent needs credits_per_usd; figures in credits are final.")
         return None
     credits = _number("the file: credits_per_usd", document["credits_per_usd"])
     if credits == 0:
-        raise PriceFileError("the file: credits_per_usd must be more than 0.")
+        raise TomlFileError("the file: credits_per_usd must be more than 0.")
     return credits * (1 + _number("the file: margin_percent", document.get("margin_percent", 0)) / 100)
 
 
 def _number(where: str, value: Any) -> Fraction:
     if type(value) not in (int, Decimal) or not Decimal(value).is_finite() or not 0 <= value <= MAX_FIGURE:
-        raise PriceFileError(f"{where} must be a number from 0 to {MAX_FIGURE}, without quotes.")
+        raise TomlFileError(f"{where} must be a number from 0 to {MAX_FIGURE}, without quotes.")
     exponent = Decimal(value).as_tuple().exponent
     if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
-        raise PriceFileError(f"{where} may have {MAX_DECIMALS} decimals at most.")
+        raise TomlFileError(f"{where} may have {MAX_DECIMALS} decimals at most.")
     return Fraction(value)
 
 
 def _whole(where: str, value: Any, least: int) -> int:
-    if type(value) is not int or not least <= value <= MAX_FIGURE:
-        unit = "; for US dollars set credits_per_usd" if isinstance(value, Decimal) else ""
-        raise PriceFileError(f"{where} must be a whole number from {least} to {MAX_FIGURE}, without quotes{unit}.")
-    return value
+    hint = "; for US dollars set credits_per_usd" if isinstance(value, Decimal) else ""
+    return tomlfile.whole(where, value, least=least, most=MAX_FIGURE, hint=hint)
 
 
 def _moment(document: Mapping[str, Any]) -> datetime | None:
@@ -160,11 +149,11 @@ def _moment(document: Mapping[str, Any]) -> datetime | None:
     if type(value) is date:
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
-        raise PriceFileError("the file: effective_from must be a time without quotes, such as 2026-12-01T00:00:00Z.")
+        raise TomlFileError("the file: effective_from must be a time without quotes, such as 2026-12-01T00:00:00Z.")
     try:
         return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
     except OverflowError as error:
-        raise PriceFileError("the file: effective_from is out of range; leave it out for now.") from error
+        raise TomlFileError("the file: effective_from is out of range; leave it out for now.") from error
 
 
 def _patterns(where: str, entry: Mapping[str, Any]) -> list[str]:
@@ -172,42 +161,18 @@ def _patterns(where: str, entry: Mapping[str, Any]) -> list[str]:
     model = _needed(where, entry, "model")
     patterns = _list_of_patterns(f"{where}: model", model if isinstance(model, list) else [model])
     if not patterns:
-        raise PriceFileError(f"{where}: model names nothing.")
+        raise TomlFileError(f"{where}: model names nothing.")
     return patterns
 
 
 def _list_of_patterns(where: str, patterns: Any) -> list[str]:
     if not isinstance(patterns, list):
-        raise PriceFileError(f'{where} must be a list, such as ["*"].')
+        raise TomlFileError(f'{where} must be a list, such as ["*"].')
     for pattern in patterns:
         if wrong := pattern_error(pattern):
-            raise PriceFileError(f"{where} {pattern!r}: {wrong}.")
+            raise TomlFileError(f"{where} {pattern!r}: {wrong}.")
     return patterns
 
 
-def _once(patterns: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for pattern in patterns:
-        if pattern in seen:
-            raise PriceFileError(f"the file: {pattern} stands there twice; leave one.")
-        seen.add(pattern)
-
-
-def _tables(where: str, table: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    tables = table.get(name, [])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        heading = "price" if name == "price" else f"price.{name}"
-        raise PriceFileError(f"{where}: {name} must be tables; write [[{heading}]] above each.")
-    return tables
-
-
 def _needed(where: str, table: Mapping[str, Any], name: str) -> Any:
-    if name not in table:
-        raise PriceFileError(f"{where}: {name} is missing; no figure is derived from another.")
-    return table[name]
-
-
-def _only(where: str, table: Mapping[str, Any], names: Iterable[str]) -> None:
-    for name in table:
-        if name not in names:
-            raise PriceFileError(f"{where}: {name!r} is not known there; these are: {', '.join(names)}.")
+    return tomlfile.needed(where, table, name, hint="; no figure is derived from another")

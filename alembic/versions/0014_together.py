@@ -19,7 +19,9 @@ UPGRADE = (
     "show_own_limits",
     # Usage
     "due_rollups_v2",
+    "show_balances",
     # Payments
+    "set_packages",
     "dispute_state",
     "sum_refunds",
     "disagreement_of",

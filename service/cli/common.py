@@ -4,10 +4,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Any, Literal, NoReturn, TextIO
+from typing import Any, Literal, NoReturn, TextIO, TypeVar
 from uuid import UUID
 
 import click
@@ -16,6 +16,9 @@ from .. import dev, statements
 from ..config import Config, load
 from ..db import Database
 from ..repository.limits import MOST, MOST_MODELS, NO_LIMITS
+from ..tomlfile import TomlFileError
+
+Row = TypeVar("Row")
 
 REFUSED, WRONG_USAGE, NO_DATABASE = 1, 2, 3
 
@@ -93,6 +96,18 @@ def owner() -> Iterator[Database]:
     """The environment's database as its owner."""
     with environment() as config, database(config) as opened:
         yield opened
+
+
+def read_toml(file: TextIO, read: Callable[[str], list[Row]]) -> list[Row]:
+    """The rows of a FILE that an argument names; what is wrong with it is wrong usage."""
+    try:
+        return read(file.read())
+    except OSError as error:
+        raise click.BadParameter(f"It cannot be read: {error.strerror}.", param_hint="FILE") from error
+    except UnicodeDecodeError as error:
+        raise click.BadParameter("It is not UTF-8.", param_hint="FILE") from error
+    except TomlFileError as error:
+        raise click.BadParameter(str(error), param_hint="FILE") from error
 
 
 def say(data: Any, text: str, as_json: bool) -> None:

@@ -1,15 +1,15 @@
 """The commands around top-up by card: packages, payments, Stripe's signing secret."""
 
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 import click
 
-from .. import money
+from .. import money, packagefile
 from ..operator import OWNER
 from ..repository import payments as repository
 from ..repository.payments import Package, Payment
-from .common import Id, Whole, Words, as_json, moment, owner, say, table
+from .common import Id, Whole, Words, as_json, moment, owner, read_toml, say, table
 
 MOST_LISTED = 1000
 
@@ -110,6 +110,30 @@ def end(package_id: str, as_json: bool) -> None:
     say(_document(row), f"{package_id} is sold no more.", as_json)
 
 
+@package.command(name="import")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@as_json
+def import_file(file: TextIO, dry_run: bool, as_json: bool) -> None:
+    """Sell the packages of a TOML FILE, all or none; docs/packages.example.toml is one."""
+    rows = read_toml(file, packagefile.read)
+    with owner() as database:
+        changes = repository.set_packages(database, rows, dry_run=dry_run, actor=OWNER)
+    documents = [
+        {
+            "id": change.package_id,
+            "before": None if change.before is None else _document(change.before),
+            "after": _document(change.after),
+        }
+        for change in changes
+    ]
+    lines = [f"{change.package_id}: {_words(change.before)} -> {_words(change.after)}" for change in changes]
+    if dry_run and lines:
+        lines.append("Nothing was written: this was a dry run.")
+    text = "\n".join(lines) or "Nothing changes: the packages say so already."
+    say({"dry_run": dry_run, "changes": documents}, text, as_json)
+
+
 @click.command(name="payments")
 @click.argument("license_id", type=Id(), required=False)
 @click.option("--owed", is_flag=True, help="Only those of which something is owed; of all licenses.")
@@ -183,6 +207,13 @@ def set_secret(overlap_hours: int, as_json: bool) -> None:
 def _document(row: Package) -> dict[str, Any]:
     document = row._asdict()
     return {"id": document.pop("package_id"), "active": document.pop("is_active"), **document}
+
+
+def _words(row: Package | None) -> str:
+    if row is None or not row.is_active:
+        return "not sold"
+    lifetime = "" if row.lifetime_days is None else f", for {row.lifetime_days} days"
+    return f"{row.name}, {row.credits} credits for {money.show(row.price, row.currency)}{lifetime}"
 
 
 def _payment(row: Payment) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any, TextIO
 import click
 
 from ..operator import OWNER
-from ..pricefile import MAX_FIGURE, NewPrice, PriceFileError, pattern_error, read
+from ..pricefile import MAX_FIGURE, NewPrice, pattern_error, read
 from ..pricing import CLASSES, Price
 from ..repository import prices as repository
 from ..repository.prices import PriceRow
-from .common import REFUSED, Expiry, Whole, as_json, fail, moment, owner, say, table
+from .common import REFUSED, Expiry, Whole, as_json, fail, moment, owner, read_toml, say, table
 
 
 class Model(click.ParamType[str]):
@@ -101,15 +101,7 @@ def end(*, model: str, effective_from: datetime | None, unpriced: bool, as_json:
 @as_json
 def import_file(file: TextIO, dry_run: bool, as_json: bool) -> None:
     """Set the prices of a TOML FILE, all or none; docs/prices.example.toml is one."""
-    try:
-        rows = read(file.read())
-    except OSError as error:
-        raise click.BadParameter(f"It cannot be read: {error.strerror}.", param_hint="FILE") from error
-    except UnicodeDecodeError as error:
-        raise click.BadParameter("It is not UTF-8.", param_hint="FILE") from error
-    except PriceFileError as error:
-        raise click.BadParameter(str(error), param_hint="FILE") from error
-    _set(rows, dry_run, as_json)
+    _set(read_toml(file, read), dry_run, as_json)
 
 
 def _set(rows: Iterable[NewPrice], dry_run: bool, as_json: bool) -> None:

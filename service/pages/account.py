@@ -8,6 +8,7 @@ from .. import keys, statements
 from ..http.auth import take_thread
 from ..http.request_log import note
 from ..http.services import services
+from ..keys import KeyDigest
 from ..pricing import CLASSES
 from ..problems import Problem
 from ..repository import grants, licenses, own_keys, prices
@@ -46,7 +47,8 @@ def log_in() -> Response:
         note(code=problem.code)
         return _ask(given.raw("next"), wrong=problem.detail)
     response = redirect(next_page(ACCOUNT, given.raw("next")))
-    session.begin(ACCOUNT, response, digest=key.digest, license_id=key.license_id, name=license.name)
+    scopes = ("keys",) if _makes_keys(key) else ()
+    session.begin(ACCOUNT, response, digest=key.digest, license_id=key.license_id, name=license.name, scopes=scopes)
     return response
 
 
@@ -74,7 +76,7 @@ def show_account() -> Response:
         ranges=RANGES,
         by_day=statements.usage_of(database, _reader(), first=first, last=last, by=("day",)),
         by_model=statements.usage_of(database, _reader(), first=first, last=last, by=("model",)),
-        makes_keys=_makes_keys(),
+        makes_keys=_makes_keys(key),
         by_key=statements.usage_of(database, _reader(), first=first, last=last, by=("key",)),
     )
 
@@ -114,10 +116,10 @@ def _ask(wanted: str, *, wrong: str | None = None) -> Response:
     return response
 
 
-def _makes_keys() -> bool:
+def _makes_keys(key: KeyDigest) -> bool:
     """Whether this key may make keys: for what is shown. The database decides, each time."""
     try:
-        own_keys.list_keys(services().database, license_key())
+        own_keys.list_keys(services().database, key)
     except Problem as problem:
         if problem.code != "keys_not_allowed":
             raise

@@ -2,9 +2,9 @@
 
 import re
 from calendar import timegm
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from .session import Face
 CONSOLE = Face("console", "/console")
 ACCOUNT = Face("account", "/account")
 
-# Nothing but a file of prices is longer.
+# Nothing but a file is longer.
 _LONGEST_FORM = 32 * 1024
 
 # Where one may be sent once logged in: a page of ours, and nothing that a browser takes for another host.
@@ -45,6 +45,7 @@ DONE = {
     "logged_out": "You are logged out.",
     "own_keys": "It is set how many keys its holder may make.",
     "package_ended": "The package is sold no more.",
+    "packages_imported": "The packages are as the file has them.",
     "package_set": "The package is sold from now on.",
     "refunded": "The credits are given back.",
     "renamed": "The license is renamed.",
@@ -58,6 +59,16 @@ DONE = {
     "webhook_paused": "The webhook is paused: its events wait.",
     "webhook_resumed": "The webhook goes on; what waits is tried at once.",
 }
+
+
+class Difference(NamedTuple):
+    """What an import changes: what its figures are, the names of what begins a row, the names of the figures, and rows
+    of how each begins and its figures before and after by their names; None: not sold."""
+
+    unit: str
+    heads: tuple[str, ...]
+    names: tuple[str, ...]
+    rows: list[tuple[tuple[object, ...], Mapping[str, Any] | None, Mapping[str, Any] | None]]
 
 
 class Pages(Blueprint):
@@ -159,7 +170,7 @@ def _begin(face: Face) -> str | None:
     session.check_set_up()
     g.session = session.find(face)
     view = str(request.endpoint).rpartition(".")[2]
-    limit_body(MEBIBYTE if view == "import_prices" else _LONGEST_FORM)
+    limit_body(MEBIBYTE if view in ("import_prices", "import_packages") else _LONGEST_FORM)
     if view in _pages().open:
         if request.method == "POST":
             _check_form(session.guest_csrf(face))
@@ -234,7 +245,7 @@ def _seconds(day: date) -> int:
 
 
 def confirm(title: str, *, facts: list[tuple[str, Any, Any]], button: str, back: str, danger: bool = False,
-            notes: tuple[str, ...] = (), changes: Any = None) -> Response:  # fmt: skip
+            notes: tuple[str, ...] = (), difference: Difference | None = None) -> Response:  # fmt: skip
     """Ask once more. `facts` are what it is about, how it is now, and how it will be (None: the same)."""
     return respond(
         "confirm.html",
@@ -244,7 +255,7 @@ def confirm(title: str, *, facts: list[tuple[str, Any, Any]], button: str, back:
         back=back,
         danger=danger,
         notes=notes,
-        changes=changes,
+        difference=difference,
         carried=form().carried(),
         idempotency_key=forms.new_idempotency_key(),
     )

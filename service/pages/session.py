@@ -44,8 +44,9 @@ class Face:
 
 
 class Session(NamedTuple):
-    """Who is logged in. `digest` is of a token, or, with a `license_id`, of a license key; `scopes` are the token's,
-    which decide what is shown; what is allowed is decided by the database."""
+    """Who is logged in. `digest` is of a token, or, with a `license_id`, of a license key; `scopes` are the token's, or
+    `keys` of a license key that may make others. They decide what is shown; what is allowed is decided by the database,
+    each time."""
 
     digest: bytes
     license_id: UUID | None

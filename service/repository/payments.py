@@ -1,7 +1,9 @@
 """Packages, payments by card, and what Stripe says of them."""
 
+import json
+from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -16,6 +18,9 @@ _SET_PACKAGE = text(
     ":token_digest, :request_id)"
 )
 _END_PACKAGE = text("SELECT * FROM obol.end_package(:package_id, :token_digest, :request_id)")
+_SET_PACKAGES = text(
+    "SELECT * FROM obol.set_packages(CAST(:rows AS jsonb), :dry_run, :token_digest, :request_id) ORDER BY package_id"
+)
 _OPEN = text(
     "SELECT * FROM obol.open_payment(:license_id, :digest, :payment_id, :package_id, :success_url, :cancel_url, "
     ":idempotency_key, :fingerprint)"
@@ -44,6 +49,14 @@ class Package(NamedTuple):
     credits: int
     lifetime_days: int | None
     is_active: bool
+
+
+class PackageChange(NamedTuple):
+    """A package as it was, None where there was none, and as it is now."""
+
+    package_id: str
+    before: Package | None
+    after: Package
 
 
 class Pending(NamedTuple):
@@ -129,6 +142,26 @@ def set_package(
 def end_package(db: Database, package_id: str, *, actor: Actor = OWNER) -> Package:
     """Sell a package no more. Raises: Problem admin_forbidden, package_not_found."""
     return Package._make(db.row(_END_PACKAGE, package_id=package_id, **actor._asdict()))
+
+
+def set_packages(
+    db: Database, rows: Iterable[tuple[str, dict[str, Any] | None]], *, dry_run: bool = False, actor: Actor = OWNER
+) -> list[PackageChange]:
+    """Sell packages, change or end them (None), all or none. Returns what changes, by id.
+
+    Args:
+        rows: an id with `name`, `price`, `currency`, `credits` and `lifetime_days`, or with None.
+
+    Raises: Problem admin_forbidden, package_not_found, for what cannot be ended, amount_invalid.
+    """
+    documents = [{"package_id": package_id, "terms": terms} for package_id, terms in rows]
+    changed = db.rows(_SET_PACKAGES, rows=json.dumps(documents), dry_run=dry_run, **actor._asdict())
+    return [
+        PackageChange(
+            package_id, None if before is None else Package(package_id, **before), Package(package_id, **after)
+        )
+        for package_id, before, after in changed
+    ]
 
 
 def begin(

@@ -1,7 +1,10 @@
 """What a call costs the database: one statement a deduction, two a generation, whole or streamed."""
 
+import re
+
 import pytest
 
+from service import operator
 from service.http.services import services_of
 
 
@@ -140,3 +143,43 @@ def test_an_answer_given_again_is_one(client, new_license, statements):
 
     assert client.post("/api/v1/generate", json={"prompt": "Hello"}, headers=headers).status_code == 200
     assert len(statements) == 1
+
+
+BROWSER = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def look(client, new_token, statements):
+    """`look(path)`: how many statements a page of the console is, for who is logged in."""
+    form = client.get("/console/login", headers=BROWSER).get_data(as_text=True)
+    data = {"token": new_token("read"), "csrf": re.search('name="csrf" value="([^"]+)"', form)[1], "next": ""}
+    assert client.post("/console/login", data=data, headers=BROWSER).status_code == 303
+
+    def count(path):
+        statements.clear()
+        assert client.get(path, headers=BROWSER).status_code == 200
+        return len(statements)
+
+    return count
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/console", 6), ("/console/licenses", 2), ("/console/licenses/{}", 16)]
+)
+def test_a_page_of_the_console_asks_as_often_whatever_there_is(client, new_license, look, path, expected):
+    license = new_license(credits=1000)
+    page = path.format(license.id)
+    assert look(page) == expected
+    for _ in range(3):
+        client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
+        new_license()
+    assert look(page) == expected
+
+
+def test_the_overview_waits_for_few_grants_that_have_ended(new_license, look, sql, monkeypatch):
+    monkeypatch.setattr(operator, "MOST_CAUGHT_UP", 2)
+    # With that of the fixture they are five.
+    for _ in range(4):
+        new_license()
+    sql("UPDATE obol.licenses SET next_change_at = now() - interval '1 second'")
+    assert [look("/console") for _ in range(4)] == [6 + 2, 6 + 2, 6 + 1, 6]

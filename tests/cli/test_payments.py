@@ -4,9 +4,12 @@ from io import StringIO
 from uuid import uuid4
 
 import pytest
+from factories import ROOT
 
 from service import money
 from service.repository import payments
+
+EXAMPLE = ROOT / "docs" / "packages.example.toml"
 
 
 def test_a_package_is_set_listed_and_ended(obol):
@@ -37,6 +40,39 @@ def test_a_package_is_set_listed_and_ended(obol):
 def test_a_price_that_is_none_is_refused(obol, more, words):
     ended = obol("package", "set", "a", "--name", "A", "--credits", "1", *more)
     assert (ended.code, words in ended.err) == (2, True)
+
+
+def test_the_packages_of_a_file_are_shown_and_then_set(obol, tmp_path):
+    would = obol("package", "import", EXAMPLE, "--dry-run", "--json").json
+    assert obol("package", "list", "--json").json == []
+    said = obol("package", "import", EXAMPLE, "--dry-run").out.splitlines()
+    assert said[0] == "starter: not sold -> Starter, 100000 credits for 10.00 EUR, for 365 days"
+    assert said[-1] == "Nothing was written: this was a dry run."
+    done = obol("package", "import", EXAMPLE, "--json").json
+    assert (would["dry_run"], done["dry_run"], would["changes"]) == (True, False, done["changes"])
+    assert [change["after"] for change in done["changes"]] == obol("package", "list", "--json").json
+    assert obol("package", "import", EXAMPLE).out == "Nothing changes: the packages say so already.\n"
+    path = tmp_path / "packages.toml"
+    path.write_text(
+        'not_sold = ["team"]\n[[package]]\nid = "starter"\nname = "S"\nprice = 12.5\ncurrency = "eur"\ncredits = 9\n'
+    )
+    assert obol("package", "import", path).out.splitlines() == [
+        "starter: Starter, 100000 credits for 10.00 EUR, for 365 days -> S, 9 credits for 12.50 EUR",
+        "team: Team, 1200000 credits for 100.00 EUR, for 365 days -> not sold",
+    ]
+
+
+def test_a_file_that_is_wrong_sets_nothing(obol, tmp_path):
+    path = tmp_path / "packages.toml"
+    good = '[[package]]\nid = "a"\nname = "A"\nprice = 10\ncurrency = "eur"\ncredits = 9\n'
+    for content, code, said in (
+        (good + good.replace("9", "0").replace('"a"', '"b"'), 2, "the package b: credits must be a whole number"),
+        ('not_sold = ["none"]\n' + good, 1, "There is no package none"),
+    ):
+        path.write_text(content)
+        ended = obol("package", "import", path)
+        assert (ended.code, said in ended.err) == (code, True)
+    assert obol("package", "list", "--json").json == []
 
 
 def test_a_package_id_that_is_none_or_unknown(obol):

@@ -1,6 +1,7 @@
 """Who sits before the browser."""
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 
@@ -13,6 +14,23 @@ class Reader:
 
     def open(self, path):
         self.driver.get(self.url + path)
+
+    def open_still(self, path):
+        """Open a page that leads on at once, and stay there."""
+        self.open("/account/login")
+        self.driver.execute_async_script(
+            """
+            const [path, done] = arguments;
+            fetch(path).then((got) => got.text()).then((text) => {
+                document.open();
+                document.write(text.replace(/<meta http-equiv="refresh"[^>]*>/, ""));
+                document.close();
+                done();
+            });
+            """,
+            path,
+        )
+        self.wait(lambda: self.driver.execute_script("return document.readyState") == "complete")
 
     @property
     def text(self):
@@ -35,13 +53,28 @@ class Reader:
 
     def go(self, element):
         """Click, and wait for the page that comes."""
-        page = self.find("html")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-        element.click()
+        self._leave(element.click)
+
+    def _leave(self, act):
+        page = self.find("html")
+        act()
         WebDriverWait(self.driver, 20).until(lambda _: self.is_gone(page))
         WebDriverWait(self.driver, 20).until(
             lambda driver: driver.execute_script("return document.readyState") == "complete"
         )
+
+    def tab_to(self, is_wanted):
+        """Go on with the key for it until that has the focus."""
+        for _ in range(60):
+            self.driver.switch_to.active_element.send_keys(Keys.TAB)
+            if is_wanted(self.driver.switch_to.active_element):
+                return self.driver.switch_to.active_element
+        raise AssertionError("the key for it leads nowhere near")
+
+    def leave_with(self, element, key):
+        """Press a key there, and wait for the page that comes."""
+        self._leave(lambda: element.send_keys(key))
 
     def is_gone(self, element):
         try:

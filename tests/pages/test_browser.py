@@ -11,6 +11,7 @@ import pytest
 from factories import run, wait_until
 from fake_stripe import API_KEY, SECRET, FakeStripe, sign
 from one_server import *  # noqa: F403
+from photographs import FORMS, GUESTS, PAGES, PASSED, VAST
 from reader import Reader
 from selenium.webdriver.common.by import By
 
@@ -324,6 +325,17 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
         assert focused.value_of_css_property("outline-style") == "solid"
     assert [one.removeprefix(reader.url) for one in order][:3] == ["/console", "/console", "/console/licenses"]
 
+    # A form is found, filled in, sent and agreed to, and nothing is clicked.
+    reader.open("/console/licenses/new")
+    reader.tab_to(lambda at: at.get_attribute("name") == "name").send_keys("Keyboard")
+    reader.tab_to(lambda at: at.get_attribute("name") == "credits").send_keys("1,200")
+    reader.leave_with(reader.driver.switch_to.active_element, Keys.ENTER)
+    assert "Make a license for Keyboard?" in reader.text
+    reader.leave_with(reader.tab_to(lambda at: at.text == "Make the license"), Keys.SPACE)
+    assert reader.find("#secret").text.startswith("obol_")
+    reader.leave_with(reader.tab_to(lambda at: at.text == "Go on"), Keys.ENTER)
+    assert "1,200" in reader.text
+
 
 @pytest.mark.timeout(600)
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
@@ -334,48 +346,26 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, owne
     made.spread(urls)
     operator.verify(owner, most=1)
     token = operator.create_token(owner, name="Grace Hopper", scopes=SCOPES).token
-    page = f"/console/licenses/{made.license_id}"
     ((cause,),) = owner_rows(urls, made.license_id)
     paid, pending = sell(owner, made)
-    pages = {
-        "overview": "/console",
-        "licenses": "/console/licenses",
-        "new-license": "/console/licenses/new",
-        "license": page,
-        "statement": f"{page}/statement",
-        "receipt": f"{page}/receipts/{cause}",
-        "key": f"{page}/keys/{made.license.key_id}",
-        "prices": "/console/prices",
-        "packages": "/console/packages",
-        "payments": "/console/payments",
-        "webhooks": "/console/webhooks",
-        "webhook": f"/console/webhooks/{made.webhook_id}",
-        "tokens": "/console/tokens",
-        "audit": "/console/audit",
-        "health": "/console/health",
-        "account": "/account",
-        "account-statement": "/account/statement",
-        "account-prices": "/account/prices",
-        "account-top-up": "/account/top-up",
-        "account-payment": f"/account/top-up/{paid}",
-        "account-payment-pending": f"/account/top-up/{pending}",
-        "account-receipt": f"/account/receipts/{cause}",
-        "account-keys": "/account/keys",
-        "account-key": f"/account/keys/{made.own_key_id}",
-        "refused": "/console/licenses/00000000-0000-4000-8000-000000000000",
-    }
-    logins = {"login": "/console/login", "account-login": "/account/login"}
-    found = {name: look(reader, name, path) for name, path in logins.items()}
+    said = {"cause": cause, "paid": paid, "pending": pending, "key_id": made.license.key_id}
+    said |= {name: getattr(made, name) for name in ("license_id", "webhook_id", "own_key_id")}
+    found = {name: look(reader, name, path.format(**said)) for name, path in GUESTS.items()}
+    found |= {name: look(reader, name, path.format(**said), stay=True) for name, path in PASSED.items()}
     reader.log_in("account", made.license_key)
     reader.log_in("console", token)
-    found |= {name: look(reader, name, path) for name, path in pages.items()}
-    reader.open(page)
-    reader.fill(f"{page}/grants", amount="10000", reference="order 77")
-    found["confirm"] = look(reader, "confirm", None)
-    reader.open(page)
-    reader.fill(f"{page}/rotate", hours="24")
-    reader.agree()
-    found["secret"] = look(reader, "secret", None)
+    found |= {name: look(reader, name, path.format(**said)) for name, path in PAGES.items()}
+    for name, (page, action, fields, is_agreed) in FORMS.items():
+        reader.open(page.format(**said))
+        reader.fill(action.format(**said), **fields)
+        if is_agreed:
+            reader.agree()
+        found[name] = look(reader, name, None)
+    # htmx puts what was found where the button was.
+    reader.open("/console/health")
+    reader.find("#verify button").click()
+    reader.wait(lambda: "Clean" in reader.find("#verify").text)
+    found["health-verified"] = look(reader, "health-verified", None)
     assert {name: said for name, said in found.items() if said} == {}
     assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
 
@@ -400,14 +390,16 @@ def owner_rows(urls, license_id):
     )
 
 
-def look(reader, name, path):
-    """A picture of a page in each scheme and width; what is wrong with it."""
+def look(reader, name, path, *, stay=False):
+    """A picture of a page in each scheme and width; what is wrong with it. `stay`: though it leads on at once."""
     SCREENSHOTS.mkdir(exist_ok=True)
     wrong = []
     for width in browser.WIDTHS:
         for scheme in browser.SCHEMES:
             browser.show_as(reader.driver, scheme, width)
-            if path is not None:
+            if stay:
+                reader.open_still(path)
+            elif path is not None:
                 reader.open(path)
             for picture, of in PICTURES.items():
                 if of == f"{name}-{width}-{scheme}":
@@ -418,7 +410,8 @@ def look(reader, name, path):
                 "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip}
             )
             (SCREENSHOTS / f"{name}-{width}-{scheme}.png").write_bytes(base64.b64decode(taken["data"]))
-            wrong += [f"{width} {scheme}: {one}" for one in browser.violations(reader.driver)]
+            if name not in VAST:
+                wrong += [f"{width} {scheme}: {one}" for one in browser.violations(reader.driver)]
             if size["width"] > browser.WIDTHS[width][0]:
                 wrong.append(f"{width}: the page is {size['width']} wide")
     return wrong

@@ -10,11 +10,9 @@ from browsing import BROWSER, fields_of, multi, posts
 
 from service import archive
 from service.archivefile import Folder
-from service.pages.console.license import balances
 from service.pricing import CLASSES
 from service.problems import Problem
 from service.repository import holds, processes
-from service.repository.usage import Entry
 
 
 def page_of(license):
@@ -348,21 +346,28 @@ def test_what_nobody_foresaw_is_a_page_that_tells_nothing(operator, monkeypatch)
     assert "division" not in person.get("/console/prices", 500)
 
 
-def entry(hours, balance):
-    at = datetime(2026, 11, 1, 12, 30, tzinfo=UTC) + timedelta(hours=hours)
-    return Entry(1, "charge", -1, balance, uuid4(), None, None, None, None, at)
+def test_the_balance_is_charted_by_day_over_days_that_are_named(operator, client, new_license, sql):
+    person, license = operator("read"), new_license(credits=100)
+    for _ in range(3):
+        client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
+    statement = """UPDATE obol.ledger_entries SET created_at = now() - %s * interval '1 day'
+                    WHERE license_id = %s AND entry_no <= %s"""
+    for days, entry_no in ((2, 3), (5, 2), (120, 1)):
+        sql(statement, (days, str(license.id), entry_no))
+    page = person.get(page_of(license))
+    assert "at the end of each of the last 90 days, UTC" in page
+    chart = page[page.index("Balance over time; the table") : page.index("Used by day")]
+    today = datetime.now(UTC).date()
+    expected = [
+        (str(today - timedelta(n)), "100" if n > 5 else "99" if n > 2 else "98" if n else "97") for n in range(90)
+    ]
+    assert re.findall(r'data-at="\d+">([\d-]+)</th><td class="n" data-value="(\d+)"', chart) == [*reversed(expected)]
 
 
-def test_a_balance_is_drawn_by_the_hour_and_over_days_by_the_day():
-    assert balances([]) == []
-    assert [(point.name, point.balance) for point in balances([entry(1, 7), entry(0.1, 8), entry(0, 9)])] == [
-        ("2026-11-01 12:00", 8),
-        ("2026-11-01 13:00", 7),
-    ]
-    assert [(point.name, point.balance) for point in balances([entry(80, 7), entry(2, 8), entry(0, 9)])] == [
-        ("2026-11-01", 8),
-        ("2026-11-04", 7),
-    ]
+def test_a_license_without_an_entry_has_no_chart(operator, new_license):
+    page = operator("read").get(page_of(new_license(credits=0)))
+    assert "Grant credits to begin" in page
+    assert "Balance over time; the table" not in page
 
 
 def test_a_license_says_what_of_its_balance_is_in_the_archive(operator, client, new_license, owner, sql, tmp_path):
@@ -372,8 +377,8 @@ def test_a_license_says_what_of_its_balance_is_in_the_archive(operator, client, 
     page = person.get(f"/console/licenses/{license.id}")
     assert "Older changes, up to " in page
     assert "Grant credits to begin" not in page
-    assert "Balance over time; the table" not in page
+    assert page.count('data-value="100"') == 81
     client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
     page = person.get(f"/console/licenses/{license.id}")
-    assert "Balance over time; the table" in page
+    assert (page.count('data-value="100"'), page.count('data-value="99"')) == (80, 1)
     assert "Older changes, up to " in page

@@ -19,6 +19,12 @@ def license(new_license, owner):
     return made
 
 
+def test_keys_are_in_the_navigation_of_who_may_make_them(customer, license, new_license):
+    link = f'<a href="{PATH}">Keys</a>'
+    assert link in customer(license).get("/account/statement")
+    assert link not in customer(new_license()).get("/account/statement")
+
+
 def test_a_key_is_made_once_limited_and_revoked(customer, license, client):
     person = customer(license)
     assert f'href="{PATH}"' in person.get("/account")

@@ -239,6 +239,29 @@ def test_a_package_is_made_changed_and_ended_in_numbers(operator, sql):
     assert [act for (act,) in acts] == ["set_package", "set_package", "end_package"]
 
 
+def test_a_file_of_packages_is_shown_as_a_difference_and_then_set(operator, sql):
+    person, path = operator("read", "manage"), "/console/packages"
+    given = '[[package]]\nid = "pack"\nname = "Pack <b>"\nprice = 10.00\ncurrency = "eur"\ncredits = 50_000\n'
+    asked = person.send(f"{path}/import", {"file": given}, path)
+    html = asked.get_data(as_text=True)
+    assert "Set 1 package?" in html
+    assert re.search(r"none →</span> <b>Pack &lt;b&gt;</b>.*10\.00 EUR.*50,000.*for good", html)
+    assert sql("SELECT count(*) FROM obol.packages") == [(0,)]
+    assert person.confirm(asked).headers["Location"] == f"{path}?done=packages_imported"
+    again = person.send(f"{path}/import", {"file": given}, path).get_data(as_text=True)
+    assert "The packages are as the file has them" in again
+    more = given.replace('"pack"', '"other"').replace("10.00", "12.50") + "lifetime_days = 30\n"
+    ended = person.send(f"{path}/import", {"file": f'not_sold = ["pack"]\n{more}'}, path)
+    assert "Set 2 packages?" in ended.get_data(as_text=True)
+    assert re.search("yes →</span> <b>no</b>", ended.get_data(as_text=True))
+    person.confirm(ended)
+    assert sql("SELECT package_id, is_active FROM obol.packages ORDER BY 1") == [("other", True), ("pack", False)]
+    for wrong, said in (("package = 1", "must be tables"), ('not_sold = ["none"]', "There is no package none")):
+        refused = person.send(f"{path}/import", {"file": wrong}, path)
+        assert said in refused.get_data(as_text=True)
+    assert refused.status_code == 404
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

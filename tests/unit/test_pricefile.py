@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.gateway.price_book import find_price
-from service.pricefile import MAX_FIGURE, NewPrice, PriceFileError, read
+from service.pricefile import MAX_FIGURE, NewPrice, read
 from service.pricing import CLASSES
 from service.repository.prices import PriceRow
+from service.tomlfile import TomlFileError
 
 EXAMPLE = (Path(__file__).resolve().parent.parent.parent / "docs" / "prices.example.toml").read_text()
 DOLLARS = "credits_per_usd = 1_000_000\n"
@@ -190,7 +191,7 @@ def test_where_the_figures_come_from_is_for_people():
     ],
 )
 def test_an_error_names_the_entry_and_the_field(text, said):
-    with pytest.raises(PriceFileError, match=re.escape(said)):
+    with pytest.raises(TomlFileError, match=re.escape(said)):
         read(text)
 
 

@@ -3,6 +3,8 @@ DROP FUNCTION
     obol.dispute_state,
     obol.due_rollups_v2,
     obol.note_refund,
+    obol.set_packages,
+    obol.show_balances,
     obol.show_own_limits,
     obol.sum_refunds;
 ALTER TABLE obol.payments DROP COLUMN refunds_told, DROP COLUMN refunds_failed;

@@ -23,6 +23,8 @@ BEGIN
                      'dispute_state',
                      'due_rollups_v2',
                      'note_refund',
+                     'set_packages',
+                     'show_balances',
                      'show_own_limits',
                      'sum_refunds')
     LOOP

@@ -12,9 +12,9 @@ from ...http.blueprint import AdminBlueprint
 from ...http.body import body as read_body
 from ...http.fields import Answer, AnyObject, Moment
 from ...http.services import services
-from ...pricefile import PriceFileError
 from ...problems import Problem
 from ...repository import prices
+from ...tomlfile import TomlFileError
 from ..prices import FiguresAnswer, PricesAnswer, document
 
 
@@ -107,7 +107,7 @@ def set_prices(_: dict[str, Any], query: dict[str, Any]) -> Any:
     said = strict_json.decode(read_body(), parse_float=Decimal)
     try:
         rows = pricefile.read_document(_with_time(said))
-    except PriceFileError as error:
+    except TomlFileError as error:
         raise Problem("validation_failed", str(error)) from error
     dry_run = query["dry_run"] == 1
     changes = prices.set_prices(services().database, rows, dry_run=dry_run, actor=actor())
@@ -125,4 +125,4 @@ def _with_time(said: dict[str, Any]) -> dict[str, Any]:
         moment = datetime.fromisoformat(said["effective_from"])
         return said | {"effective_from": moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)}
     except (TypeError, ValueError, OverflowError) as error:
-        raise PriceFileError("effective_from must be a time such as 2027-01-31T00:00:00Z.") from error
+        raise TomlFileError("effective_from must be a time such as 2027-01-31T00:00:00Z.") from error

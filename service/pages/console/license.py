@@ -1,8 +1,7 @@
 """A license: its balance over time, its grants, keys and limits, what it used, and what may be given back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
 from uuid import UUID
 
 from flask import Response
@@ -14,27 +13,19 @@ from ...http.request_log import note
 from ...http.services import services
 from ...repository import grants, holds, licenses, limits, payments, usage, webhooks
 from ...repository.limits import LicenseKey
-from ...repository.usage import Entry, Reader
+from ...repository.usage import Reader
 from .. import limits as limit_fields
 from .. import statement
 from ..guarded import confirm, form, respond
 from . import blueprint
 from .common import asked_for, done, name_of, path_of
 
-# As many entries as the chart of the balance looks back.
-_CHARTED = 500
+# What the chart of the balance looks back.
+_CHARTED_DAYS = 90
 _SHOWN = 10
 # Of each table; what there is more of, the page says.
 _MOST = 100
 _MOST_KEYS = 1000
-
-
-class Point(NamedTuple):
-    """What was there at the end of a day or an hour, in seconds since 1970, and its name."""
-
-    at: int
-    name: str
-    balance: int
 
 
 @blueprint.get("/console/licenses/<uuid:license_id>")
@@ -43,18 +34,19 @@ def show_license(license_id: UUID) -> Response:
     database = services().database
     reader = _reader(license_id)
     license = licenses.show(database, license_id, actor=actor())
-    entries, _, archived = usage.page(database, reader, limit=_CHARTED)
+    first, last = statements.last_days(_CHARTED_DAYS)
     return respond(
         "console/license.html",
         license=license,
-        points=balances(entries),
-        archived=archived,
+        days=_CHARTED_DAYS,
+        balances=usage.balances(database, reader, first=first, last=last),
+        archived=usage.archived(database, reader),
         grants=grants.list_of(database, license_id, limit=_MOST, actor=actor()),
         keys=keys_of(license_id),
         most=_MOST,
         by_model=statements.usage_of(database, reader, by=("model",)),
         by_day=statements.usage_of(database, reader, by=("day",)),
-        entries=entries[:_SHOWN],
+        entries=usage.page(database, reader, limit=_SHOWN).entries,
         undelivered=holds.list_holds(
             database,
             "undelivered",
@@ -76,24 +68,6 @@ def used_of(license_id: UUID, key_id: UUID | None = None) -> dict[str, int]:
     """What is used of the limits of a license, or of a key of it, by their names."""
     found = limits.show_limits(services().database, license_id, key_id=key_id, actor=actor())
     return {row.limit_name: row.used for row in found if row.limit_of == ("key" if key_id else "license")}
-
-
-def balances(entries: Sequence[Entry]) -> list[Point]:
-    """The balance at the end of each day in which it changed, or of each hour where it was a few days; oldest first.
-
-    Args:
-        entries: newest first.
-    """
-    if not entries:
-        return []
-    is_long = (entries[0].created_at - entries[-1].created_at).days >= 3
-    points: dict[str, Point] = {}
-    for entry in entries:
-        at = entry.created_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        at = at.replace(hour=0) if is_long else at
-        name = at.strftime("%Y-%m-%d" if is_long else "%Y-%m-%d %H:00")
-        points.setdefault(name, Point(int(at.timestamp()), name, entry.balance_after))
-    return list(points.values())[::-1]
 
 
 @blueprint.get("/console/licenses/<uuid:license_id>/statement")

@@ -2,7 +2,7 @@
 
 from flask import Response
 
-from ... import money
+from ... import money, packagefile
 from ...http.auth import actor
 from ...http.fields import MAX_NAME
 from ...http.services import cashier, services
@@ -10,12 +10,15 @@ from ...problems import Problem
 from ...repository import payments
 from ...repository.payments import Package
 from .. import forms
-from ..guarded import confirm, form, redirect, respond
+from ..guarded import Difference, confirm, form, redirect, respond
 from ..rendering import lifetime
 from . import blueprint
+from .common import file_of
 
 _PATH = "/console/packages"
 _MOST_DAYS = 36500
+# What of a package the difference that a file makes shows.
+_COMPARED = ("Name", "Price", "Credits", "Usable for", "Sold")
 
 
 @blueprint.get("/console/packages")
@@ -62,6 +65,35 @@ def set_package() -> Response:
         actor=actor(),
     )
     return redirect(_PATH, done="package_set")
+
+
+@blueprint.post("/console/packages/import", scope="manage")
+def import_packages() -> Response:
+    """Sell the packages of a file, once its difference was looked at."""
+    cashier()
+    given = form()
+    rows = file_of(given, packagefile.read)
+    changes = payments.set_packages(services().database, rows, dry_run=not given.is_confirmed, actor=actor())
+    if given.is_confirmed:
+        return redirect(_PATH, done="packages_imported")
+    count = len(changes)
+    button = f"Set {count} package{'' if count == 1 else 's'}"
+    return confirm(
+        f"{button}?" if changes else "The packages are as the file has them",
+        facts=[("Packages named in the file", None, len(rows)), ("Packages that change", None, count)],
+        button=button if changes else "",
+        back=_PATH,
+        notes=("Who has begun to pay for one pays, and gets, what it was then.",) if changes else (),
+        difference=Difference(
+            "of the packages that change",
+            ("Package",),
+            _COMPARED,
+            [
+                ((row.package_id,), None if row.before is None else _facts(row.before), _facts(row.after))
+                for row in changes
+            ],
+        ),
+    )
 
 
 @blueprint.post("/console/packages/<package_id>/end", scope="manage")

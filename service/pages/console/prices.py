@@ -5,15 +5,11 @@ from flask import Response
 from ... import pricefile
 from ...http.auth import actor
 from ...http.services import services
-from ...pricefile import PriceFileError
 from ...pricing import CLASSES
-from ...problems import Problem
 from ...repository import prices
-from ..guarded import confirm, form, redirect, respond
+from ..guarded import Difference, confirm, form, redirect, respond
 from . import blueprint
-
-# A file of prices, in characters.
-_LONGEST = 500_000
+from .common import file_of
 
 
 @blueprint.get("/console/prices")
@@ -27,10 +23,7 @@ def show_prices() -> Response:
 def import_prices() -> Response:
     """Set the prices of a file, once its difference was looked at."""
     given = form()
-    try:
-        rows = pricefile.read(given.text("file", 1, _LONGEST))
-    except PriceFileError as error:
-        raise Problem("validation_failed", str(error)) from error
+    rows = file_of(given, pricefile.read)
     changes = prices.set_prices(services().database, rows, dry_run=not given.is_confirmed, actor=actor())
     if given.is_confirmed:
         return redirect("/console/prices", done="imported")
@@ -41,5 +34,10 @@ def import_prices() -> Response:
         button=f"Set {count} price{'' if count == 1 else 's'}" if changes else "",
         back="/console/prices",
         notes=("Holds that are open keep the price that they were made with.",) if changes else (),
-        changes=(CLASSES, changes),
+        difference=Difference(
+            "credits a million tokens",
+            ("Model", "From (UTC)"),
+            CLASSES,
+            [((row.model_pattern, row.effective_from), row.before, row.after) for row in changes],
+        ),
     )

@@ -183,6 +183,7 @@ SELECT create_distributed_function('obol.set_license_v2(uuid,text,timestamp with
 SELECT create_distributed_function('obol.set_own_key(uuid,bytea,uuid,text,jsonb)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.set_own_keys(uuid,integer,bytea,text)');
 SELECT create_distributed_function('obol.set_package(text,text,bigint,text,bigint,bigint,bytea,text)');
+SELECT create_distributed_function('obol.set_packages(jsonb,boolean,bytea,text)');
 SELECT create_distributed_function('obol.set_prices(jsonb,boolean)');
 SELECT create_distributed_function('obol.set_prices_v2(jsonb,boolean,bytea,text)');
 SELECT create_distributed_function('obol.set_stripe_secret(bytea,bigint)');
@@ -190,6 +191,7 @@ SELECT create_distributed_function('obol.settle_acts()');
 SELECT create_distributed_function('obol.settle_hold(uuid,bytea,uuid,uuid,bigint,jsonb,bytea,integer,bigint)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.show_alerts(uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_archived(uuid,bytea,bytea,text)');
+SELECT create_distributed_function('obol.show_balances(uuid,date,date,bytea,bytea,text)');
 SELECT create_distributed_function('obol.show_license(uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_limits(uuid,uuid,bytea,text)');
 SELECT create_distributed_function('obol.show_own_limits(uuid,bytea)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
@@ -310,10 +312,12 @@ GRANT EXECUTE ON FUNCTION obol.set_license_v2(uuid,text,timestamp with time zone
 GRANT EXECUTE ON FUNCTION obol.set_own_key(uuid,bytea,uuid,text,jsonb) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_own_keys(uuid,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_package(text,text,bigint,text,bigint,bigint,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.set_packages(jsonb,boolean,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.set_prices_v2(jsonb,boolean,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.settle_hold(uuid,bytea,uuid,uuid,bigint,jsonb,bytea,integer,bigint) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_alerts(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_archived(uuid,bytea,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.show_balances(uuid,date,date,bytea,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_license(uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_limits(uuid,uuid,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.show_own_limits(uuid,bytea) TO obol_service;
