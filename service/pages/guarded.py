@@ -34,6 +34,9 @@ _LONGEST_FORM = 32 * 1024
 # Where one may be sent once logged in: a page of ours, and nothing that a browser takes for another host.
 _NEXT = re.compile("/(console|account)(/[A-Za-z0-9_-]+)*", re.ASCII)
 
+# Where a browser comes from when it brings no session along, whether there is one or not.
+_ELSEWHERE = ("cross-site", "same-site")
+
 # What a page says after something was done; the address names it, so nobody can have it say something else.
 DONE = {
     "alerts": "It is set what the license tells of its balance.",
@@ -197,6 +200,8 @@ def _check_form(csrf: str | None) -> None:
 
 def _to_log_in(face: Face, *, ended: bool = False) -> Response:
     wanted = {"next": request.path} if request.method == "GET" and _NEXT.fullmatch(request.path) else {}
+    if wanted and not ended and request.headers.get("Sec-Fetch-Site") in _ELSEWHERE:
+        return lead_on(request.path, "One moment")
     response = redirect(f"{face.path}/login", **wanted, **({"ended": "1"} if ended else {}))
     if ended:
         session.end(face, response)
@@ -205,6 +210,12 @@ def _to_log_in(face: Face, *, ended: bool = False) -> Response:
         response.status_code = 200
         response.headers["HX-Redirect"] = response.headers["Location"]
     return response
+
+
+def lead_on(target: str, title: str) -> Response:
+    """A page that leads to one which needs a session. A browser brings none along where a page of somebody else has the
+    link, in a mail for example; from this page it does."""
+    return respond("lead_on.html", target=target, title=title)
 
 
 def next_page(face: Face, asked: str) -> str:

@@ -13,7 +13,7 @@ from ..repository import licenses
 from ..repository import payments as repository
 from . import forms
 from .account import blueprint
-from .guarded import form, license_key, redirect, respond
+from .guarded import form, lead_on, license_key, redirect, respond
 
 _PATH = "/account/top-up"
 _PAGE = 20
@@ -85,9 +85,7 @@ def come_back_from(payment_id: UUID) -> Response:
 
 
 def _come_back(target: str) -> Response:
-    """The browser brings no session along from another site: this page leads to the one that needs it, and from here
-    the browser does."""
-    return respond("account/back.html", target=target) if g.session is None else redirect(target)
+    return lead_on(target, "Back from Stripe") if g.session is None else redirect(target)
 
 
 def _origin(url: str) -> str:

@@ -337,6 +337,14 @@ def test_the_console_is_used_with_a_keyboard(reader, token):
     assert "1,200" in reader.text
 
 
+def test_a_link_in_a_mail_opens_the_page_of_whoever_is_logged_in(reader, token):
+    reader.log_in("console", token)
+    # A page of nobody's.
+    reader.driver.get(f"data:text/html,<a href='{reader.url}/console/licenses'>look</a>")
+    reader.driver.find_element(By.CSS_SELECTOR, "a").click()
+    wait_until(lambda: reader.path == "/console/licenses" and "Licenses" in reader.text, what="the page")
+
+
 @pytest.mark.timeout(600)
 def test_every_page_is_right_for_everybody_and_photographed(reader, served, owner, urls):
     made = Business(owner, served)

@@ -372,6 +372,24 @@ def test_logging_in_leads_to_what_was_asked_for(app, new_token):
     assert response.headers["Location"] == "/console/licenses/new"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_from_elsewhere_leads_on_from_a_page_of_ours(client, operator, site):
+    """With which a browser brings the session that it has; whoever has none comes from here then, and logs in."""
+    path = "/console/licenses/new"
+    link = {**BROWSER, "Sec-Fetch-Site": site}
+    response = client.get(f"{path}?x=//evil.example", headers=link)
+    assert response.status_code == 200
+    assert f'<meta http-equiv="refresh" content="0; url={path}">' in response.get_data(as_text=True)
+    assert cookies(response) == {}
+    login = client.get(path, headers={**BROWSER, "Sec-Fetch-Site": "same-origin"})
+    assert login.headers["Location"] == "/console/login?next=%2Fconsole%2Flicenses%2Fnew"
+    # Whoever is logged in, or asks for no page, is not led around.
+    assert operator().client.get(path, headers=link).status_code == 200
+    assert 'http-equiv="refresh"' not in operator().client.get(path, headers=link).get_data(as_text=True)
+    assert client.post("/console/licenses", headers=link).headers["Location"] == "/console/login"
+    assert client.get("/console/licenses/a%20b", headers=link).status_code != 200
+
+
 # Flags of cookies.
 
 
