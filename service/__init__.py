@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # threads, and are admitted one after the other: that takes seconds, and a client that is willing to wait for an answer
 # would rather wait for them than ask again, and be the last once more.
 CALL_WAIT_S = 15.0
-# Heartbeat and chores have connections of their own, and nobody to wait for.
+# Heartbeat, chores and /readyz have connections of their own.
 POOL_WAIT_S = 3.0
 
 
@@ -67,6 +67,7 @@ def create_app(config: Config) -> Flask:
     app = api.create(
         Services(
             database=database,
+            readiness=Database(config.require_database_url(), 1, POOL_WAIT_S),
             lease=lease,
             completions=Completions(
                 database,
@@ -75,7 +76,7 @@ def create_app(config: Config) -> Flask:
                 replay_keys=config.replay_keys,
                 max_unpaid_tokens=config.unpaid_tokens_per_hour,
             ),
-            deductions=Deductions(database),
+            deductions=Deductions(database, CALL_WAIT_S),
             upstream=upstream,
             relay=Relay(),
             threads=Threads(config.threads_per_license),

@@ -34,7 +34,7 @@ ADVISORY_LOCK = 0x0B01_0001
 _ASK_AGAIN = {"40001", "40P01"}
 _ATTEMPTS = 8
 
-# A database that cannot be reached is tried for so long: a failover takes less, and a longer outage is to be known.
+# A database that refuses connections is tried for so long: a failover takes less, and a longer outage is to be known.
 _REACHED_WITHIN_S = 3.0
 
 _NOT_MIGRATED = {"3F000", "42P01", "42883"}
@@ -83,8 +83,8 @@ class Database:
     Args:
         url: where; any postgresql:// URL.
         pool_size: connections at most; there is no overflow.
-        wait_s: how long a call may wait for one before it fails with over_capacity; for a database that cannot be
-            reached three seconds at most.
+        wait_s: how long a call may wait for a free one before it fails with over_capacity, and for a new one, where the
+            server refuses it, three seconds at most.
         on_wait: is told the seconds that each call did wait.
     """
 

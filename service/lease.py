@@ -99,6 +99,7 @@ class Lease:
         self._revision: str | None = None
         self._purged_at = float("-inf")
         self._rolled_up_at = float("-inf")
+        self._rolls_up_all = True
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -344,17 +345,19 @@ class Lease:
         if since_s < ROLL_UP_EVERY_S:
             return
         # Once all licenses, for what came before this process; then those alone that had an entry since.
-        within_s = None if math.isinf(since_s) else math.ceil(since_s) + SEEN_LATE_S
+        within_s = None if self._rolls_up_all else math.ceil(since_s) + SEEN_LATE_S
         give_up_at = self._give_up_at()
+        is_behind = False
         while found := usage.due_rollups(self._db, within_s=within_s):
             counts: list[int] = []
             self._for_licenses(partial(self._roll_up_next, counts), found, give_up_at)
             if self._clock() >= give_up_at:
                 return
             if not any(counts):
-                # Another process is at all of them.
+                # Another process is at all of these, and may end before it comes to those behind them.
+                is_behind = True
                 break
-        self._rolled_up_at = self._clock()
+        self._rolled_up_at, self._rolls_up_all = self._clock(), is_behind
 
     def _roll_up_next(self, counts: list[int], license_id: UUID) -> None:
         counts.append(usage.roll_up(self._db, license_id))

@@ -112,7 +112,7 @@ POOL_WAIT_SECONDS = Histogram(
     "obol_pool_wait_seconds",
     "What a call waited for a database connection",
     registry=_REGISTRY,
-    buckets=(0.0001, *_QUICK_S),
+    buckets=(0.0001, *_QUICK_S, 15, 20),
 )
 LEASE_AGE_SECONDS = Age(
     "obol_lease_age_seconds", "Time since the last heartbeat that reached the database, of the worker with the oldest"

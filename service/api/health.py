@@ -50,7 +50,7 @@ def healthz() -> Any:
 def readyz() -> Any:
     """The database answers and is at the newest migration."""
     try:
-        revision = processes.revision(services().database)
+        revision = processes.revision(services().readiness)
     except Problem as problem:
         return _not_ready(problem.detail)
     if revision != _HEAD:

@@ -25,6 +25,8 @@ class Services:
     """What `create_app` wires together, once a process."""
 
     database: Database
+    # Whoever asks whether all is well is not to wait behind the calls, nor they behind it.
+    readiness: Database
     lease: Lease
     completions: Completions
     deductions: Deductions

@@ -36,6 +36,8 @@ _NEXT = re.compile("/(console|account)(/[A-Za-z0-9_-]+)*", re.ASCII)
 
 # Where a browser comes from when it brings no session along, whether there is one or not.
 _ELSEWHERE = ("cross-site", "same-site")
+# Of a page that was led to already: once is enough.
+_LED = "led"
 
 # What a page says after something was done; the address names it, so nobody can have it say something else.
 DONE = {
@@ -200,8 +202,9 @@ def _check_form(csrf: str | None) -> None:
 
 def _to_log_in(face: Face, *, ended: bool = False) -> Response:
     wanted = {"next": request.path} if request.method == "GET" and _NEXT.fullmatch(request.path) else {}
-    if wanted and not ended and request.headers.get("Sec-Fetch-Site") in _ELSEWHERE:
-        return lead_on(request.path, "One moment")
+    is_from_elsewhere = request.headers.get("Sec-Fetch-Site") in _ELSEWHERE and _LED not in request.args
+    if wanted and not ended and is_from_elsewhere:
+        return lead_on(f"{request.path}?{_LED}=1", "One moment")
     response = redirect(f"{face.path}/login", **wanted, **({"ended": "1"} if ended else {}))
     if ended:
         session.end(face, response)

@@ -1,6 +1,9 @@
 """Deductions with one key that come while another is at the database go there together."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -39,7 +42,7 @@ def asked(monkeypatch):
 def call_while_locked(db, locked, waiting):
     """`call_while_locked(license, items)`: what becomes of each, in the order in which they came, when the first one
     has to wait at the license and the others come meanwhile."""
-    together = Deductions(db)
+    together = Deductions(db, wait_s=30)
 
     def call(license, items):
         with ThreadPoolExecutor(len(items)) as pool:
@@ -53,6 +56,38 @@ def call_while_locked(db, locked, waiting):
 
     yield call
     assert together._queues == {}
+
+
+@pytest.fixture
+def at_the_row(db, locked, waiting, monkeypatch):
+    """`with at_the_row(license, number) as calls:` behind one that is done, so many wait together for the license."""
+
+    @contextmanager
+    def begin(license, number, wait_s=30):
+        together, deduct = Deductions(db, wait_s), ledger.deduct
+        has_come, may_go = Event(), Event()
+
+        def slow(*arguments, **named):
+            monkeypatch.setattr(ledger, "deduct", deduct)
+            result = deduct(*arguments, **named)
+            has_come.set()
+            may_go.wait(30)
+            return result
+
+        monkeypatch.setattr(ledger, "deduct", slow)
+        with ThreadPoolExecutor(1 + number) as pool:
+            calls = [pool.submit(outcome_of, together.deduct, license.key, item())]
+            has_come.wait(30)
+            with locked(license):
+                while len(calls) <= number:
+                    calls.append(pool.submit(outcome_of, together.deduct, license.key, item()))
+                    wait_until(lambda: len(together._queues[license.key]) == len(calls) - 1, every_s=0.001)
+                may_go.set()
+                wait_until(lambda: waiting() == 1)
+                yield calls
+        assert together._queues == {}
+
+    return begin
 
 
 def item(amount=10, key=None):
@@ -98,26 +133,78 @@ def test_more_than_the_most_go_in_turn(new_license, call_while_locked, asked, mo
     assert asked == [1, 3, 3, 1]
 
 
-def test_what_is_wrong_with_all_is_asked_again_by_each(new_license, call_while_locked, asked, monkeypatch, money):
+@pytest.mark.parametrize(
+    "error",
+    [Problem("database_error", "The connection to the database was lost.", outcome_unknown=True), RuntimeError("new")],
+    ids=["lost", "unexpected"],
+)
+def test_what_is_wrong_with_all_is_asked_again_by_each(
+    new_license, call_while_locked, asked, money, monkeypatch, error
+):
     license = new_license(credits=100)
     several = ledger.deduct_several
+    monkeypatch.setattr(deductions, "_MOST", 3)
 
     def lost(db, key, items):
+        monkeypatch.setattr(ledger, "deduct_several", several)
         several(db, key, items)
-        raise Problem("database_error", "The connection to the database was lost. Ask again.", outcome_unknown=True)
+        raise error
 
     monkeypatch.setattr(ledger, "deduct_several", lost)
+    outcomes = call_while_locked(license, [item() for _ in range(8)])
+
+    # It has been done, and is not done again: each has its id. Those behind them have had their turn.
+    assert [outcome.balance for outcome in outcomes] == list(range(90, 10, -10))
+    assert sorted(asked) == [1] * 5 + [3, 3]
+    assert money(license) == (20, 0)
+
+
+def test_what_time_has_to_mend_is_told_to_all_at_once(new_license, call_while_locked, asked, money, monkeypatch):
+    license = new_license(credits=100)
+
+    def full(_db, _key, _items):
+        raise Problem("over_capacity", "No database connection came free in time. Ask again.")
+
+    monkeypatch.setattr(ledger, "deduct_several", full)
     outcomes = call_while_locked(license, [item() for _ in range(4)])
 
-    # The one that asked for all says so, and it has been done; the others ask again, with their ids.
-    assert outcomes[1] == "database_error"
-    assert [outcomes[place].balance for place in (0, 2, 3)] == [90, 70, 60]
-    assert asked == [1, 3, 1, 1]
-    assert money(license) == (60, 0)
+    assert (outcomes[0].balance, outcomes[1:]) == (90, ["over_capacity"] * 3)
+    assert asked == [1]
+    assert money(license) == (90, 0)
+
+
+def test_a_connection_that_is_lost_while_they_wait_charges_each_once(at_the_row, new_license, sql, money):
+    license = new_license(credits=100)
+    with at_the_row(license, 7) as calls:
+        assert sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database() AND query LIKE '%%deduct_several%%'"
+        ) == [(True,)]
+    assert [call.result().balance for call in calls] == list(range(90, 10, -10))
+    assert money(license) == (20, 0)
+
+
+def test_who_is_at_the_row_with_others_waits_for_what_comes_of_it(at_the_row, new_license):
+    with at_the_row(new_license(credits=100), 2, wait_s=2.5) as calls:
+        time.sleep(2.6)
+    assert [call.result().balance for call in calls] == [90, 80, 70]
+
+
+def test_nobody_waits_for_a_turn_for_ever(db, new_license, locked, waiting, money):
+    """Who has waited too long is refused, and has taken nothing; who has the turn has an answer."""
+    together, license = Deductions(db, wait_s=0.3), new_license(credits=100)
+    with ThreadPoolExecutor(2) as pool:
+        with locked(license):
+            first = pool.submit(outcome_of, together.deduct, license.key, item())
+            wait_until(lambda: waiting() == 1)
+            assert outcome_of(together.deduct, license.key, item()) == "over_capacity"
+        assert first.result().balance == 90
+    assert together._queues == {}
+    assert money(license) == (90, 0)
 
 
 def test_other_keys_do_not_wait(db, new_license, locked, waiting):
-    together, busy, free = Deductions(db), new_license(), new_license()
+    together, busy, free = Deductions(db, wait_s=30), new_license(), new_license()
     with ThreadPoolExecutor(1) as pool:
         with locked(busy):
             call = pool.submit(together.deduct, busy.key, item())

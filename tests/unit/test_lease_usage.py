@@ -68,10 +68,17 @@ def test_what_is_left_to_roll_up_is_for_the_next_beat(lease, clock, new_license,
     assert sql(ROLLED_UP) == [(6,)]
 
 
-def test_nobody_waits_for_who_rolls_up_already(lease, new_license, many_entries, monkeypatch):
+def test_nobody_waits_for_who_rolls_up_already(lease, clock, new_license, many_entries, monkeypatch):
     many_entries(new_license())
     asked = []
     monkeypatch.setattr(usage, "roll_up", lambda _db, license_id: asked.append(license_id) or 0)
 
     lease.beat()
     assert len(asked) == 1
+    # The other one may end before it is done: the next look is at all licenses, and not at new entries alone.
+    looks = []
+    monkeypatch.setattr(usage, "due_rollups", lambda _db, within_s: looks.append(within_s) or [])
+    for _ in range(2):
+        clock.now += ROLL_UP_EVERY_S
+        lease.beat()
+    assert looks == [None, ROLL_UP_EVERY_S + SEEN_LATE_S]
