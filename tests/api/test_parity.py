@@ -32,6 +32,8 @@ SAME = {
     "prices end": "PUT /api/v1/admin/prices",
     "prices import": "PUT /api/v1/admin/prices",
     "package set": "PUT /api/v1/admin/packages/{package_id}",
+    # For each that a file has.
+    "package import": "PUT /api/v1/admin/packages/{package_id}",
     "package list": "GET /api/v1/admin/packages",
     "package end": "DELETE /api/v1/admin/packages/{package_id}",
     "payments": "GET /api/v1/admin/payments",
