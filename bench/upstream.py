@@ -63,6 +63,10 @@ _LAST = b"0\r\n\r\n"
 _AT_ONCE = b"".join([_STREAM_HEAD, _BEGIN, *_DELTAS, _END, _LAST])
 
 
+# LiteLLM says also when it wants none.
+_STREAM = re.compile(rb'"stream": ?true')
+
+
 class Upstream(asyncio.Protocol):
     """One connection."""
 
@@ -82,7 +86,7 @@ class Upstream(asyncio.Protocol):
             self._answer(asked)
 
     def _answer(self, asked: bytes) -> None:
-        if b'"stream"' not in asked:
+        if not _STREAM.search(asked):
             self._transport.write(_WHOLE)
         elif b'"claude-paced"' not in asked:
             self._transport.write(_AT_ONCE)
