@@ -26,6 +26,8 @@ def _with(services: Services) -> Flask:
     app = copy.copy(_routes())
     app.extensions = dict(app.extensions)
     app.config = copy.copy(app.config)
+    # What a test adds would be in the applications of all tests after it: Flask refuses it as after a first request.
+    app._got_first_request = True
     provide(app, services)
     return app
 

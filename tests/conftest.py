@@ -22,12 +22,12 @@ from flask.testing import FlaskClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from apps import create_app
+import apps
 from databases import Databases, copy_cluster, named, start_server
 from factories import License, Served, import_license, make_license, run
 from pacing import Pace
 
-from service import migrations, operator
+from service import create_app, migrations, operator
 from service.config import Config, load
 from service.db import Database
 from service.dev import sandbox
@@ -233,6 +233,14 @@ def config(environ: dict[str, str]) -> Config:
 
 @pytest.fixture
 def app(config: Config) -> Iterator[Flask]:
+    app = apps.create_app(config)
+    yield app
+    services_of(app).lease.stop()
+
+
+@pytest.fixture
+def own_app(config: Config) -> Iterator[Flask]:
+    """One to which a test may add routes."""
     app = create_app(config)
     yield app
     services_of(app).lease.stop()

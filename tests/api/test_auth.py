@@ -9,12 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import service
 from service import keys
 from service.http.auth import SECURITY, admin_auth, license_auth, license_key, no_auth
 from service.http.blueprint import Blueprint
 from service.http.body import json_object
-from service.http.services import services, services_of
+from service.http.services import services
 from service.pages.guarded import account_auth, console_auth
 from service.repository import licenses
 
@@ -24,11 +23,8 @@ DOCUMENTATION = "api-docs"
 
 
 @pytest.fixture
-def app(config):
-    """One of its own: some of these tests add routes."""
-    app = service.create_app(config)
-    yield app
-    services_of(app).lease.stop()
+def app(own_app):
+    return own_app
 
 
 def without_auth(app):

@@ -198,20 +198,20 @@ def test_what_nobody_thought_of_is_opaque(app, client, new_license, problem, log
     assert line["request_id"] == response.headers["request-id"]
 
 
-def test_an_http_error_that_is_not_in_the_table_is_opaque(app, problem):
-    @app.get("/teapot")
+def test_an_http_error_that_is_not_in_the_table_is_opaque(own_app, problem):
+    @own_app.get("/teapot")
     def teapot():
         raise ImATeapot
 
-    problem(app.test_client().get("/teapot"), "internal_error")
+    problem(own_app.test_client().get("/teapot"), "internal_error")
 
 
-def test_a_bad_request_of_the_server_s_own_is_a_problem(app, problem):
-    @app.get("/bad")
+def test_a_bad_request_of_the_server_s_own_is_a_problem(own_app, problem):
+    @own_app.get("/bad")
     def bad():
         raise BadRequest("the server's own words")
 
-    assert problem(app.test_client().get("/bad"), "malformed_request")["detail"] == "The request cannot be read."
+    assert problem(own_app.test_client().get("/bad"), "malformed_request")["detail"] == "The request cannot be read."
 
 
 def test_a_row_that_stays_locked_is_worth_another_try(client, new_license, problem, sql, state, lock):
