@@ -1,5 +1,8 @@
 """The HTTP interface in JSON: thin blueprints, one for each resource."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from ..http import errors, openapi, request_log
@@ -31,9 +34,15 @@ _MODULES = (
 )
 
 
+class _App(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view here is a coroutine: a request asked a dozen times whether one is."""
+        return func
+
+
 def create(services: Services) -> Flask:
     """The Flask application over these services."""
-    app = Flask("obol", static_folder=None)
+    app = _App("obol", static_folder=None)
     provide(app, services)
     # A prompt's order of fields is the client's business; an answer's is ours.
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -22,16 +22,17 @@ def license_auth() -> None:
     Whether it is a good one is found out later, by `license_key`: the shape of a request is
     judged before the license is.
     """
-    presented = _bearer() or request.headers.get("x-api-key", "")
+    presented = _bearer() or request.environ.get("HTTP_X_API_KEY", "")
     if not presented.strip():
         raise Problem(
             "credentials_missing", "Send the license key as `Authorization: Bearer KEY` or as `x-api-key: KEY`."
         )
     presented = presented.strip()
     # What is no key at all is refused without the database, and has a thread for no longer than anybody.
-    g.license_key = keys.parse(presented) or services().imported_keys.find(presented)
-    if g.license_key is not None:
-        take_thread(g.license_key)
+    key = keys.parse(presented) or services().imported_keys.find(presented)
+    g.license_key = key
+    if key is not None:
+        take_thread(key)
 
 
 def admin_auth() -> None:
@@ -72,7 +73,7 @@ def no_auth() -> None:
 
 def _bearer() -> str:
     """What is presented as `Authorization: Bearer`; empty when nothing is."""
-    scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+    scheme, _, presented = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     return presented.strip() if scheme.lower() == "bearer" else ""
 
 

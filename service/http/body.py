@@ -5,9 +5,9 @@ import json
 import math
 import threading
 import time
-from typing import Any
+from typing import IO, Any
 
-from flask import Response, after_this_request, g, request
+from flask import Request, Response, after_this_request, g, request
 
 from .. import memory, strict_json
 from ..problems import Problem
@@ -42,44 +42,20 @@ def body() -> bytes:
     Raises:
         Problem: payload_too_large; malformed_request when it did not come whole, or too slowly.
     """
-    if "body" not in g:
-        connection = request.environ.get("gunicorn.socket")
-        try:
-            if connection is not None:
-                connection.settimeout(BODY_GRACE_S)
-            received = _receive(g.body_limit)
-        except Problem:
-            raise
-        except Exception as error:
-            # A time-out, a connection that broke, a chunk of the wrong size: the server has many
-            # words for what a client did not send.
-            raise _malformed("The body did not arrive whole and in time.") from error
-        finally:
-            if connection is not None:
-                connection.settimeout(None)
-        if len(received) > g.body_limit:
-            raise Problem(
-                "payload_too_large",
-                f"The body may have {g.body_limit} bytes at most.",
-                {"limit_bytes": g.body_limit},
-            )
-        if request.content_length is not None and len(received) < request.content_length:
-            raise _malformed(f"The body ends after {len(received)} of {request.content_length} bytes.")
-        g.body = received
-        if len(received) > MEBIBYTE:
+    known: Any = g._get_current_object()
+    if "body" not in known:
+        known.body = _whole(request._get_current_object(), known.body_limit)  # type: ignore[attr-defined]
+        if len(known.body) > MEBIBYTE:
             after_this_request(_forget_whole)
-    result: bytes = g.body
+    result: bytes = known.body
     return result
 
 
 def fingerprint() -> bytes:
     """What an idempotency key stands for: method, path, version and beta headers, and body."""
-    parts = (
-        request.method,
-        request.path,
-        request.headers.get("anthropic-version", ""),
-        request.headers.get("anthropic-beta", ""),
-    )
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    named = asked.environ.get
+    parts = (asked.method, asked.path, named("HTTP_ANTHROPIC_VERSION", ""), named("HTTP_ANTHROPIC_BETA", ""))
     return hashlib.sha256("\n".join(parts).encode() + b"\n" + body()).digest()
 
 
@@ -90,13 +66,15 @@ def json_object() -> dict[str, Any]:
         Problem: unsupported_media_type; malformed_request, which says where it is wrong, or that it holds
             too many values.
     """
-    if request.mimetype != "application/json":
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    if asked.mimetype != "application/json":
         raise Problem(
             "unsupported_media_type", "Send the body as JSON, with the header `Content-Type: application/json`."
         )
-    _count_values(body())
+    received = body()
+    _count_values(received)
     try:
-        document = _decode(body())
+        document = _decode(received)
     except UnicodeDecodeError as error:
         raise _malformed(f"The body is not valid UTF-8 (byte {error.start}).") from error
     except json.JSONDecodeError as error:
@@ -115,7 +93,31 @@ def _forget_whole(response: Response) -> Response:
     return response
 
 
-def _receive(limit: int) -> bytes:
+def _whole(asked: Request, limit: int) -> bytes:
+    """The body of a request, as `body` gives it."""
+    connection = asked.environ.get("gunicorn.socket")
+    try:
+        if connection is not None:
+            connection.settimeout(BODY_GRACE_S)
+        received = _receive(asked.stream, limit)
+    except Problem:
+        raise
+    except Exception as error:
+        # A time-out, a connection that broke, a chunk of the wrong size: the server has many
+        # words for what a client did not send.
+        raise _malformed("The body did not arrive whole and in time.") from error
+    finally:
+        if connection is not None:
+            connection.settimeout(None)
+    if len(received) > limit:
+        raise Problem("payload_too_large", f"The body may have {limit} bytes at most.", {"limit_bytes": limit})
+    length = asked.content_length
+    if length is not None and len(received) < length:
+        raise _malformed(f"The body ends after {len(received)} of {length} bytes.")
+    return received
+
+
+def _receive(stream: IO[bytes], limit: int) -> bytes:
     """What the client sends, up to one byte more than the limit: service.worker drains what is left.
 
     Raises:
@@ -127,7 +129,7 @@ def _receive(limit: int) -> bytes:
     length = 0
     give_up_at = time.monotonic() + BODY_GRACE_S
     is_welcome = False
-    while length <= limit and (piece := request.stream.read(min(_CHUNK, limit + 1 - length))):
+    while length <= limit and (piece := stream.read(min(_CHUNK, limit + 1 - length))):
         pieces.append(piece)
         length += len(piece)
         if length > _CHUNK and not is_welcome:

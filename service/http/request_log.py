@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 from .. import metrics, tracing
 from ..logs import log
@@ -37,21 +37,19 @@ def noted(name: str) -> Any:
 
 
 def _begin() -> None:
-    given = request.headers.get("x-request-id", "")
-    # Each look through a proxy of Flask costs as much as a dozen others.
+    # Each look through a proxy of Flask costs as much as a dozen others, and one by the name of a header even more.
     known: Any = g._get_current_object()
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined]
+    given = asked.environ.get("HTTP_X_REQUEST_ID", "")
     known.request_id = given if _SANE.fullmatch(given) else f"req_{uuid4().hex}"
     known.began_at = time.monotonic()
     known.log_fields = {}
-    known.span = tracing.begin_request(f"{request.method} {_route()}")
+    # The rule and not the path: a path can hold anything that a client types.
+    known.method, known.route = asked.method, str(asked.url_rule) if asked.url_rule else "none"
+    known.span = tracing.begin_request(f"{known.method} {known.route}")
     # Whatever is logged on the way carries the id too; a thread serves one request at a time.
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=known.request_id)
-
-
-def _route() -> str:
-    """The rule and not the path: a path can hold anything that a client types."""
-    return str(request.url_rule) if request.url_rule else "none"
 
 
 def _end(response: Response) -> Response:
@@ -59,9 +57,11 @@ def _end(response: Response) -> Response:
     began_at, span, id, line = known.began_at, known.span, str(known.request_id), known.log_fields
     # Balances and answers are one client's: nobody on the way keeps them, and no browser guesses what they are.
     # What is nobody's says so itself.
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.extend({"request-id": id, "X-Content-Type-Options": "nosniff"})
-    method, route = request.method, _route()
+    headers = response.headers
+    headers.setdefault("Cache-Control", "no-store")
+    headers.add("request-id", id)
+    headers.add("X-Content-Type-Options", "nosniff")
+    method, route = known.method, known.route
     line["method"] = method
     line["route"] = None if route == "none" else route
     line["status"] = response.status_code
