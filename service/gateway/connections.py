@@ -1,11 +1,10 @@
-"""Connections to the upstream: HTTP/1.1 by the standard library, kept open from call to call.
+"""Connections to the upstream: HTTP/1.1, read by llhttp, kept open from call to call.
 
 What a general client does around one call (objects for a URL, each header, each part of the response, a state
 machine for the protocol) was a third of the CPU of an answer.
 """
 
 import contextlib
-import re
 import select
 import socket
 import ssl
@@ -14,10 +13,11 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import httptools
 import httpx2
 
 # One that nobody has used for so long may be closed at its other end by the time that it is used again.
@@ -29,9 +29,8 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
 
 _PIECE = 64 * 1024
 
-# Before a chunk stands its size, and maybe what nobody uses.
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
-_LONGEST_LINE = 64 * 1024
+# Bytes that may come one after the other without anything of a body: headers, or what stands around a chunk.
+_LONGEST_HEAD = 64 * 1024
 
 
 class TooLong(Exception):
@@ -39,28 +38,38 @@ class TooLong(Exception):
 
 
 class Response:
-    """What came for one request. Read it whole, or its `pieces`, or close it."""
+    """What came for one request. Read it whole, or its `pieces`, or close it.
 
-    def __init__(self, response: HTTPResponse, connection: HTTPConnection, give_back: Callable[[], None]) -> None:
-        self.status = response.status
-        self._response = response
+    Raises:
+        TimeoutError, OSError, HTTPException: nothing came, or what came is none.
+    """
+
+    def __init__(self, connection: HTTPConnection, give_back: Callable[[], None]) -> None:
         self._connection = connection
         self._give_back = give_back
-        self._chunks = Chunks() if response.chunked else None
+        self._received = Received()
         self._left = 0
         self._give_up_at = 0.0
-        self._has_ended = self._is_closed = False
+        self._is_closed = False
+        while not self._received.has_begun:
+            self._received.feed(connection.sock.recv(_PIECE))
+        self.status = self._received.status
 
     @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
     def header(self, name: str) -> str:
-        """The value of a header; empty when there is none."""
-        return str(self._response.headers.get(name, ""))
+        """The value of a header; empty when there is none.
 
-    def headers(self) -> list[tuple[str, str]]:
-        return self._response.headers.items()
+        Args:
+            name: in lower case.
+        """
+        return self._received.headers.get(name, "")
+
+    def headers(self) -> dict[str, str]:
+        """By their names in lower case."""
+        return self._received.headers
 
     def read(self, most: int, give_up_at: float) -> bytes:
         """All of the body; see `pieces`."""
@@ -80,37 +89,28 @@ class Response:
         """
         self._left, self._give_up_at = most, give_up_at
         try:
-            if self._chunks is None:
-                while piece := self._response.read1(_PIECE):
+            while (piece := self._received.take()) or not self._received.has_ended:
+                if piece:
                     yield self._counted(piece)
-                if self._response.length:
-                    raise HTTPException(f"The body ends {self._response.length} bytes early.")
-            else:
-                while not self._chunks.have_ended:
-                    # What is broken already is not waited for.
-                    received = b"" if self._chunks.are_broken else self._response.fp.read1(_PIECE)
-                    if piece := self._counted(self._chunks.take_off(received)):
-                        yield piece
-            self._has_ended = self._chunks is None or not self._chunks.rest
+                else:
+                    self._received.feed(self._connection.sock.recv(_PIECE))
         finally:
             self.close()
 
     @property
     def waits_on(self) -> socket.socket | None:
-        """The socket on which more of the body comes; None when all has come, or `arrived` cannot tell what has."""
-        chunks = self._chunks
-        return None if chunks is None or chunks.have_ended or chunks.are_broken else self._connection.sock
+        """The socket on which more of the body comes; None when nothing more does."""
+        return None if self._received.has_ended or self._received.is_broken else self._connection.sock
 
     def arrived(self) -> bytes:
         """What has come of the body, without waiting, when the socket does not wait either and `pieces` has given the
         first piece; empty when nothing is there. Raises as `pieces` does."""
-        assert self._chunks is not None
         try:
             # Longer than any record of TLS: none of one stays where the system cannot tell of it.
-            received = self._connection.sock.recv(_PIECE)
+            self._received.feed(self._connection.sock.recv(_PIECE))
         except (BlockingIOError, ssl.SSLWantReadError):
             return b""
-        return self._counted(self._chunks.take_off(received))
+        return self._counted(self._received.take())
 
     def _counted(self, piece: bytes) -> bytes:
         self._left -= len(piece)
@@ -121,83 +121,105 @@ class Response:
         return piece
 
     def close(self) -> None:
-        """Keep the connection for the next call when all of the body was read, and close it when not."""
+        """Keep the connection for the next call when all of the body has come, and close it when not."""
         if self._is_closed:
             return
         self._is_closed = True
-        has_ended = self._has_ended or self._ends_now()
-        self._response.close()
-        if has_ended and self._connection.sock is not None:
+        if self._ends_now() and self._received.leaves_open:
             self._give_back()
         else:
             self._connection.close()
 
     def _ends_now(self) -> bool:
-        """Whether the end of all chunks is there behind the last one that was read: who has read the last event of a
-        stream has all that it says, and does not wait for more."""
-        if self._chunks is None or self._connection.sock is None:
-            return False
-        self._connection.sock.settimeout(0)
-        try:
-            if not self._chunks.have_ended:
-                self._chunks.take_off(self._response.fp.read1(_PIECE))
-            return self._chunks.have_ended and not self._chunks.rest
-        except (OSError, HTTPException):
-            # Nothing is there, or no end.
-            return False
+        """Whether all has come, maybe without anybody having read it: who has read the last event of a stream has all
+        that it says, and does not wait for the end of the body."""
+        if not self._received.has_ended and self._connection.sock is not None:
+            self._connection.sock.settimeout(0)
+            # Nothing may be there, or no end.
+            with contextlib.suppress(OSError, HTTPException):
+                self._received.feed(self._connection.sock.recv(_PIECE))
+        return self._received.has_ended
 
 
-class Chunks:
-    """What a body in chunks says, without what stands around the chunks. Source: RFC 9112, section 7.1."""
+class Received:
+    """A response, made of the bytes of it that were received, by llhttp.
+
+    `has_begun` once there are `status` and `headers` (by their names in lower case), `has_ended` once all has come;
+    `leaves_open`, then, when the connection can be asked again; `is_broken` when what came is no HTTP, after which
+    nothing more is read.
+    """
 
     def __init__(self) -> None:
-        self.have_ended = self.are_broken = False
-        # A line that has begun, and after the end what is none of this body's.
-        self.rest = b""
-        # Bytes to come of the chunk.
-        self._left = 0
-        self._is_after_chunk = self._is_after_last = False
+        self.has_begun = self.has_ended = self.leaves_open = self.is_broken = False
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        # What came since there was something of use in it.
+        self._idle_bytes = 0
+        self._parser = httptools.HttpResponseParser(self)
 
-    def take_off(self, received: bytes) -> bytes:
-        """What the next bytes of the body say, maybe nothing. What comes after the end is left over.
+    def feed(self, received: bytes) -> None:
+        """The next bytes; none: the connection has closed.
 
         Raises:
-            HTTPException: there are none, though there should be, or they are not in chunks; what they say before that
-                is given first.
+            ConnectionError: it closed before there was anything.
+            HTTPException: it closed in the middle, or this is no HTTP; what came of a body before that is taken first.
         """
-        if not received:
-            raise HTTPException("The connection closed in the middle of the body.")
-        received = self.rest + received
-        said, at = [], 0
-        while not (self.have_ended or self.are_broken) and at < len(received):
-            if self._left:
-                said.append(piece := received[at : at + self._left])
-                at += len(piece)
-                self._left -= len(piece)
-                self._is_after_chunk = self._left == 0
-                continue
-            end = received.find(b"\n", at)
-            if end < 0:
-                break
-            self._read_line(received[at:end].rstrip(b"\r"))
-            at = end + 1
-        self.rest = received[at:]
-        self.are_broken |= not self.have_ended and len(self.rest) > _LONGEST_LINE
-        if self.are_broken and not said:
-            raise HTTPException("The body is not in chunks.")
-        return b"".join(said)
-
-    def _read_line(self, line: bytes) -> None:
-        if self._is_after_last:
-            # Of a trailer, which says nothing about the body; an empty line ends it.
-            self.have_ended = not line
-        elif self._is_after_chunk and not line:
-            self._is_after_chunk = False
-        elif not self._is_after_chunk and (size := _CHUNK_SIZE.fullmatch(line)):
-            self._left = int(size[1], 16)
-            self._is_after_last = self._left == 0
+        if received and not self.is_broken:
+            try:
+                self._parser.feed_data(received)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                # After the end it is only no other response, which nobody has asked for.
+                self.is_broken, self.leaves_open = not self.has_ended, False
+            self._idle_bytes += len(received)
+            self.is_broken |= not self.has_ended and self._idle_bytes > _LONGEST_HEAD + _PIECE
+        elif self.has_begun and not self.is_broken and self._ends_with_the_connection():
+            self.has_ended = True
+        elif self._idle_bytes or self.has_begun:
+            raise HTTPException("The connection closed in the middle of the response.")
         else:
-            self.are_broken = True
+            raise ConnectionError("The connection closed before there was a response.")
+        if self.is_broken and not self._body:
+            raise HTTPException("The response is no HTTP.")
+
+    def take(self) -> bytes:
+        """What has come of the body, and was not taken yet."""
+        taken = b"".join(self._body)
+        self._body.clear()
+        return taken
+
+    def _ends_with_the_connection(self) -> bool:
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        # One that nobody has asked for, behind the one that was.
+        self.leaves_open = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Those behind a body say nothing about it.
+        if not self.has_begun:
+            self.headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        if not self.has_begun:
+            self.status = self._parser.get_status_code()
+            self.has_begun = self.status >= 200
+            self._idle_bytes *= not self.has_begun
+
+    def on_body(self, body: bytes) -> None:
+        if not self.has_ended:
+            self._idle_bytes = 0
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self.has_begun:
+            self.leaves_open = not self.has_ended and self._parser.should_keep_alive()
+            self.has_ended = True
+        else:
+            # It only says that the response is on its way.
+            self.headers.clear()
 
 
 class Connections:
@@ -218,11 +240,12 @@ class Connections:
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
         self._tls = httpx2.create_ssl_context() if self._to.scheme == "https" else None
+        self._host = self._to.netloc.rpartition("@")[2]
         self._path = self._to.path.rstrip("/")
         self._headers: dict[str, str] = {}
         if self._proxy is not None and self._tls is None:
             # What is not encrypted is asked of a proxy, by its whole URL.
-            self._path = f"http://{self._to.netloc.rpartition('@')[2]}{self._path}"
+            self._path = f"http://{self._host}{self._path}"
             self._headers = _credentials(self._proxy)
         # With the time of their last use, the last one at the end.
         self._idle: deque[tuple[HTTPConnection, float]] = deque()
@@ -235,18 +258,29 @@ class Connections:
             TimeoutError, OSError, HTTPException: it could not be made, or the connection broke.
             ValueError: a header cannot be sent.
         """
+        sent = body or b""
+        length = {} if body is None else {"Content-Length": str(len(body))}
+        head = self._head(f"{method} {self._path}{path} HTTP/1.1", {**length, **headers, **self._headers})
         connection = self._take() or self._connect()
         try:
-            assert connection.sock is not None
             connection.sock.settimeout(self._timeout_s)
             # Who has read enough of a request may answer and close; that answer is there to be read.
             with contextlib.suppress(ConnectionError):
-                connection.request(method, self._path + path, body, {**headers, **self._headers})
-            response = connection.getresponse()
+                # In one packet where it can be, and no second time in memory where it is large.
+                for part in (head + sent,) if len(sent) <= _PIECE else (head, sent):
+                    connection.sock.sendall(part)
+            return Response(connection, partial(self._give_back, connection))
         except BaseException:
             connection.close()
             raise
-        return Response(response, connection, partial(self._give_back, connection))
+
+    def _head(self, first: str, headers: Mapping[str, str]) -> bytes:
+        lines = [first, f"Host: {self._host}", *(f"{name}: {value}" for name, value in headers.items())]
+        head = "\r\n".join(lines)
+        # Not one line more than were written here, and no word more in the first.
+        if head.count("\r") + head.count("\n") > 2 * (len(lines) - 1) or first.count(" ") > 2:
+            raise ValueError("A header of a request, or its path, cannot be sent.")
+        return head.encode("latin-1") + b"\r\n\r\n"
 
     def close(self) -> None:
         """Close those that are idle, and each that is in use when it is given back."""

@@ -152,8 +152,8 @@ class Upstream:
                 response.status,
                 headers=[
                     (name.encode(), value.encode("latin-1"))
-                    for name, value in response.headers()
-                    if name.lower() in _TOLD
+                    for name, value in response.headers().items()
+                    if name in _TOLD
                 ],
                 content=error,
                 request=httpx2.Request(method, str(self._client.base_url)),

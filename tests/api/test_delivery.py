@@ -7,7 +7,7 @@ import pytest
 from calls import USAGE, event, message, requests_in
 from factories import wait_until
 
-from service.gateway.connections import Chunks
+from service.gateway.connections import Received
 from service.gateway.message import CONTENT
 from service.gateway.sse import events
 from service.http import connection
@@ -84,7 +84,8 @@ def test_a_client_that_left_before_its_turn_came_is_not_asked_for(
 def test_what_comes_while_nothing_is_to_be_done_goes_past_the_server(app, new_license, sql):
     body = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "[sandbox event_delay_ms=20]"}]}
     ours, theirs = socket.socketpair()
-    chunks = Chunks()
+    past_it = Received()
+    past_it.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     with ours, theirs:
         response = app.test_client().post(
             "/v1/messages",
@@ -93,12 +94,12 @@ def test_what_comes_while_nothing_is_to_be_done_goes_past_the_server(app, new_li
             environ_overrides={"gunicorn.socket": ours, "SERVER_SOFTWARE": gunicorn.SERVER_SOFTWARE},
         )
         through_the_server = b"".join(response.response)
-        past_it = chunks.take_off(theirs.recv(1_000_000))
+        past_it.feed(theirs.recv(1_000_000))
         response.close()
 
     names = [event.name for event in events([through_the_server])]
     assert (names[0], names[-3:]) == ("message_start", ["message_delta", "message_stop", ""])
-    names = [event.name for event in events([past_it])]
+    names = [event.name for event in events([past_it.take()])]
     assert (set(names) <= set(CONTENT), names[-2:]) == (True, ["content_block_delta", "content_block_stop"])
     assert sql("SELECT state FROM obol.holds") == [("settled",)]
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.gateway import connections as module
-from service.gateway.connections import Chunks, Connections
+from service.gateway.connections import Connections, Received
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -152,13 +152,14 @@ def test_not_when_more_may_come(answering, to, rest):
     assert len(place.accepted) == 2
 
 
-def test_not_when_nothing_was_read(answering, to):
-    place = answering(WHOLE, WHOLE)
+@pytest.mark.parametrize(("answer", "accepted"), [(WHOLE, 1), (WHOLE[:-2], 2), (WHOLE[:-1], 2)])
+def test_what_nobody_has_read_may_have_come(answering, to, answer, accepted):
+    place = answering(answer, WHOLE)
     connections = to(place)
     ask(connections).close()
 
     assert read(connections) == b"hi"
-    assert len(place.accepted) == 2
+    assert len(place.accepted) == accepted
 
 
 def test_not_after_it_was_idle_for_long(answering, to, monkeypatch):
@@ -208,42 +209,104 @@ def test_not_when_it_says_that_it_will_close(answering, to):
     assert len(place.accepted) == 2
 
 
+def feed(*pieces):
+    """What was received, and the body of it."""
+    received, body = Received(), b""
+    for piece in pieces:
+        received.feed(piece)
+        body += received.take()
+    return received, body
+
+
 @settings(deadline=None, database=None)
 @given(
     st.lists(st.binary(min_size=1, max_size=40), max_size=5),
-    st.sampled_from([b"", b"; a=b", b" ;x"]),
-    st.sampled_from([b"", b"trailer: x\r\n"]),
-    st.lists(st.integers(0, 400), max_size=20),
+    st.sampled_from([b"", b";a=b", b';a="b c"']),
+    st.sampled_from([b"", b"trailer: x\r\nx-said: no\r\n"]),
+    st.lists(st.integers(0, 600), max_size=20),
 )
-def test_how_chunks_come_makes_no_difference(said, extension, trailer, places):
-    whole = b"".join(b"%X%b\r\n%b\r\n" % (len(one), extension, one) for one in said) + b"0\r\n" + trailer + b"\r\n"
+def test_how_a_response_comes_makes_no_difference(said, extension, trailer, places):
+    wait = b"HTTP/1.1 100 Continue\r\nx-said: no\r\n\r\n"
+    head = wait + HEAD.replace(b"200", b"201")[:-2] + b"X-Said: \xfc\r\n\r\n"
+    chunks = [b"%X%b\r\n%b\r\n" % (len(one), extension, one) for one in said]
+    whole = b"".join([head, *chunks, b"0\r\n", trailer, b"\r\n"])
     at = sorted({0, len(whole), *(place for place in places if place < len(whole))})
-    chunks = Chunks()
+    received, body = feed(*(whole[begin:end] for begin, end in pairwise(at)))
 
-    assert b"".join(chunks.take_off(whole[begin:end]) for begin, end in pairwise(at)) == b"".join(said)
-    assert (chunks.have_ended, chunks.rest) == (True, b"")
-
-
-def test_what_follows_the_last_chunk_is_left_over():
-    chunks = Chunks()
-    assert chunks.take_off(b"1\r\na\r\n0\r\n\r\n" + b"x" * 100_000) == b"a"
-    assert (chunks.have_ended, len(chunks.rest)) == (True, 100_000)
+    assert body == b"".join(said)
+    assert (received.status, received.headers) == (201, {"transfer-encoding": "chunked", "x-said": "ü"})
+    assert (received.has_ended, received.leaves_open, received.is_broken) == (True, True, False)
 
 
-@pytest.mark.parametrize("received", [b"", b"x\r\n", b"-1\r\n", b"\r\n", b"1" * 100_000])
-def test_what_is_not_in_chunks_is_an_error(received):
+@pytest.mark.parametrize("more", [b"x" * 100_000, WHOLE, HEAD[:5], HEAD + b"x\r\n"])
+def test_what_follows_the_end_is_none_of_it(more):
+    received, body = feed(WHOLE + more)
+    assert (body, received.status, received.has_ended, received.leaves_open) == (b"hi", 200, True, False)
+    assert not received.is_broken
+
+
+def test_without_a_length_it_ends_with_the_connection():
+    received, body = feed(b"HTTP/1.1 200 OK\r\n\r\nh", b"i")
+    assert not received.has_ended
+    received.feed(b"")
+    assert (body, received.has_ended, received.leaves_open) == (b"hi", True, False)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"SSH-2.0-x\r\n"],
+        [b"HTTP/1.1 200 OK\r\n", b""],
+        [b"HTTP/1.1 200 OK\r\nx: ", *[b"x" * 50_000] * 3],
+        [b"HTTP/1.1 102 Wait\r\n\r\n"] * 10_000,
+        [HEAD + b"0\r\nx: ", *[b"x" * 50_000] * 3],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n"],
+        [b"HTTP/1.1 101 Other\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"],
+        [HEAD, b""],
+        [HEAD + b"x\r\n"],
+        [HEAD + b"-1\r\n"],
+        [HEAD + b"\r\n"],
+        [HEAD + b"1" * 100_000],
+        [HEAD + b"1\r\na", b""],
+    ],
+)
+def test_what_is_no_response_or_no_whole_one_is_an_error(pieces):
     with pytest.raises(HTTPException):
-        Chunks().take_off(received)
+        feed(*pieces)
 
 
-@pytest.mark.parametrize("received", [b"1\r\nab\r\n", b"1\r\na\r\ng\r\n", b"1\r\na\r\n" + b"1" * 100_000])
-def test_what_came_before_is_given_and_no_end_is_found_after_it(received):
-    chunks = Chunks()
-    assert chunks.take_off(received) == b"a"
+@pytest.mark.parametrize("said", [b"1\r\nab\r\n", b"1\r\na\r\ng\r\n", b"1\r\na\r\n" + b"1" * 100_000])
+def test_what_came_before_is_given_and_no_end_is_found_after_it(said):
+    received, body = feed(HEAD + said)
+    assert body == b"a"
     for more in (b"", b"0\r\n\r\n"):
         with pytest.raises(HTTPException):
-            chunks.take_off(more)
-    assert not chunks.have_ended
+            received.feed(more)
+    assert not received.has_ended
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1/messages", {"x": "a\r\nx-api-key: k"}),
+        ("/v1/messages", {"x": "a\nb"}),
+        ("/v1/messages", {"x": "\u20ac"}),
+        ("/v1/messages HTTP/1.1\r\nx: y", {}),
+        ("/v1/mes sages", {}),
+    ],
+)
+def test_what_would_be_another_request_is_not_sent(answering, to, path, headers):
+    place = answering(WHOLE)
+    with pytest.raises(ValueError, match=r"cannot be sent|ordinal not in range"):
+        to(place).ask("POST", path, body=b"{}", headers=headers)
+    assert not place.accepted
+
+
+@pytest.mark.parametrize("length", [2, 1_000_000])
+def test_a_body_is_sent_whole(answering, to, length):
+    place = answering(WHOLE)
+    assert ask(to(place), body=b"x" * length).read(100, LATER) == b"hi"
+    assert place.asked[0].partition(b"\r\n\r\n")[2] == b"x" * length
 
 
 def test_a_body_may_come_byte_by_byte(answering, to, monkeypatch):
@@ -267,7 +330,7 @@ def test_a_body_that_ends_early_is_an_error(answering, to):
     response = ask(connections)
     place.accepted[0].shutdown(socket.SHUT_WR)
 
-    with pytest.raises(HTTPException, match="8 bytes early"):
+    with pytest.raises(HTTPException, match="in the middle"):
         response.read(100, LATER)
     assert not connections._idle
 

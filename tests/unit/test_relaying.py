@@ -11,7 +11,7 @@ import pytest
 from factories import wait_until
 
 from service.api.relaying import Relaying
-from service.gateway.connections import Chunks
+from service.gateway.connections import Received
 from service.gateway.live_hold import LetThrough, Receipt
 from service.gateway.message import Message
 from service.gateway.relay import Relay
@@ -74,7 +74,8 @@ class Served:
         self.ours.setblocking(False)
         self.client.settimeout(5)
         self.hold, self.translate, self.way = Hold(), translate, []
-        self.problem, self.received, self.chunks = None, b"", Chunks()
+        self.problem, self.received, self.response = None, b"", Received()
+        self.response.feed(HEAD)
         threading.Thread(target=self._accept, daemon=True).start()
         scheme = "http" if context is None else "https"
         self.upstream = Upstream("k", f"{scheme}://localhost:{self.listener.getsockname()[1]}", timeout_s)
@@ -117,14 +118,18 @@ class Served:
         """The client gets this next, whatever chunks it comes in."""
         expected = b"".join(data)
         while len(self.received) < len(expected):
-            self.received += self.chunks.take_off(self.client.recv(65536))
+            self._hear(self.client.recv(65536))
         heard, self.received = self.received[: len(expected)], self.received[len(expected) :]
         assert heard == expected
+
+    def _hear(self, piece):
+        self.response.feed(piece)
+        self.received += self.response.take()
 
     def end(self):
         """What the client has not heard until the end."""
         while piece := self.client.recv(65536):
-            self.received += self.chunks.take_off(piece)
+            self._hear(piece)
         self.thread.join(5)
         return self.received
 
