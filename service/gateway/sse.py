@@ -58,9 +58,9 @@ class Cutter:
         searched = max(0, len(buffer) - 3)
         buffer += piece
         begin = 0
-        while end := _END.search(buffer, max(begin, searched)):
-            raw = bytes(buffer[begin : end.end()])
-            begin = end.end()
+        while end := _end(buffer, max(begin, searched)):
+            raw = bytes(buffer[begin:end])
+            begin = end
             # How it came makes no difference: in pieces it would have been too long before its end.
             if len(raw) > LONGEST_EVENT:
                 raise EventTooLong
@@ -75,6 +75,16 @@ def events(pieces: Iterable[bytes]) -> Iterator[Event]:
     cutter = Cutter()
     for piece in pieces:
         yield from cutter.cut(piece)
+
+
+def _end(buffer: bytearray, begin: int) -> int:
+    """Where the first event ends whose last line ends behind a place; 0 when none does."""
+    if buffer.find(b"\r", begin) < 0:
+        # As all servers write them, and found ten times as fast.
+        at = buffer.find(b"\n\n", begin)
+        return at + 2 if at >= 0 else 0
+    found = _END.search(buffer, begin)
+    return found.end() if found else 0
 
 
 def _name(raw: bytes) -> str:

@@ -126,7 +126,7 @@ def write_chunk(connection: socket.socket, chunk: bytes) -> bytes | None:
     """
     if not chunk:
         return b""
-    if len(chunk) > PIECE or not _takes_more(connection):
+    if len(chunk) > PIECE:
         return None
     framed = b"%X\r\n%b\r\n" % (len(chunk), chunk)
     try:
