@@ -36,6 +36,11 @@ _NEXT = re.compile("/(console|account)(/[A-Za-z0-9_-]+)*", re.ASCII)
 
 # Where a browser comes from when it brings no session along, whether there is one or not.
 _ELSEWHERE = ("cross-site", "same-site")
+# What was typed is wrong, or does not go with what there is: both can be mended in the form.
+_WORTH_ANOTHER_TRY = (402, 409, 422)
+# Of a form, what nobody types.
+_UNTYPED = ("cause_id", "event_id", "paused", "status")
+
 # Of a page that was led to already: once is enough.
 _LED = "led"
 
@@ -190,14 +195,15 @@ def _check_form(csrf: str | None) -> None:
     """
     if request.method != "POST":
         return
-    g.form = forms.read()
+    sent = forms.read()
     # Browsers say where a request comes from, and no page can have them say otherwise.
     is_foreign = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    if is_foreign or not session.is_same(csrf, g.form.raw("csrf")):
+    if is_foreign or not session.is_same(csrf, sent.raw("csrf")):
         raise Problem(
             "validation_failed",
             "The form is not of this session. Open the page again, and send it from there.",
         )
+    g.form = sent
 
 
 def _to_log_in(face: Face, *, ended: bool = False) -> Response:
@@ -285,11 +291,29 @@ def refuse(problem: Problem) -> Response:
         problem = Problem("license_not_found", problem.detail)
     note(code=problem.code)
     response = respond(
-        "refused.html", problem.type.status, problem=problem, back=_page_of_the_form(face), request_id=request_id()
+        "refused.html",
+        problem.type.status,
+        problem=problem,
+        back=_page_of_the_form(face),
+        typed=_typed(problem),
+        untyped=_UNTYPED,
+        request_id=request_id(),
     )
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def _typed(problem: Problem) -> list[tuple[str, str]]:
+    """What was typed in the form that is refused, for it to be mended and sent again; nothing where that is no use."""
+    if problem.type.status not in _WORTH_ANOTHER_TRY or g.session is None or "form" not in g:
+        return []
+    sent = form()
+    if sent.raw("idempotency_key") and not sent.is_confirmed:
+        # Of a page that does not ask once more, and has to be opened again.
+        return []
+    fields = sent.carried()
+    return fields if any(name not in _UNTYPED for name, _ in fields) else []
 
 
 def _page_of_the_form(face: Face) -> str:

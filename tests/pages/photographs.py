@@ -85,6 +85,7 @@ credits = 120_000
 # Pages that a form leads to: whose page it stands on, where it goes, what is typed, and whether what is asked then is
 # agreed to.
 FORMS = {
+    "mended": (LICENSE, f"{LICENSE}/grants", {"amount": "ten", "reference": "order 77"}, False),
     "confirm": (LICENSE, f"{LICENSE}/grants", {"amount": "10000", "reference": "order 77"}, False),
     "prices-import": ("/console/prices", "/console/prices", {"file": PRICES}, False),
     "packages-import": ("/console/packages", "/console/packages/import", {"file": PACKAGES}, False),

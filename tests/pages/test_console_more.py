@@ -298,6 +298,46 @@ def test_a_form_that_is_refused_leads_back_to_its_page(operator, new_license):
     assert '<a class="button" href="/console">Back to the start</a>' in refused.get_data(as_text=True)
 
 
+def test_what_was_typed_in_a_form_that_is_refused_is_there_to_be_mended(operator, new_license, sql):
+    license, person = new_license(credits=10), operator()
+    page = page_of(license)
+    typed = {"amount": "ten", "priority": "50", "first_day": "", "last_day": "", "reason": '"><b>x', "reference": "a&b"}
+    refused = person.send(f"{page}/grants", typed, page).get_data(as_text=True)
+
+    assert f'<form class="fields" method="post" action="{page}/grants">' in refused
+    assert '<input name="amount" type="text" value="ten" aria-invalid="true">' in refused
+    assert '<input name="reason" type="text" value="&#34;&gt;&lt;b&gt;x">' in refused
+    assert '<input name="reference" type="text" value="a&amp;b">' in refused
+    assert "confirmed" not in refused
+
+    # As a browser sends it again, mended.
+    person.act(f"{page}/grants", typed | {"amount": "10"}, page)
+    assert sql("SELECT balance FROM obol.licenses") == [(20,)]
+
+
+def test_what_no_hand_has_typed_is_not_shown_to_be_mended(operator, new_license):
+    license, person = new_license(), operator()
+    page = page_of(license)
+    refused = person.send(f"{page}/status", {"status": "lost"}, page)
+    assert refused.status_code == 422
+    assert "What you typed" not in refused.get_data(as_text=True)
+
+
+def test_a_form_of_another_session_is_not_shown_again(operator, new_license):
+    license, person = new_license(), operator()
+    path = f"{page_of(license)}/grants"
+    refused = person.send(path, {"csrf": "x", "amount": "7"}, page_of(license))
+    assert (refused.status_code, "What you typed" in refused.get_data(as_text=True)) == (422, False)
+
+
+def test_a_file_that_is_refused_is_there_to_be_mended(operator):
+    person = operator()
+    file = "[[price]]\npattern = 7\n"
+    refused = person.send("/console/prices", {"file": file}, "/console/prices")
+    assert refused.status_code == 422
+    assert f'<textarea name="file" spellcheck="false">\n{file}</textarea>' in refused.get_data(as_text=True)
+
+
 def test_the_ledger_is_checked_once_at_a_time(operator, client, new_token, monkeypatch):
     person, headers = operator(), {"Authorization": f"Bearer {new_token('read')}"}
     with acts._one_check:

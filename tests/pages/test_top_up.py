@@ -190,7 +190,9 @@ def test_nothing_is_sold_where_there_is_no_package_or_license(customer, new_lice
 def test_a_form_that_is_wrong_begins_nothing(customer, new_license, stripe, fields):
     person = customer(new_license())
     form = person.forms("/account/top-up")["/account/top-up"]
-    assert person.client.post("/account/top-up", data=form | fields, headers=BROWSER).status_code in (404, 422)
+    refused = person.client.post("/account/top-up", data=form | fields, headers=BROWSER)
+    assert refused.status_code in (404, 422)
+    assert "What you typed" not in refused.get_data(as_text=True)
     assert stripe.requests == []
 
 
