@@ -93,7 +93,8 @@ class Response:
                 if piece:
                     yield self._counted(piece)
                 else:
-                    self._received.feed(self._connection.sock.recv(_PIECE))
+                    # What is broken already is not waited for.
+                    self._received.feed(b"" if self._received.is_broken else self._connection.sock.recv(_PIECE))
         finally:
             self.close()
 
@@ -129,11 +130,12 @@ class Response:
             self._give_back()
         else:
             self._connection.close()
+        self._received.close()
 
     def _ends_now(self) -> bool:
         """Whether all has come, maybe without anybody having read it: who has read the last event of a stream has all
         that it says, and does not wait for the end of the body."""
-        if not self._received.has_ended and self._connection.sock is not None:
+        if not self._received.has_ended:
             self._connection.sock.settimeout(0)
             # Nothing may be there, or no end.
             with contextlib.suppress(OSError, HTTPException):
@@ -181,6 +183,10 @@ class Received:
             raise ConnectionError("The connection closed before there was a response.")
         if self.is_broken and not self._body:
             raise HTTPException("The response is no HTTP.")
+
+    def close(self) -> None:
+        """Nothing more is fed. The parser refers to this, and only the collector would find that nobody else does."""
+        del self._parser
 
     def take(self) -> bytes:
         """What has come of the body, and was not taken yet."""

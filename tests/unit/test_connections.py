@@ -1,12 +1,14 @@
 """Connections to the upstream: which are used again, which are not, and what stands between."""
 
 import fcntl
+import gc
 import re
 import socket
 import ssl
 import termios
 import threading
 import time
+import weakref
 from contextlib import suppress
 from http.client import HTTPException
 from itertools import pairwise
@@ -283,6 +285,29 @@ def test_what_came_before_is_given_and_no_end_is_found_after_it(said):
         with pytest.raises(HTTPException):
             received.feed(more)
     assert not received.has_ended
+
+
+@pytest.mark.timeout(20)
+def test_what_is_broken_is_not_waited_for(answering):
+    """The other end says nothing more, and closes nothing."""
+    place = answering(HEAD + b"2\r\nhi\r\nx\r\n")
+    connections = Connections(f"http://localhost:{place.port}", connect_timeout_s=5, timeout_s=600)
+    pieces = ask(connections).pieces(100, LATER)
+    assert next(pieces) == b"hi"
+    with pytest.raises(HTTPException):
+        next(pieces)
+
+
+def test_what_was_received_is_gone_when_it_is_closed(answering, to):
+    response = ask(to(answering(WHOLE)))
+    received = weakref.ref(response._received)
+    gc.disable()
+    try:
+        assert response.read(100, LATER) == b"hi"
+        del response
+        assert received() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
