@@ -3193,6 +3193,30 @@ END
 $$;
 
 --
+-- Name: list_newest_licenses(text, text, timestamp with time zone, uuid, integer, bytea, text); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.list_newest_licenses(p_query text, p_status text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) RETURNS TABLE(license_id uuid, name text, status text, expires_at timestamp with time zone, balance bigint, held bigint, available bigint, external_id text, created_at timestamp with time zone, limits jsonb)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM obol.check_token(p_token_digest, 'read');
+    RETURN QUERY SELECT l.license_id, l.name, l.status, l.expires_at, l.balance, l.held, l.available,
+                        l.external_id, l.created_at, l.limits
+                   FROM obol.license_overview l
+                  WHERE (p_before_at IS NULL OR (l.created_at, l.license_id) < (p_before_at, p_before_id))
+                    AND (p_status IS NULL OR l.status = p_status)
+                    AND (p_query IS NULL
+                         OR strpos(lower(l.name), lower(p_query)) > 0
+                         OR starts_with(l.license_id::text, lower(p_query))
+                         OR starts_with(lower(l.external_id), lower(p_query)))
+                  ORDER BY l.created_at DESC, l.license_id DESC
+                  LIMIT p_limit;
+END
+$$;
+
+--
 -- Name: list_open_grants(uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
@@ -9316,6 +9340,13 @@ GRANT ALL ON FUNCTION obol.list_licenses(p_query text, p_status text, p_after_at
 --
 
 REVOKE ALL ON FUNCTION obol.list_limits(p_license_id uuid, p_key_digest bytea) FROM PUBLIC;
+
+--
+-- Name: FUNCTION list_newest_licenses(p_query text, p_status text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.list_newest_licenses(p_query text, p_status text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.list_newest_licenses(p_query text, p_status text, p_before_at timestamp with time zone, p_before_id uuid, p_limit integer, p_token_digest bytea, p_request_id text) TO obol_service;
 
 --
 -- Name: FUNCTION list_open_grants(p_license_id uuid); Type: ACL; Schema: obol; Owner: -

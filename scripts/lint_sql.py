@@ -67,6 +67,7 @@ NOT_OF_ONE_LICENSE = {
     "list_heads": "one read over all licenses",
     "list_holds": "one read over all licenses",
     "list_licenses": "one read over all licenses",
+    "list_newest_licenses": "one read over all licenses",
     "list_packages": "what is sold",
     "list_prices": "the price book",
     "list_processes": "of processes",

@@ -29,6 +29,10 @@ _LIST = text(
     "SELECT * FROM obol.list_licenses(:query, :status, CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), "
     ":limit, :token_digest, :request_id)"
 )
+_LIST_NEWEST = text(
+    "SELECT * FROM obol.list_newest_licenses(:query, :status, CAST(:after_at AS timestamptz), CAST(:after_id AS uuid), "
+    ":limit, :token_digest, :request_id)"
+)
 _SHOW = text("SELECT * FROM obol.show_license(:license_id, :token_digest, :request_id)")
 
 
@@ -184,6 +188,7 @@ def list_licenses(
     query: str | None = None,
     status: str | None = None,
     after: Place | None = None,
+    newest_first: bool = False,
     limit: int = PAGE,
     actor: Actor = OWNER,
 ) -> list[ListedLicense]:
@@ -191,7 +196,8 @@ def list_licenses(
 
     Raises: Problem admin_forbidden.
     """
-    rows = db.rows(_LIST, query=query, status=status, limit=limit, **after_place(after), **actor._asdict())
+    listed = _LIST_NEWEST if newest_first else _LIST
+    rows = db.rows(listed, query=query, status=status, limit=limit, **after_place(after), **actor._asdict())
     return [ListedLicense._make(row) for row in rows]
 
 

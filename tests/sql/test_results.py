@@ -64,6 +64,7 @@ RESULTS = {
     "list_holds": holds.ListedHold,
     "list_keys": limits.LicenseKey,
     "list_licenses": licenses.ListedLicense,
+    "list_newest_licenses": licenses.ListedLicense,
     "list_all_payments": payments.Payment,
     "list_packages": payments.Package,
     "list_payments": payments.Payment,

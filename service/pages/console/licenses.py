@@ -18,7 +18,7 @@ _PAGE = 50
 
 @blueprint.get("/console/licenses")
 def list_licenses() -> Response:
-    """Licenses, oldest first, by a part of the name or how an id begins, and by status."""
+    """Licenses, newest first, by a part of the name or how an id begins, and by status."""
     asked = forms.query()
     query, status = asked.text("query", 0, MAX_NAME), asked.raw("status")
     if status:
@@ -28,6 +28,7 @@ def list_licenses() -> Response:
         query=query or None,
         status=status or None,
         after=forms.place(asked.raw("cursor")),
+        newest_first=True,
         limit=_PAGE + 1,
         actor=actor(),
     )

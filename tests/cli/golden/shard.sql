@@ -124,6 +124,7 @@ SELECT create_distributed_function('obol.list_holds(text,uuid,bytea[],timestamp 
 SELECT create_distributed_function('obol.list_keys(uuid,timestamp with time zone,uuid,integer,bytea,text)');
 SELECT create_distributed_function('obol.list_licenses(text,text,timestamp with time zone,uuid,integer,bytea,text)');
 SELECT create_distributed_function('obol.list_limits(uuid,bytea)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
+SELECT create_distributed_function('obol.list_newest_licenses(text,text,timestamp with time zone,uuid,integer,bytea,text)');
 SELECT create_distributed_function('obol.list_open_grants(uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.list_own_keys(uuid,bytea)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true);
 SELECT create_distributed_function('obol.list_packages()');
@@ -277,6 +278,7 @@ GRANT EXECUTE ON FUNCTION obol.list_grants_of(uuid,timestamp with time zone,uuid
 GRANT EXECUTE ON FUNCTION obol.list_holds(text,uuid,bytea[],timestamp with time zone,uuid,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.list_keys(uuid,timestamp with time zone,uuid,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.list_licenses(text,text,timestamp with time zone,uuid,integer,bytea,text) TO obol_service;
+GRANT EXECUTE ON FUNCTION obol.list_newest_licenses(text,text,timestamp with time zone,uuid,integer,bytea,text) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.list_own_keys(uuid,bytea) TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.list_packages() TO obol_service;
 GRANT EXECUTE ON FUNCTION obol.list_payments(uuid,bytea,uuid,timestamp with time zone,uuid,integer,bytea,text) TO obol_service;

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.list_newest_licenses;
