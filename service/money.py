@@ -5,6 +5,8 @@ from decimal import Decimal
 
 # The most that Stripe takes of any currency.
 MAX_PRICE = 99_999_999
+# How long a package's credits last at most, where they do not last for good.
+MAX_LIFETIME_DAYS = 36_500
 
 CURRENCY = re.compile("[a-z]{3}")
 # What a package is called by.

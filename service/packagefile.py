@@ -10,7 +10,6 @@ from .tomlfile import TomlFileError
 # The limits of the table of packages, as the other ways to it have them.
 MAX_CREDITS = 2**63 - 1
 MAX_NAME = 200
-MAX_DAYS = 36500
 
 _TOP = ("currency", "not_sold", "package")
 _PACKAGE = ("id", "name", "price", "currency", "credits", "lifetime_days")
@@ -63,7 +62,7 @@ def _package(number: int, entry: Mapping[str, Any], document: Mapping[str, Any])
     days = entry.get("lifetime_days")
     if days is not None:
         hint = "; left out, credits do not expire"
-        days = tomlfile.whole(f"{where}: lifetime_days", days, least=1, most=MAX_DAYS, hint=hint)
+        days = tomlfile.whole(f"{where}: lifetime_days", days, least=1, most=money.MAX_LIFETIME_DAYS, hint=hint)
     price = _price(f"{where}: price", tomlfile.needed(where, entry, "price"), currency)
     terms = {"name": name, "price": price, "currency": currency, "credits": credits, "lifetime_days": days}
     return NewPackage(package_id, terms)

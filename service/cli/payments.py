@@ -47,7 +47,9 @@ def package() -> None:
 @click.option("--price", required=True, help="Such as 10.00.")
 @click.option("--currency", required=True, type=Currency(), help="Such as eur.")
 @click.option("--credits", required=True, type=Whole(1, 2**63 - 1))
-@click.option("--lifetime-days", type=Whole(1, 36500), help="When the credits expire. Default: never.")
+@click.option(
+    "--lifetime-days", type=Whole(1, money.MAX_LIFETIME_DAYS), help="When the credits expire. Default: never."
+)
 @as_json
 def set_package(
     *,

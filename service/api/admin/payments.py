@@ -21,12 +21,10 @@ from ...http.fields import (
 )
 from ...http.request_log import note
 from ...http.services import services
-from ...money import CURRENCY, MAX_PRICE, PACKAGE_ID
+from ...money import CURRENCY, MAX_LIFETIME_DAYS, MAX_PRICE, PACKAGE_ID
 from ...problems import Problem
 from ...repository import payments as repository
 from ..payments import PACKAGE, PAYMENT, PackageAnswer, PaymentAnswer
-
-MOST_DAYS = 36500
 
 
 class PackageRequest(Request):
@@ -38,7 +36,7 @@ class PackageRequest(Request):
         validate=validate.Regexp(f"^{CURRENCY.pattern}$", error="must be a code such as eur, in lower case"),
     )
     credits = WholeNumber(required=True, error_messages=REQUIRED, validate=bounds(1, MAX_CREDITS))
-    lifetime_days = WholeNumber(allow_none=True, load_default=None, validate=bounds(1, MOST_DAYS))
+    lifetime_days = WholeNumber(allow_none=True, load_default=None, validate=bounds(1, MAX_LIFETIME_DAYS))
 
 
 class AdminPackageAnswer(PackageAnswer):

@@ -16,7 +16,6 @@ from . import blueprint
 from .common import file_of
 
 _PATH = "/console/packages"
-_MOST_DAYS = 36500
 # What of a package the difference that a file makes shows.
 _COMPARED = ("Name", "Price", "Credits", "Usable for", "Sold")
 
@@ -43,7 +42,7 @@ def set_package() -> Response:
         price = money.parse(given.text("price"), currency)
     except ValueError as error:
         raise forms.wrong("price", str(error).removeprefix("it ")) from error
-    credits, days = given.number("credits"), given.number_or_none("lifetime_days", 1, _MOST_DAYS)
+    credits, days = given.number("credits"), given.number_or_none("lifetime_days", 1, money.MAX_LIFETIME_DAYS)
     wanted = Package(package_id, name, price, currency, credits, days, True)
     if not given.is_confirmed:
         before = _find(package_id)
