@@ -95,6 +95,8 @@ class Response:
                 else:
                     # What is broken already is not waited for.
                     self._received.feed(b"" if self._received.is_broken else self._connection.sock.recv(_PIECE))
+                    # However little of what came is of the body.
+                    self._counted(b"")
         finally:
             self.close()
 
@@ -209,13 +211,13 @@ class Received:
             self.headers.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
-        if not self.has_begun:
+        if not self.has_begun and not self.is_broken:
             self.status = self._parser.get_status_code()
-            self.has_begun = self.status >= 200
+            self.is_broken, self.has_begun = self.status < 100, self.status >= 200
             self._idle_bytes *= not self.has_begun
 
     def on_body(self, body: bytes) -> None:
-        if not self.has_ended:
+        if self.has_begun and not self.has_ended:
             self._idle_bytes = 0
             self._body.append(body)
 
@@ -283,8 +285,9 @@ class Connections:
     def _head(self, first: str, headers: Mapping[str, str]) -> bytes:
         lines = [first, f"Host: {self._host}", *(f"{name}: {value}" for name, value in headers.items())]
         head = "\r\n".join(lines)
-        # Not one line more than were written here, and no word more in the first.
-        if head.count("\r") + head.count("\n") > 2 * (len(lines) - 1) or first.count(" ") > 2:
+        # Not one line more than were written here, and of the first one nothing but three words.
+        is_plain = first.isascii() and first.isprintable() and first.count(" ") == 2
+        if not is_plain or head.count("\r") + head.count("\n") > 2 * (len(lines) - 1):
             raise ValueError("A header of a request, or its path, cannot be sent.")
         return head.encode("latin-1") + b"\r\n\r\n"
 

@@ -126,7 +126,8 @@ def write_chunk(connection: socket.socket, chunk: bytes) -> bytes | None:
     """
     if not chunk:
         return b""
-    if len(chunk) > PIECE:
+    # Asked first, because a socket with a timeout waits before it sends, whatever it is told.
+    if len(chunk) > PIECE or not _takes_more(connection):
         return None
     framed = b"%X\r\n%b\r\n" % (len(chunk), chunk)
     try:

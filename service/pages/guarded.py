@@ -36,10 +36,12 @@ _NEXT = re.compile("/(console|account)(/[A-Za-z0-9_-]+)*", re.ASCII)
 
 # Where a browser comes from when it brings no session along, whether there is one or not.
 _ELSEWHERE = ("cross-site", "same-site")
-# What was typed is wrong, or does not go with what there is: both can be mended in the form.
-_WORTH_ANOTHER_TRY = (402, 409, 422)
-# Of a form, what nobody types.
-_UNTYPED = ("cause_id", "event_id", "paused", "status")
+# What was typed can be mended. Nothing else is offered to be sent again: a form that was sent before would do once more
+# what it has done, because each page that asks makes it another.
+_MENDABLE = ("amount_invalid", "insufficient_credits", "validation_failed")
+# Of a form, what nobody types, and what is not sent where nothing was ticked.
+_UNTYPED = ("cause_id", "event_id", "key_id", "paused", "status")
+_TICKED = ("scopes", "types")
 
 # Of a page that was led to already: once is enough.
 _LED = "led"
@@ -306,7 +308,10 @@ def refuse(problem: Problem) -> Response:
 
 def _typed(problem: Problem) -> list[tuple[str, str]]:
     """What was typed in the form that is refused, for it to be mended and sent again; nothing where that is no use."""
-    if problem.type.status not in _WORTH_ANOTHER_TRY or g.session is None or "form" not in g:
+    is_open = str(request.endpoint).rpartition(".")[2] in _pages().open
+    if problem.code not in _MENDABLE or is_open or g.session is None or "form" not in g:
+        return []
+    if any(error["field"] in _TICKED for error in problem.extra.get("errors", ())):
         return []
     sent = form()
     if sent.raw("idempotency_key") and not sent.is_confirmed:

@@ -323,6 +323,29 @@ def test_what_no_hand_has_typed_is_not_shown_to_be_mended(operator, new_license)
     assert "What you typed" not in refused.get_data(as_text=True)
 
 
+def test_what_was_done_already_is_not_offered_to_be_done_again(operator, sql):
+    """Each page that asks once more would make it another."""
+    person = operator()
+    asked = person.send("/console/licenses", {"name": "Ada", "credits": "50"}, "/console/licenses/new")
+    data = multi(fields_of(asked.get_data(as_text=True)))
+    for status in (200, 409):
+        answer = person.client.post("/console/licenses", data=data, headers=BROWSER)
+        assert (answer.status_code, "What you typed" in answer.get_data(as_text=True)) == (status, False)
+    answer = person.client.post("/console/licenses", data=data | {"name": "Eve"}, headers=BROWSER)
+    assert answer.status_code in (409, 422)
+    assert "What you typed" not in answer.get_data(as_text=True)
+    assert sql("SELECT name, balance FROM obol.licenses") == [("Ada", 50)]
+
+
+def test_boxes_that_were_not_ticked_are_ticked_on_their_own_page(operator):
+    person = operator()
+    form = person.forms("/console/tokens")["/console/tokens"] | {"name": "x"}
+    form.pop("scopes", None)
+    refused = person.client.post("/console/tokens", data=form, headers=BROWSER)
+    assert refused.status_code == 422
+    assert "What you typed" not in refused.get_data(as_text=True)
+
+
 def test_a_form_of_another_session_is_not_shown_again(operator, new_license):
     license, person = new_license(), operator()
     path = f"{page_of(license)}/grants"

@@ -248,3 +248,6 @@ def test_a_chunk_that_is_large_or_for_which_there_is_no_room_is_not_written(pair
     ours, _ = pair
     assert write_chunk(ours, b"a" * (PIECE + 1)) is None
     wait_until(lambda: write_chunk(ours, b"a" * 1000) is None, every_s=0, what="full buffers")
+    # As whoever writes to a slow client leaves it: a socket with a timeout would wait, and with it all streams.
+    ours.settimeout(600)
+    assert write_chunk(ours, b"a" * 1000) is None

@@ -263,6 +263,7 @@ def test_without_a_length_it_ends_with_the_connection():
         [b"HTTP/1.1 102 Wait\r\n\r\n"] * 10_000,
         [HEAD + b"0\r\nx: ", *[b"x" * 50_000] * 3],
         [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n"],
+        [b"HTTP/1.1 099 Less\r\nContent-Length: 5\r\n\r\nevil!" + WHOLE],
         [b"HTTP/1.1 101 Other\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"],
         [HEAD, b""],
         [HEAD + b"x\r\n"],
@@ -298,6 +299,14 @@ def test_what_is_broken_is_not_waited_for(answering):
         next(pieces)
 
 
+def test_what_is_none_of_the_body_takes_its_time_too(answering, to):
+    place = answering(HEAD + b"1;")
+    response = ask(to(place))
+    place.accepted[0].sendall(b"a")
+    with pytest.raises(TimeoutError, match="takes too long"):
+        response.read(100, time.monotonic() - 1)
+
+
 def test_what_was_received_is_gone_when_it_is_closed(answering, to):
     response = ask(to(answering(WHOLE)))
     received = weakref.ref(response._received)
@@ -318,6 +327,8 @@ def test_what_was_received_is_gone_when_it_is_closed(answering, to):
         ("/v1/messages", {"x": "\u20ac"}),
         ("/v1/messages HTTP/1.1\r\nx: y", {}),
         ("/v1/mes sages", {}),
+        ("/v1/mes\tsages", {}),
+        ("/v1/\u00fc", {}),
     ],
 )
 def test_what_would_be_another_request_is_not_sent(answering, to, path, headers):

@@ -104,9 +104,9 @@ class Served:
         # A client that has left is nothing that anybody is told of.
         with contextlib.suppress(BrokenPipeError):
             for piece in as_it_comes(self._chunks(), self.ours, self.relaying.between):
+                # As it leaves the socket of a client that reads slowly: waiting.
                 self.ours.settimeout(5)
                 self.ours.sendall(chunk(piece))
-                self.ours.setblocking(False)
         self.stream.close()
         self.ours.close()
 
