@@ -155,9 +155,8 @@ def overdue(sql):
 
     def move(hold):
         sql(
-            # Not a day: verify names what is overdue for so long.
-            "UPDATE obol.holds SET opened_at = opened_at - interval '1 hour',"
-            " expires_at = expires_at - interval '1 hour' WHERE hold_id = %s",
+            # `opened_at` stays: the credits that it counts for a limit are those of its day, in the first hour too.
+            "UPDATE obol.holds SET expires_at = now() WHERE hold_id = %s",
             (str(hold.hold_id),),
         )
 
