@@ -26,3 +26,5 @@ def age(sql, days):
         tables.setdefault(table, []).append(f"{column} = {moved}")
     for table, moves in tables.items():
         sql(f"UPDATE obol.{table} SET {', '.join(moves)}")
+    # A month begins with its first day, wherever its days have moved to.
+    sql("UPDATE obol.limit_states SET month = date_trunc('month', day)")

@@ -1,12 +1,14 @@
 """What tests make: licenses, and servers in processes of their own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -68,9 +70,20 @@ def import_license(owner: Database, raw_key: str, credits: int = 1000, **values:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens at, below those that the system gives to connections: one would soon have it."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def current_day(lasts_s: float = 30) -> date:
+    """The day (UTC) of a test that takes so many seconds at most: shortly before midnight it is waited for the next."""
+    left_s = 86_400 - time.time() % 86_400
+    if left_s < lasts_s:
+        time.sleep(left_s)
+    return datetime.now(UTC).date()
 
 
 def wait_until(condition: Any, timeout_s: float = 15, what: str = "the condition", *, every_s: float = 0.05) -> Any:

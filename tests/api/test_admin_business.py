@@ -1,9 +1,10 @@
 """Prices, tokens, the audit trail, the overview and the check of the ledger, over the admin API."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from factories import current_day
 
 from service import operator
 from service.pricing import CLASSES
@@ -237,7 +238,7 @@ def test_a_ledger_that_disagrees(admin, new_license, sql, owner):
 
 
 def test_the_overview_adds_up_to_the_ledger(admin, new_license, client, sql, owner):
-    license = new_license(credits=1000)
+    today, license = current_day(), new_license(credits=1000)
     deduction = client.post("/api/v1/deductions", json={"amount": 30}, headers=license.headers).get_json()
     client.post("/api/v1/deductions", json={"amount": 20}, headers=license.headers)
     operator.refund(owner, license.id, deduction["id"], reason="sorry")
@@ -246,7 +247,6 @@ def test_the_overview_adds_up_to_the_ledger(admin, new_license, client, sql, own
     sql("UPDATE obol.ledger_entries SET created_at = created_at - interval '1 day' WHERE entry_no <= 2")
 
     found = admin("GET", "overview", "read").get_json()
-    today = datetime.now(UTC).date()
     assert (found["from"], found["to"]) == ((today - timedelta(days=29)).isoformat(), today.isoformat())
     assert len(found["days"]) == 30
     named = ("day", "granted", "charged", "refunded", "outstanding")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from factories import current_day
 
 from service import operator
 from service.pricing import CLASSES
@@ -11,7 +12,6 @@ from service.repository import usage
 from service.repository.grants import Terms
 
 PATH = "/api/v1/license"
-TODAY = datetime.now(UTC).date().isoformat()
 NO_TOKENS = dict.fromkeys((f"{name}_tokens" for name in CLASSES), 0)
 
 
@@ -44,7 +44,7 @@ def deduct(client):
 
 
 def test_usage_has_a_row_for_each_day_and_model_and_their_sum(client, owner, db, new_license, generate, deduct):
-    license = new_license()
+    day, license = current_day(), new_license()
     deduct(license, 100)
     charged = generate(license)
     operator.refund(owner, license.id, charged, amount=2, reason="sorry")
@@ -54,18 +54,18 @@ def test_usage_has_a_row_for_each_day_and_model_and_their_sum(client, owner, db,
     deducted = {"calls": 1, "credits": 100, **NO_TOKENS, "refunded": 0}
     generated = {"calls": 1, "credits": 5, **NO_TOKENS, "input_tokens": 3, "output_tokens": 2, "refunded": 2}
     assert answer == {
-        "from": (datetime.now(UTC).date() - timedelta(days=29)).isoformat(),
-        "to": TODAY,
+        "from": (day - timedelta(days=29)).isoformat(),
+        "to": str(day),
         "rows": [
-            {"day": TODAY, "model": None, "key_id": key_id, **deducted},
-            {"day": TODAY, "model": "m", "key_id": key_id, **generated},
+            {"day": str(day), "model": None, "key_id": key_id, **deducted},
+            {"day": str(day), "model": "m", "key_id": key_id, **generated},
         ],
         "total": {name: deducted[name] + generated[name] for name in deducted},
     }
     by_key = get(client, license, "usage", by="key").get_json()
     assert by_key["rows"] == [{"day": None, "model": None, "key_id": key_id, **answer["total"]}]
-    by_day = get(client, license, "usage", by="day,key", **{"from": TODAY, "to": TODAY}).get_json()
-    assert by_day["rows"] == [{"day": TODAY, "model": None, "key_id": key_id, **answer["total"]}]
+    by_day = get(client, license, "usage", by="day,key", **{"from": str(day), "to": str(day)}).get_json()
+    assert by_day["rows"] == [{"day": str(day), "model": None, "key_id": key_id, **answer["total"]}]
     assert get(client, license, "usage", to="2026-01-01").get_json()["rows"] == []
 
 

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from click.testing import CliRunner
 from databases import named
+from factories import current_day
 from month import CLASSES, PRICES, cost, tokens_of
 from playing import Month
 
@@ -35,8 +36,7 @@ def urls(server_urls, databases):
 
 @pytest.fixture(scope="module")
 def month(urls):
-    if time.time() % 86_400 > 86_400 - 120:
-        time.sleep(120)  # midnight (UTC) would come in the middle of a day
+    current_day(lasts_s=120)  # midnight would come in the middle of a day
     month = Month(urls, seed=1, licenses=LICENSES, days=DAYS, calls=CALLS)
     began, cpu = time.monotonic(), time.process_time()
     month.play()

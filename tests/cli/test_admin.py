@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from factories import current_day
 
 from service import keys
 from service.problems import Problem
@@ -103,9 +104,8 @@ PRICES = ("input", "output", "cache-write-5m", "cache-write-1h", "cache-read")
 
 
 def test_the_overview(obol, new_license, db):
-    license = new_license(credits=100)
+    today, license = current_day(), new_license(credits=100)
     ledger.deduct(db, license.key, uuid4(), amount=30)
-    today = datetime.now(UTC).date()
 
     found = obol("overview", "--json").json
     assert (found["from"], found["to"]) == ((today - timedelta(days=29)).isoformat(), today.isoformat())

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from ageing import age
 from browsing import BROWSER, fields_of, multi, posts
+from factories import current_day
 
 from service import archive
 from service.archivefile import Folder
@@ -346,7 +347,7 @@ def test_what_nobody_foresaw_is_a_page_that_tells_nothing(operator, monkeypatch)
 
 
 def test_the_balance_is_charted_by_day_over_days_that_are_named(operator, client, new_license, sql):
-    person, license = operator("read"), new_license(credits=100)
+    today, person, license = current_day(), operator("read"), new_license(credits=100)
     for _ in range(3):
         client.post("/api/v1/deductions", json={"amount": 1}, headers=license.headers)
     statement = """UPDATE obol.ledger_entries SET created_at = now() - %s * interval '1 day'
@@ -356,7 +357,6 @@ def test_the_balance_is_charted_by_day_over_days_that_are_named(operator, client
     page = person.get(page_of(license))
     assert "at the end of each of the last 90 days, UTC" in page
     chart = page[page.index("Balance over time; the table") : page.index("Used by day")]
-    today = datetime.now(UTC).date()
     expected = [
         (str(today - timedelta(n)), "100" if n > 5 else "99" if n > 2 else "98" if n else "97") for n in range(90)
     ]

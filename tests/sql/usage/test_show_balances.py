@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from ageing import age
+from factories import current_day
 
 from service import archive
 from service.archivefile import Folder
@@ -70,12 +71,11 @@ def test_a_license_without_an_entry_has_a_day_at_nothing(db, new_license):
 
 
 def test_days_before_the_newest_of_the_archive_are_not_known(db, owner, new_license, deduct, sql, tmp_path):
-    license = new_license(credits=100)
+    today, license = current_day(), new_license(credits=100)
     deduct(license, 30)
     age(sql, 80)
     archive.run(owner, Folder(str(tmp_path)), before=datetime.now(UTC))
     deduct(license, 5)
-    today = datetime.now(UTC).date()
     found = usage.balances(db, Reader.with_key(license.key), first=today - timedelta(89), last=today)
     assert (found[0].day, found[0].balance) == (today - timedelta(80), 70)
     assert [row.balance for row in found[-2:]] == [70, 65]

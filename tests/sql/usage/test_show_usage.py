@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
+from factories import current_day
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from service.repository.usage import FIGURES, Reader, UsageRow
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
 PRICE = dict.fromkeys(CLASSES, 1_000_000)
-TODAY = datetime.now(UTC).date()
 ALL_TIME = {"first": date(2020, 1, 1), "last": date(2999, 12, 31)}
 AT = "UPDATE obol.ledger_entries SET created_at = %s WHERE license_id = %s AND entry_no > %s"
 
@@ -165,7 +165,7 @@ def test_usage_is_what_the_ledger_says_after_each_step_of_any_history(
 
 
 def test_what_was_used_is_told_by_day_model_and_key(db, new_license, new_key, deduct, refund, charge, used):
-    license = new_license(credits=1000)
+    day, license = current_day(), new_license(credits=1000)
     key = new_key(license)
     deduct(license, 30)
     spent = {"input": 1, "output": 2, "cache_write_5m": 3, "cache_write_1h": 4, "cache_read": 5}
@@ -173,15 +173,15 @@ def test_what_was_used_is_told_by_day_model_and_key(db, new_license, new_key, de
     refund(license, hold_id, 6)
     charge(new_license(), "claude-a", spent, 15)
 
-    deducted = UsageRow(TODAY, None, license.key_id, 1, 30, 0, 0, 0, 0, 0, 0)
-    charged = UsageRow(TODAY, "claude-a", key.key_id, 1, 15, 1, 2, 3, 4, 5, 6)
+    deducted = UsageRow(day, None, license.key_id, 1, 30, 0, 0, 0, 0, 0, 0)
+    charged = UsageRow(day, "claude-a", key.key_id, 1, 15, 1, 2, 3, 4, 5, 6)
     assert used(license) == [deducted, charged]
     assert used(license, by=("model",)) == [
         deducted._replace(day=None, key_id=None),
         charged._replace(day=None, key_id=None),
     ]
     assert used(license, by=()) == [UsageRow(None, None, None, 2, 45, 1, 2, 3, 4, 5, 6)]
-    assert used(license, last=TODAY - timedelta(days=1)) == used(license, first=TODAY + timedelta(days=1)) == []
+    assert used(license, last=day - timedelta(days=1)) == used(license, first=day + timedelta(days=1)) == []
 
 
 def test_the_roll_up_stops_where_it_is_told_to_and_goes_on_from_there(db, sql, new_license, deduct, used):
