@@ -625,7 +625,7 @@ BEGIN
     v_event := convert_from(p_payload, 'UTF8')::jsonb;
     v_type := v_event ->> 'type';
     v_object := v_event #> '{data,object}';
-    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed')
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.updated', 'charge.dispute.funds_withdrawn', 'charge.dispute.closed')
        OR (v_type IN ('refund.failed', 'refund.updated', 'charge.refund.updated')
            AND v_object ->> 'status' IN ('failed', 'canceled')) THEN
         SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i
@@ -772,10 +772,12 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the license changed');
     END IF;
+    -- One may have started and more than it ended: that is told, and then told again.
+    IF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     IF v_has_started THEN
         PERFORM obol.arm_alerts(p_license_id, v_balance);
-    ELSIF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
-        PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
     RETURN true;
 END
@@ -1973,6 +1975,7 @@ BEGIN
         SELECT w.webhook_id, CASE WHEN w.failing_since IS NULL THEN p_most ELSE 1 END AS most
           FROM obol.webhooks w
          WHERE w.paused_at IS NULL AND w.deleted_at IS NULL AND (w.kind = 'http' OR p_with_email)
+         ORDER BY w.failing_since NULLS FIRST
     LOOP
         RETURN QUERY SELECT q.license_id, q.webhook_id FROM obol.delivery_queues q
                       WHERE q.webhook_id = v_webhook.webhook_id AND q.next_attempt_at <= v_now
@@ -2030,6 +2033,35 @@ BEGIN
                  ORDER BY h.license_id, h.hold_id LIMIT p_most) due
          GROUP BY due.license_id
          ORDER BY due.license_id;
+END
+$$;
+
+--
+-- Name: due_owed(integer); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.due_owed(p_most integer DEFAULT 1000) RETURNS TABLE(license_id uuid, payment_id uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+        SELECT p.license_id, p.payment_id
+          FROM obol.payments p
+          JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
+          JOIN obol.licenses l ON l.license_id = p.license_id
+         WHERE (p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0
+           AND EXISTS (
+               -- As they are once what was used is allotted.
+               SELECT FROM (SELECT o.grant_id, o.ends_at, o.credits_left - o.used AS left,
+                                   o.before + o.used - sum(o.used) OVER (ORDER BY o.before) AS before
+                              FROM obol.list_open_grants(p.license_id) o) o
+                 JOIN obol.payment_grants g ON g.license_id = p.license_id AND g.grant_id = o.grant_id
+                WHERE g.payment_id = p.payment_id AND (o.ends_at IS NULL OR o.ends_at > v_now)
+                  AND o.left > GREATEST(0, l.held - o.before))
+         LIMIT p_most;
 END
 $$;
 
@@ -3357,7 +3389,7 @@ BEGIN
     RETURN QUERY
         SELECT c.value::bigint, NULL::bigint
           FROM jsonb_array_elements_text(COALESCE(p_alerts -> 'credits', '[]')) c
-        UNION ALL
+        UNION
         SELECT (p_base::numeric * c.value::bigint / 100)::bigint, c.value::bigint
           FROM jsonb_array_elements_text(COALESCE(p_alerts -> 'percent', '[]')) c;
 END
@@ -3634,9 +3666,11 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
-                                  WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
-                                  ELSE p.disputes END
+           disputes = CASE WHEN p_type = 'charge.dispute.closed'
+                             OR (p_type LIKE 'charge.dispute.%'
+                                 AND COALESCE(p.disputes #>> ARRAY[p_object ->> 'id', 'state'], 'inquiry') = 'inquiry')
+                           THEN p.disputes || v_dispute
+                           ELSE p.disputes END
      WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
 END
 $$;
@@ -3678,6 +3712,10 @@ BEGIN
     IF p_error IS NULL THEN
         UPDATE obol.webhooks w SET failing_since = NULL, last_error = NULL
          WHERE w.webhook_id = p_webhook_id AND w.failing_since IS NOT NULL;
+        IF FOUND THEN
+            UPDATE obol.delivery_queues q SET next_attempt_at = v_now
+             WHERE q.webhook_id = p_webhook_id AND q.next_attempt_at > v_now AND q.claim_id IS NULL;
+        END IF;
         RETURN false;
     END IF;
     UPDATE obol.webhooks w
@@ -5807,6 +5845,30 @@ BEGIN
                  WHERE (r.value ->> 'begun_at')::bigint = (t.value ->> 'at')::bigint
                     OR ((r.value ->> 'begun_at')::bigint < (t.value ->> 'at')::bigint
                         AND (r.value ->> 'failed_at')::bigint > (t.value ->> 'at')::bigint)) f);
+END
+$$;
+
+--
+-- Name: take_back_owed(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
+--
+
+CREATE FUNCTION obol.take_back_owed(p_license_id uuid, p_payment_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '5s'
+    AS $$
+DECLARE
+    v_event_id text;
+BEGIN
+    PERFORM obol.lock_license(p_license_id);
+    SELECT e.event_id INTO v_event_id
+      FROM obol.stripe_events e
+      JOIN obol.payment_sums s ON s.license_id = e.license_id AND s.payment_id = e.payment_id
+     WHERE e.license_id = p_license_id AND e.payment_id = p_payment_id AND s.owed > 0
+     ORDER BY e.booked_at DESC, e.event_id LIMIT 1;
+    IF FOUND THEN
+        PERFORM obol.square_payment(p_license_id, p_payment_id, v_event_id);
+    END IF;
 END
 $$;
 
@@ -9090,6 +9152,13 @@ REVOKE ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_
 GRANT ALL ON FUNCTION obol.due_holds(p_process_id uuid, p_live_holds uuid[], p_orphans_before timestamp with time zone, p_most integer) TO obol_service;
 
 --
+-- Name: FUNCTION due_owed(p_most integer); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.due_owed(p_most integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.due_owed(p_most integer) TO obol_service;
+
+--
 -- Name: FUNCTION due_rollups(p_least integer, p_most integer); Type: ACL; Schema: obol; Owner: -
 --
 
@@ -9856,6 +9925,13 @@ GRANT ALL ON FUNCTION obol.sum_expiring(p_before timestamp with time zone, p_tok
 --
 
 REVOKE ALL ON FUNCTION obol.sum_refunds(p_told jsonb, p_failed jsonb) FROM PUBLIC;
+
+--
+-- Name: FUNCTION take_back_owed(p_license_id uuid, p_payment_id uuid); Type: ACL; Schema: obol; Owner: -
+--
+
+REVOKE ALL ON FUNCTION obol.take_back_owed(p_license_id uuid, p_payment_id uuid) FROM PUBLIC;
+GRANT ALL ON FUNCTION obol.take_back_owed(p_license_id uuid, p_payment_id uuid) TO obol_service;
 
 --
 -- Name: FUNCTION tell_expiring(p_license_id uuid); Type: ACL; Schema: obol; Owner: -

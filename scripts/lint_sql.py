@@ -50,6 +50,7 @@ NOT_OF_ONE_LICENSE = {
     "due_deliveries": "one read over all licenses",
     "due_expiring": "one read over all licenses",
     "due_holds": "one read over all licenses",
+    "due_owed": "one read over all licenses",
     "due_rollups": "one read over all licenses",
     "due_rollups_v2": "one read over all licenses",
     "due_undelivered": "one read over all licenses",

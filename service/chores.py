@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -16,7 +16,7 @@ from .clock import elapsed
 from .db import Database
 from .mail import Mailer
 from .problems import Problem
-from .repository import admin
+from .repository import admin, payments
 from .repository import webhooks as room
 from .repository.webhooks import Attempt, ClaimedDelivery, DueDelivery
 
@@ -25,10 +25,12 @@ log = structlog.get_logger()
 # How often it is looked for what can be delivered, and for what is to be told.
 POLL_S = 1.0
 LOOK_EVERY_S = 60
+TAKE_EVERY_S = 60
 PURGE_EVERY_S = 600
 COUNT_EVERY_S = 60
 
-# Events that are on their way at once, and those of them that go to one webhook: a slow one leaves room for others.
+# Events that are on their way at once, and those of them that go to one webhook: a slow one leaves room for others, and
+# one that fails, which has one, for more.
 THREADS = 8
 AT_ONE_WEBHOOK = 4
 
@@ -68,7 +70,9 @@ class Chores:
         self._clock = clock
         self._lock = threading.Lock()
         self._on_the_way: set[DueDelivery] = set()
-        self._looked_at = self._purged_at = self._counted_at = float("-inf")
+        # Webhooks whose last attempt failed.
+        self._failing: set[UUID] = set()
+        self._looked_at = self._taken_at = self._purged_at = self._counted_at = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
@@ -90,7 +94,7 @@ class Chores:
 
     def step(self) -> None:
         """Do all that is due. What fails is logged, and keeps nothing else from being done."""
-        for what in (self._tell_noticed, self._look, self._purge, self._count, self._deliver_due):
+        for what in (self._tell_noticed, self._look, self._take_back, self._purge, self._count, self._deliver_due):
             try:
                 what()
             except Exception as error:
@@ -125,6 +129,13 @@ class Chores:
             room.tell_undelivered(self._db, license_id, hold_ids)
         metrics.EVENTS_WAITING.set(room.count_waiting(self._db, with_email=self._mailer is not None))
 
+    def _take_back(self) -> None:
+        if self._clock() < self._taken_at + TAKE_EVERY_S:
+            return
+        self._taken_at = self._clock()
+        for due in payments.due_owed(self._db):
+            payments.take_back(self._db, due)
+
     def _purge(self) -> None:
         if self._clock() < self._purged_at + PURGE_EVERY_S:
             return
@@ -146,7 +157,8 @@ class Chores:
         for item in due:
             with self._lock:
                 at_this_one = Counter(other.webhook_id for other in self._on_the_way)[item.webhook_id]
-                if len(self._on_the_way) >= THREADS or at_this_one >= AT_ONE_WEBHOOK or item in self._on_the_way:
+                most = 1 if item.webhook_id in self._failing else AT_ONE_WEBHOOK
+                if len(self._on_the_way) >= THREADS or at_this_one >= most or item in self._on_the_way:
                     continue
                 self._on_the_way.add(item)
             self._pool = self._pool or ThreadPoolExecutor(THREADS, "delivery")
@@ -182,6 +194,8 @@ class Chores:
         told = partial(log.info if attempt.error is None else log.warning, "event_delivery")
         about = {"webhook_id": str(due.webhook_id), "event_id": str(claimed.event_id), "type": claimed.type}
         told(**about, state=state, status=attempt.status, error=attempt.error)
+        with self._lock:
+            (self._failing.discard if attempt.error is None else self._failing.add)(due.webhook_id)
         if claimed.kind == "http" and (attempt.error is not None or claimed.is_failing):
             paused = room.note(self._db, due.webhook_id, error=attempt.error, is_gone=webhooks.is_gone(attempt))
             if paused:

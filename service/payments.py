@@ -31,6 +31,8 @@ _SIGNATURE = re.compile("(?=.*(?:^|,)t=[0-9]{1,12}(?:,|$))(?=.*(?:^|,)v1=[0-9a-f
 # They do not say more of what they are of.
 _OF_AN_INTENT = (
     "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.funds_withdrawn",
     "charge.dispute.closed",
     "refund.failed",
     "refund.updated",

@@ -58,6 +58,8 @@ class StripeApi:
         product: Any = {"currency": currency, "unit_amount": price, "product_data": {"name": name}}
         params: Any = {
             "mode": "payment",
+            # With its wallets. A bank's debit is under way for days, and nobody here would know that it is.
+            "payment_method_types": ["card"],
             "line_items": [{"price_data": product, "quantity": 1}],
             "success_url": success_url,
             "cancel_url": cancel_url,

@@ -36,6 +36,8 @@ _LIST_ALL = text(
     "SELECT * FROM obol.list_all_payments(:only_owed, CAST(:before_at AS timestamptz), CAST(:before_id AS uuid), "
     ":limit, :token_digest, :request_id)"
 )
+_DUE_OWED = text("SELECT * FROM obol.due_owed()")
+_TAKE_BACK = text("SELECT obol.take_back_owed(:license_id, :payment_id)")
 _SECRET = text("SELECT obol.set_stripe_secret(:signing_secret, :overlap_s)")
 
 
@@ -79,6 +81,13 @@ class Booked(NamedTuple):
 
     outcome: str
     payment_id: UUID | None
+
+
+class DueOwed(NamedTuple):
+    """A payment of which something is owed that can be taken by now."""
+
+    license_id: UUID
+    payment_id: UUID
 
 
 class Payment(NamedTuple):
@@ -247,6 +256,16 @@ def list_all_payments(
     at, id = before or (None, None)
     rows = db.rows(_LIST_ALL, only_owed=only_owed, before_at=at, before_id=id, limit=limit, **actor._asdict())
     return [Payment._make(row) for row in rows]
+
+
+def due_owed(db: Database) -> list[DueOwed]:
+    """What was held when its money went back, and is not any more."""
+    return [DueOwed._make(row) for row in db.rows(_DUE_OWED)]
+
+
+def take_back(db: Database, due: DueOwed) -> None:
+    """Take what is owed of a payment, as far as it can be. Raises: Problem license_invalid."""
+    db.row(_TAKE_BACK, **due._asdict())
 
 
 def set_secret(db: Database, signing_secret: str, overlap_s: int) -> int:

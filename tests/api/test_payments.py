@@ -115,6 +115,7 @@ def test_who_pays_gets_the_credits_once(checkout, client, stripe, hook, new_lice
     assert (method, path, key) == ("POST", "/v1/checkout/sessions", document["payment_id"])
     metadata = {"license_id": str(license.id), "payment_id": document["payment_id"], "package_id": "pack"}
     assert said["metadata"] == said["payment_intent_data"]["metadata"] == metadata
+    assert said["payment_method_types"] == {"0": "card"}
     assert said["success_url"] == "https://credits.example/thanks?a=1"
     assert said["cancel_url"] == "https://credits.example/account/top-up/back"
     assert document["checkout_url"].startswith("https://checkout.stripe.com/")

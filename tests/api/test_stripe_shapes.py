@@ -227,21 +227,25 @@ def test_a_refund_in_another_currency_is_not_booked(shape, hook, till, license):
 
 
 @pytest.mark.parametrize(
-    ("created", "closed", "meanwhile", "at_last"),
+    ("created", "is_withdrawn", "closed", "meanwhile", "at_last"),
     [
-        ("needs_response", "lost", 0, 0),
-        ("needs_response", "won", 0, CREDITS),
-        ("warning_needs_response", "warning_closed", CREDITS, CREDITS),
+        ("needs_response", True, "lost", 0, 0),
+        ("needs_response", True, "won", 0, CREDITS),
+        ("warning_needs_response", False, "warning_closed", CREDITS, CREDITS),
+        # An inquiry that became a dispute.
+        ("warning_needs_response", True, "lost", 0, 0),
+        ("warning_needs_response", True, "won", 0, CREDITS),
     ],
 )
 def test_what_is_disputed_is_taken_until_it_is_won(
-    shape, booked, hook, till, license, verified, created, closed, meanwhile, at_last
+    shape, booked, hook, till, license, verified, created, is_withdrawn, closed, meanwhile, at_last
 ):
     booked(shape("checkout.session.completed"))
     booked(shape("charge.dispute.created", status=created))
+    if is_withdrawn:
+        booked(shape("charge.dispute.funds_withdrawn"))
     assert till.state(license) == (meanwhile, 0)
-    for kind in ("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"):
-        assert hook(shape(kind)).get_json() == {"outcome": "ignored"}
+    assert hook(shape("charge.dispute.funds_reinstated")).get_json() == {"outcome": "ignored"}
     assert till.state(license) == (meanwhile, 0)
     booked(shape("charge.dispute.closed", status=closed))
     assert till.state(license) == (at_last, 0)

@@ -172,10 +172,10 @@ def test_nothing_is_made_read_or_ended_by_any_function(sql, victim, new_license,
     # What answers to somebody without a key or a token; all of it is the service's own work, or says nothing of anyone.
     assert answered == {
         "bring_up_to_date", "claim_delivery", "count_waiting", "current_revision", "due_changes",
-        "due_deliveries", "due_expiring", "due_holds", "due_rollups", "due_rollups_v2", "due_undelivered",
+        "due_deliveries", "due_expiring", "due_holds", "due_owed", "due_rollups", "due_rollups_v2", "due_undelivered",
         "end_delivery", "expire_holds", "expire_holds_v2", "find_imported_key", "heartbeat", "list_prices",
         "note_deliveries", "note_webhook", "purge_events", "purge_expired", "refund_withheld", "roll_up_business",
-        "roll_up_usage", "tell_expiring", "tell_undelivered", "tell_upstream_refusal",
+        "roll_up_usage", "take_back_owed", "tell_expiring", "tell_undelivered", "tell_upstream_refusal",
         # What is sold is no secret; an event needs Stripe's signature, and a payment intent is a secret of its own.
         "book_stripe_event", "find_stripe_intent", "list_packages",
         # It refuses each deduction by itself, in its row.

@@ -44,6 +44,7 @@ RESULTS = {
     "digest_acts": audit.Digest,
     "digest_entries": audit.Digest,
     "due_deliveries": webhooks.DueDelivery,
+    "due_owed": payments.DueOwed,
     "due_holds": holds.DueHolds,
     "due_undelivered": webhooks.DueUndelivered,
     "find_imported_key": imports.FoundKey,

@@ -6,14 +6,16 @@ from uuid import uuid4
 
 import pytest
 from factories import wait_until
+from fake_stripe import FakeStripe
 from inbox import receiving
 from listening import listening
 from structlog.testing import capture_logs
+from till import CREDITS, PRICE, Till
 
 from service import chores, noticed, sealing, smtp, webhooks
 from service.chores import Chores
 from service.mail import Mailer
-from service.repository import grants, ledger, processes
+from service.repository import grants, holds, ledger, processes
 from service.repository import webhooks as room
 from service.repository.grants import Terms
 from service.webhooks import Settings
@@ -221,6 +223,50 @@ def test_a_slow_webhook_leaves_room_for_others(chore, owner, new_license, sql):
     assert sql("SELECT state, attempts, count(*) FROM obol.deliveries GROUP BY 1, 2") == [("delivered", 1, 15)]
     assert len({event["data"]["license_id"] for event in received(slow)}) == len(slow.received) == 10
     assert len({event["data"]["license_id"] for event in received(other)}) == len(other.received) == 5
+
+
+def test_webhooks_that_fail_have_one_on_its_way_each(chore, owner, new_license, sql):
+    with listening() as slow, listening() as other:
+        slow.go_on.set()
+        slow.status = 500
+        for _ in range(2):
+            webhooks.create(owner, SETTINGS, url=slow.url)
+        for _ in range(5):
+            new_license()
+        deliver(chore)
+        slow.go_on.clear()
+        sql("UPDATE obol.delivery_queues SET next_attempt_at = clock_timestamp()")
+        before = len(slow.received)
+        for _ in range(4):
+            chore.step()
+        wait_until(lambda: len(slow.received) == before + 2, 60, "one at each of them")
+        assert len(chore._on_the_way) == 2
+
+        other.go_on.set()
+        webhooks.create(owner, SETTINGS, url=other.url)
+        license = new_license()
+        chore.step()
+        wait_until(lambda: other.received, 60, "the one that works")
+        assert received(other)[0]["data"]["license_id"] == str(license.id)
+        slow.go_on.set()
+        chore.wait()
+
+
+def test_what_is_owed_is_taken_once_it_is_free_again(chore, clock, db, owner, new_license):
+    stripe = FakeStripe()
+    till, license = Till(db, owner, stripe), new_license(credits=0)
+    session_id, hold_id = till.begin(license), uuid4()
+    till.send(license, stripe.completed(session_id))
+    holds.open_for_client(db, license.key, hold_id, amount=CREDITS, expires_in_s=600)
+    till.send(license, stripe.refunded(session_id, PRICE // 2))
+    chore.step()
+    holds.release(db, license.key, hold_id)
+    chore.step()
+    assert till.state(license) == (CREDITS, CREDITS // 2)
+    clock.now += chores.TAKE_EVERY_S
+    chore.step()
+    assert till.state(license) == (CREDITS // 2, 0)
+    stripe.stop()
 
 
 def test_a_license_with_many_events_lets_others_have_their_turn(

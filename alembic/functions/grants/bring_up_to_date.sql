@@ -82,10 +82,12 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM obol.ask_again('the license changed');
     END IF;
+    -- One may have started and more than it ended: that is told, and then told again.
+    IF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
+        PERFORM obol.note_balance(p_license_id, v_balance);
+    END IF;
     IF v_has_started THEN
         PERFORM obol.arm_alerts(p_license_id, v_balance);
-    ELSIF v_balance < v_license.balance AND v_balance <= v_license.notify_below THEN
-        PERFORM obol.note_balance(p_license_id, v_balance);
     END IF;
     RETURN true;
 END

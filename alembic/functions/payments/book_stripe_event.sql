@@ -33,7 +33,7 @@ BEGIN
     v_event := convert_from(p_payload, 'UTF8')::jsonb;
     v_type := v_event ->> 'type';
     v_object := v_event #> '{data,object}';
-    IF v_type IN ('charge.dispute.created', 'charge.dispute.closed')
+    IF v_type IN ('charge.dispute.created', 'charge.dispute.updated', 'charge.dispute.funds_withdrawn', 'charge.dispute.closed')
        OR (v_type IN ('refund.failed', 'refund.updated', 'charge.refund.updated')
            AND v_object ->> 'status' IN ('failed', 'canceled')) THEN
         SELECT i.payment_id INTO v_payment_id FROM obol.stripe_intents i

@@ -1,5 +1,5 @@
--- Keeps what an event says of a payment, so that the order of events does not matter: of a dispute its end over its
--- beginning. Refunds are note_refund's. The caller has the license locked.
+-- Keeps what an event says of a payment, so that the order of events does not matter: of a dispute its end over all
+-- before it, and that the money was taken over that there is an inquiry. Refunds are note_refund's. The caller has the license locked.
 CREATE OR REPLACE FUNCTION obol.note_stripe_state(
     p_license_id uuid,
     p_payment_id uuid,
@@ -23,9 +23,11 @@ BEGIN
        SET session_id = CASE WHEN p_type LIKE 'checkout.session.%' THEN p_object ->> 'id' ELSE p.session_id END,
            payment_intent = COALESCE(p.payment_intent, p_object ->> 'payment_intent'),
            state = CASE WHEN p_type = 'checkout.session.expired' AND p.state = 'pending' THEN 'expired' ELSE p.state END,
-           disputes = CASE p_type WHEN 'charge.dispute.created' THEN v_dispute || p.disputes
-                                  WHEN 'charge.dispute.closed' THEN p.disputes || v_dispute
-                                  ELSE p.disputes END
+           disputes = CASE WHEN p_type = 'charge.dispute.closed'
+                             OR (p_type LIKE 'charge.dispute.%'
+                                 AND COALESCE(p.disputes #>> ARRAY[p_object ->> 'id', 'state'], 'inquiry') = 'inquiry')
+                           THEN p.disputes || v_dispute
+                           ELSE p.disputes END
      WHERE p.license_id = p_license_id AND p.payment_id = p_payment_id;
 END
 $$;

@@ -1,4 +1,4 @@
--- Notes that a webhook works again, or that it fails and why. One that has failed for three days without one success,
+-- Notes that a webhook works again, so that what waits for it is tried at once, or that it fails and why. One that has failed for three days without one success,
 -- or says that it is gone (410), is paused: its events wait until an operator resumes it. Returns whether it was paused now.
 CREATE OR REPLACE FUNCTION obol.note_webhook(p_webhook_id uuid, p_error text, p_is_gone boolean)
 RETURNS boolean
@@ -14,6 +14,10 @@ BEGIN
     IF p_error IS NULL THEN
         UPDATE obol.webhooks w SET failing_since = NULL, last_error = NULL
          WHERE w.webhook_id = p_webhook_id AND w.failing_since IS NOT NULL;
+        IF FOUND THEN
+            UPDATE obol.delivery_queues q SET next_attempt_at = v_now
+             WHERE q.webhook_id = p_webhook_id AND q.next_attempt_at > v_now AND q.claim_id IS NULL;
+        END IF;
         RETURN false;
     END IF;
     UPDATE obol.webhooks w

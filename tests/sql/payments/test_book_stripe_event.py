@@ -192,6 +192,83 @@ def test_a_refund_leaves_what_is_held_and_takes_it_when_the_hold_ends(till, stri
     verified()
 
 
+def take_back(till):
+    """As the chores do; how many payments there were something to take of."""
+    due = payments.due_owed(till.db)
+    for item in due:
+        payments.take_back(till.db, item)
+    return len(due)
+
+
+def test_what_was_held_when_the_money_went_back_is_taken_once_it_is_free(till, stripe, new_license, verified):
+    license = new_license(credits=0)
+    session_id = till.begin(license)
+    till.send(license, stripe.completed(session_id))
+    hold_id = uuid4()
+    holds.open_for_client(till.db, license.key, hold_id, amount=CREDITS, expires_in_s=600)
+    till.send(license, stripe.refunded(session_id, 600))
+    # Three fifths of the money are back, and all of the credits are held.
+    assert (till.state(license), take_back(till)) == ((CREDITS, 300), 0)
+    holds.settle(till.db, license.key, hold_id, amount=150)
+    assert take_back(till) == 1
+    assert till.state(license) == (CREDITS - 150 - 300, 0)
+    assert take_back(till) == 0
+    act = next(act for act in admin.list_acts(till.owner) if act.act == "take_back")
+    assert (act.actor[:11], act.detail["amount"]) == ("stripe:evt_", 300)
+    verified()
+
+
+def test_what_is_held_of_it_stays_owed_while_other_credits_are_free(till, stripe, new_license, grant, verified):
+    license = new_license(credits=0)
+    session_id = till.begin(license)
+    till.send(license, stripe.completed(session_id))
+    # It burns last, so the hold covers what was bought.
+    grant(license, 1000, priority=90)
+    ledger.deduct(till.db, license.key, uuid4(), amount=100)
+    hold_id = uuid4()
+    holds.open_for_client(till.db, license.key, hold_id, amount=450, expires_in_s=600)
+    till.send(license, stripe.refunded(session_id, 500))
+    assert (till.state(license), take_back(till)) == ((CREDITS + 900, 250), 0)
+    ledger.deduct(till.db, license.key, uuid4(), amount=30)
+    assert take_back(till) == 0
+    holds.release(till.db, license.key, hold_id)
+    assert take_back(till) == 1
+    assert till.state(license) == (CREDITS + 900 - 30 - 250, 0)
+    verified()
+
+
+def test_nothing_to_take_is_no_error(till, stripe, new_license):
+    license = new_license(credits=0)
+    till.send(license, stripe.completed(till.begin(license)))
+    payments.take_back(till.db, payments.DueOwed(license.id, till.payment(license).payment_id))
+    payments.take_back(till.db, payments.DueOwed(license.id, uuid4()))
+    assert till.state(license) == (CREDITS, 0)
+
+
+def test_an_inquiry_that_becomes_a_dispute_takes_the_money_whatever_tells_it(till, stripe, new_license, verified):
+    """The dispute keeps its id, and what was told before may come after."""
+    told = [
+        ("created", "warning_needs_response"),
+        ("updated", "warning_under_review"),
+        ("funds_withdrawn", "needs_response"),
+        ("updated", "under_review"),
+    ]
+    for order in permutations(told):
+        license = new_license(credits=0)
+        session_id = till.begin(license)
+        till.send(license, stripe.completed(session_id))
+        is_taken = False
+        for what, status in order:
+            assert till.send(license, stripe.dispute(session_id, what, status)) == "booked"
+            is_taken = is_taken or not status.startswith("warning")
+            assert till.state(license) == (0 if is_taken else CREDITS, 0), order
+        assert till.payment(license).disputed == PRICE
+        assert till.send(license, stripe.dispute(session_id, "closed", "won")) == "booked"
+        assert till.send(license, stripe.dispute(session_id, "updated", "under_review")) == "booked"
+        assert till.state(license) == (CREDITS, 0)
+    verified()
+
+
 def test_a_won_dispute_gives_back_what_was_taken(till, stripe, new_license, verified):
     till.package(lifetime_days=10)
     license = new_license(credits=0)
@@ -355,6 +432,7 @@ STEPS = (
     "use",
     "hold",
     "settle",
+    "take_back",
 )
 
 
@@ -403,7 +481,7 @@ REFUNDS = {
         session_id, 2, 400, begun_at=20, at=51, kind="refund.updated"
     ),
 }
-REFUND_STEPS = ("completed", *REFUNDS, "use", "hold", "settle")
+REFUND_STEPS = ("completed", *REFUNDS, "use", "hold", "settle", "take_back")
 
 
 @settings(
@@ -427,6 +505,8 @@ def test_refunds_that_fail_in_whatever_order_and_however_often(till, stripe, new
         story.play(step)
     story.settle()
     assert story.to_come_again == []
+    take_back(till)
+    assert take_back(till) == 0
     # A fifth of the money is back, and so a fifth of the credits is gone.
     left = CREDITS * 4 // 5 - story.used
     assert till.state(license) == (max(0, left), max(0, -left))
@@ -480,6 +560,8 @@ class Story:
                 assert outcome in ("booked", "replayed")
         elif step == "settle":
             self.settle()
+        elif step == "take_back":
+            take_back(self.till)
         else:
             # There may be too few.
             with suppress(Problem):

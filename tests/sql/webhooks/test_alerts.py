@@ -116,6 +116,60 @@ def test_what_expires_and_is_voided_tells(new_license, owner, db, grant, told, s
     assert told(license) == [low(100, 500), low(10, 50)]
 
 
+@pytest.fixture
+def ended(sql, db, grant):
+    """`ended(license, first, *others)`: the first grant ends, and the others start, before anybody looks."""
+
+    def pass_by(license, first, *others):
+        for grant_id, starts, ends in ((first, "10 days", "1 hour"), *others):
+            sql(
+                "UPDATE obol.grants SET starts_at = now() - %s::interval, expires_at = now() - %s::interval"
+                " WHERE grant_id = %s",
+                (starts, ends, str(grant_id)),
+            )
+        sql("UPDATE obol.licenses SET next_change_at = '-infinity'")
+        grants.bring_up_to_date(db, license.id)
+
+    return pass_by
+
+
+def test_a_fall_is_told_though_a_grant_starts_with_it(new_license, owner, grant, deduct, told, ended):
+    license = new_license(credits=0)
+    first = grant(license, 10_000, expires_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    second = grant(license, 100, starts_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    webhooks.set_alerts(owner, license.id, alerts={"credits": [1000, 50], "percent": [10]})
+    ended(license, first, (second, "1 hour", "-9 days"))
+    # Ten percent are of what there was, and then of what there is.
+    assert told(license) == [low(100, 1000, 10), low(100, 1000)]
+    deduct(license, 95)
+    assert told(license)[2:] == [low(5, 50), low(5, 10, 10)]
+
+
+def test_the_end_is_told_though_a_grant_has_started_and_ended_meanwhile(new_license, owner, grant, told, ended, sql):
+    license = new_license(credits=0)
+    first = grant(license, 10, expires_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    second = grant(license, 100, starts_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    ended(license, first, (second, "59 minutes", "1 minute"))
+    assert told(license) == [EXHAUSTED]
+    grant(license, 7)
+    assert sql("SELECT notify_below FROM obol.licenses") == [(0,)]
+
+
+def test_a_grant_that_is_more_than_what_ends_with_it_is_a_top_up(new_license, owner, grant, told, ended):
+    license = new_license(credits=0)
+    first = grant(license, 100, expires_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    second = grant(license, 500, starts_at=datetime.now(UTC) + timedelta(days=9)).grant_id
+    webhooks.set_alerts(owner, license.id, alerts={"credits": [80]})
+    ended(license, first, (second, "1 hour", "-9 days"))
+    assert told(license) == []
+
+
+def test_a_threshold_that_was_said_twice_is_told_once(alerted, deduct, told):
+    license = alerted(credits=[100, 100], percent=[10, 10])
+    deduct(license, 900)
+    assert told(license) == [low(100, 100, 10), low(100, 100)]
+
+
 def test_a_threshold_that_the_balance_is_under_is_told_when_it_is_crossed_the_next_time(alerted, deduct, grant, told):
     license = alerted(credits=[2000])
     deduct(license, 1)

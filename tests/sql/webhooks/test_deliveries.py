@@ -153,6 +153,35 @@ def test_one_that_works_again_is_as_before(db, owner, new_webhook):
     assert webhooks.list_webhooks(owner)[0].status == "active"
 
 
+def test_what_waits_for_one_that_works_again_is_tried_at_once(db, new_webhook, new_license, attempt, claim, due, sql):
+    webhook_id, other = new_webhook(), new_webhook()
+    licenses = [new_license() for _ in range(3)]
+    for license in licenses:
+        attempt(license, webhook_id, error="down")
+        attempt(license, other, error="down")
+    sql("UPDATE obol.delivery_queues SET next_attempt_at = clock_timestamp() + interval '8 hours'")
+    # Somebody has one of them in hand.
+    sql(f"{NOW} WHERE license_id = %s", (str(licenses[0].id),))
+    assert claim(licenses[0], webhook_id) is not None
+    webhooks.note(db, webhook_id, error="down")
+    webhooks.note(db, webhook_id, error=None)
+    assert sorted(license_id for license_id, at in due() if at == webhook_id) == sorted(
+        license.id for license in licenses[1:]
+    )
+    # Of one that never failed nothing is moved.
+    sql("UPDATE obol.delivery_queues SET next_attempt_at = clock_timestamp() + interval '8 hours'")
+    webhooks.note(db, other, error=None)
+    assert due() == []
+
+
+def test_one_that_fails_comes_last_and_with_one(db, new_webhook, new_license, due):
+    failing, working = new_webhook(), new_webhook()
+    webhooks.note(db, failing, error="down")
+    for _ in range(3):
+        new_license()
+    assert [webhook_id for _, webhook_id in due()] == [working] * 3 + [failing]
+
+
 def test_one_that_is_gone_is_paused_at_once(db, owner, new_webhook):
     webhook_id = new_webhook()
     assert webhooks.note(db, webhook_id, error="410", is_gone=True)

@@ -1,0 +1,1 @@
+DROP FUNCTION obol.due_owed, obol.take_back_owed;
