@@ -50,6 +50,9 @@ _SCHEMA_STATE = """
     ) o
 """
 
+# To find the best order of joins takes longer than any of them over the few rows of a test.
+_PLANNED_AS_WRITTEN = "-c join_collapse_limit=1 -c from_collapse_limit=1 -c jit=off"
+
 _OTHERS = """
     SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
      WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
@@ -71,6 +74,8 @@ class Databases:
 
     def __init__(self, server: Urls, template: str) -> None:
         self._server = server
+        self._connection = psycopg2.connect(server.owner)
+        self._connection.autocommit = True
         self._template = template
         self._resting: deque[str] = deque()
         self._state, self._empty = _look(named(server, template).owner)
@@ -79,10 +84,10 @@ class Databases:
         """The name of a database as the template is."""
         name = f"test_{secrets.token_hex(16)}"
         if len(self._resting) < _RESTING:
-            run(self._server.owner, f"CREATE DATABASE {name} TEMPLATE {self._template}")
+            self._run(f"CREATE DATABASE {name} TEMPLATE {self._template}")
         else:
             # Under a name of its own, so that a process that somebody forgot to stop does not find it again.
-            run(self._server.owner, f"ALTER DATABASE {self._resting.popleft()} RENAME TO {name}")
+            self._run(f"ALTER DATABASE {self._resting.popleft()} RENAME TO {name}")
         return name
 
     def give_back(self, name: str, *, keep: bool, verify: bool) -> list[Any]:
@@ -92,7 +97,7 @@ class Databases:
             keep: False: drop it.
             verify: whether to look.
         """
-        connection = psycopg2.connect(named(self._server, name).owner)
+        connection = psycopg2.connect(named(self._server, name).owner, options=_PLANNED_AS_WRITTEN)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -114,7 +119,11 @@ class Databases:
         return findings
 
     def drop(self, name: str) -> None:
-        run(self._server.owner, f"DROP DATABASE {name} WITH (FORCE)")
+        self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
 def _look(url: str) -> tuple[str, str]:

@@ -2,15 +2,17 @@
 license of its own. A file or folder has them by importing all of it."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg2
 import pytest
 from databases import Databases, named
-from factories import Served, run
+from factories import Served
 
 from service.dev import sandbox
 from service.dev.embedded import Urls
 
-__all__ = ["ledger_agrees", "sandboxed", "served", "upstream", "urls"]
+__all__ = ["ledger_agrees", "looking", "sandboxed", "served", "upstream", "urls"]
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +24,21 @@ def urls(server_urls: Urls, databases: Databases) -> Iterator[Urls]:
     databases.give_back(name, keep=True, verify=False)
 
 
+@pytest.fixture(scope="module")
+def looking(urls: Urls) -> Iterator[Any]:
+    """A cursor for `ledger_agrees`: on a new connection its statements take fifteen times as long to plan as to run."""
+    connection = psycopg2.connect(urls.owner)
+    connection.autocommit = True
+    yield connection.cursor()
+    connection.close()
+
+
 @pytest.fixture(autouse=True)
-def ledger_agrees(urls: Urls) -> Iterator[None]:
+def ledger_agrees(looking: Any) -> Iterator[None]:
     """Whatever the test did, `obol verify` finds nothing."""
     yield
-    assert run(urls.owner, "SELECT * FROM obol.verify()") == []
+    looking.execute("SELECT * FROM obol.verify()")
+    assert looking.fetchall() == []
 
 
 @pytest.fixture(scope="module")
