@@ -140,6 +140,15 @@ def test_a_payment_says_what_became_of_it(customer, new_license, begin, stripe, 
 
 
 @pytest.mark.usefixtures("sold")
+def test_a_payment_was_begun_at_a_time_in_utc(customer, new_license, begin, sql, urls):
+    sql(f"ALTER DATABASE {urls.owner.rpartition('/')[2]} SET timezone = 'Asia/Tokyo'")
+    person = customer(new_license())
+    page = begin(person, "pack").headers["Location"]
+    sql("UPDATE obol.payments SET created_at = '2026-12-31 20:30+00'")
+    assert "begun 2026-12-31 20:30 UTC" in person.get(page)
+
+
+@pytest.mark.usefixtures("sold")
 def test_a_payment_of_somebody_else_is_none(customer, new_license, begin):
     page = begin(customer(new_license()), "pack").headers["Location"]
     other = customer(new_license())

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import psycopg2
@@ -9,11 +10,19 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect
 
+from service import strict_json
 from service.db import Database, sqlalchemy_url
 from service.problems import Problem
-from service.repository import licenses
+from service.repository import licenses, webhooks
+from service.webhooks import document
 
 ONE = text("SELECT 1 AS one")
+
+
+@pytest.fixture
+def elsewhere(sql, urls):
+    """The database is in another time zone than UTC, for whoever connects from now on."""
+    sql(f"ALTER DATABASE {urls.owner.rpartition('/')[2]} SET timezone = 'Asia/Tokyo'")
 
 
 def raising(sqlstate, message="SOME_PREFIX: something is so", more=""):
@@ -202,3 +211,20 @@ def test_no_call_leaves_a_transaction_open(db, new_license, sql):
         "SELECT DISTINCT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     assert states == [("idle",)]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_times_are_of_utc_whatever_the_zone_of_the_database(db):
+    asked = text("SELECT timestamptz '2026-12-31 23:30Z', CAST(NULL AS timestamptz), current_setting('timezone')")
+    moment, none, zone = db.row(asked)
+    assert (moment, moment.tzinfo, none) == (datetime(2026, 12, 31, 23, 30, tzinfo=UTC), UTC, None)
+    assert zone == "Asia/Tokyo"
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_an_event_is_sent_with_its_time_in_utc(db, owner, new_license):
+    webhooks.create(owner, uuid4(), url="https://shop.example.com", name="", types=None, secret=b"sealed")
+    new_license()
+    (due,) = webhooks.due_deliveries(db, 1, with_email=False)
+    claimed = webhooks.claim(db, due, uuid4(), lease_s=60)
+    assert strict_json.decode(document(claimed))["timestamp"].endswith("Z")
