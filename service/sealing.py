@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 # The view obol.undelivered_charges cuts it off the stored bytes.
 KEY_ID_LENGTH = 8
-_NONCE_LENGTH = 12
+NONCE_LENGTH = 12
 
 
 def key_id(key: bytes) -> bytes:
@@ -18,9 +18,13 @@ def key_id(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()[:KEY_ID_LENGTH]
 
 
-def seal(key: bytes, plain: bytes, context: bytes) -> bytes:
-    """Id of the key + nonce + ciphertext, which opens only with the same context."""
-    nonce = secrets.token_bytes(_NONCE_LENGTH)
+def seal(key: bytes, plain: bytes, context: bytes, *, nonce: bytes | None = None) -> bytes:
+    """Id of the key + nonce + ciphertext, which opens only with the same context.
+
+    Args:
+        nonce: 12 bytes that no other plain text or context has under this key; None: random ones.
+    """
+    nonce = nonce or secrets.token_bytes(NONCE_LENGTH)
     return key_id(key) + nonce + AESGCM(key).encrypt(nonce, plain, context)
 
 
@@ -31,7 +35,7 @@ def unseal(keys: Sequence[bytes], sealed: bytes, context: bytes) -> bytes | None
     for key in keys:
         if key_id(key) == sealed_with:
             try:
-                return AESGCM(key).decrypt(sealed[:_NONCE_LENGTH], sealed[_NONCE_LENGTH:], context)
+                return AESGCM(key).decrypt(sealed[:NONCE_LENGTH], sealed[NONCE_LENGTH:], context)
             except InvalidTag:
                 return None
     return None

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from . import outbound, sealing, strict_json
 from .db import Database
 from .problems import Problem
@@ -22,6 +25,7 @@ from .repository.admin import OWNER, Actor
 from .repository.webhooks import Attempt, ClaimedDelivery, Webhook
 
 _PREFIX = "whsec_"
+_SECRET_LENGTH = 24
 _GONE = 410
 
 # How long the secret before still signs, if nothing else is said.
@@ -51,17 +55,18 @@ def create(
     name: str = "",
     types: Sequence[str] | None = None,
     webhook_id: UUID | None = None,
+    idempotency_key: str | None = None,
     actor: Actor = OWNER,
 ) -> NewSecret:
     """Make a webhook that gets events of these types (None: of all) from now on, of an id that nobody has (None: a new
-    one).
+    one). With an idempotency key whoever makes it of the same id at the same time is told the secret that it has.
 
     Raises: Problem admin_forbidden, validation_failed (the URL, or no keys are set), amount_invalid (too many).
     """
     if (why := outbound.why_not(url, allow_private=settings.allow_private)) is not None:
         raise Problem("validation_failed", f"url: {why}.", {"errors": [{"field": "url", "message": why}]})
     webhook_id = webhook_id or uuid4()
-    secret, sealed = _new_secret(settings, webhook_id)
+    secret, sealed = _new_secret(settings, webhook_id, idempotency_key)
     webhooks.create(db, webhook_id, url=url, name=name, types=types, secret=sealed, actor=actor)
     # By the same hand, which may have no right to read.
     return NewSecret(secret, show(db, webhook_id, actor=actor))
@@ -76,13 +81,20 @@ def show(db: Database, webhook_id: UUID, *, actor: Actor = OWNER) -> Webhook:
 
 
 def rotate(
-    db: Database, settings: Settings, webhook_id: UUID, *, overlap_s: int = OVERLAP_S, actor: Actor = OWNER
+    db: Database,
+    settings: Settings,
+    webhook_id: UUID,
+    *,
+    overlap_s: int = OVERLAP_S,
+    idempotency_key: str | None = None,
+    actor: Actor = OWNER,
 ) -> NewSecret:
-    """Give a webhook a new secret; for `overlap_s` what is sent carries a signature with the one before, too.
+    """Give a webhook a new secret; for `overlap_s` what is sent carries a signature with the one before, too. The same
+    idempotency key again, before another rotation, changes nothing.
 
     Raises: Problem admin_forbidden, validation_failed (no keys are set), not_found.
     """
-    secret, sealed = _new_secret(settings, webhook_id)
+    secret, sealed = _new_secret(settings, webhook_id, idempotency_key)
     if not webhooks.rotate(db, webhook_id, secret=sealed, overlap_s=overlap_s, actor=actor):
         raise _not_found(webhook_id)
     return NewSecret(secret, show(db, webhook_id, actor=actor))
@@ -165,15 +177,27 @@ def is_gone(attempt: Attempt) -> bool:
     return attempt.status == _GONE
 
 
-def _new_secret(settings: Settings, webhook_id: UUID) -> tuple[str, bytes]:
+def _new_secret(settings: Settings, webhook_id: UUID, idempotency_key: str | None) -> tuple[str, bytes]:
     if not settings.keys:
         raise Problem(
             "validation_failed",
             "Secrets of webhooks are kept sealed, and there is no key to seal them with: set OBOL_WEBHOOK_KEYS, "
             "for the service and for the obol command.",
         )
-    secret = _PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
-    return secret, sealing.seal(settings.keys[0], secret.encode(), webhook_id.bytes)
+    material = _material(settings.keys[0], webhook_id, idempotency_key)
+    secret = _PREFIX + base64.b64encode(material[:_SECRET_LENGTH]).decode()
+    return secret, sealing.seal(settings.keys[0], secret.encode(), webhook_id.bytes, nonce=material[_SECRET_LENGTH:])
+
+
+def _material(key: bytes, webhook_id: UUID, idempotency_key: str | None) -> bytes:
+    """What a secret and the nonce that seals it are made of: random bytes, and with an idempotency key, which nobody
+    knows but who has the form and which is nowhere stored, the same ones each time. Then the sealed secret is the same
+    too, by which the database knows that it has it already."""
+    length = _SECRET_LENGTH + sealing.NONCE_LENGTH
+    if idempotency_key is None:
+        return secrets.token_bytes(length)
+    said = b"obol secret of a webhook" + webhook_id.bytes + idempotency_key.encode()
+    return HKDF(SHA256(), length=length, salt=None, info=said).derive(key)
 
 
 def _not_found(webhook_id: UUID) -> Problem:

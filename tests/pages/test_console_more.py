@@ -2,12 +2,15 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from html import unescape
+from uuid import UUID, uuid4
 
 import pytest
 from browsing import BROWSER, fields_of, multi, posts
 
 from service import operator as acts
+from service import sealing
+from service.http.services import services_of
 from service.repository import ledger, limits, processes, webhooks
 from service.repository.grants import Terms
 from service.repository.webhooks import Attempt
@@ -64,6 +67,47 @@ def test_a_webhook_is_made_once_and_its_secret_shown_once(sealed, operator, sql)
     assert (again.status_code, "whsec_" in again.get_data(as_text=True)) == (409, False)
     assert sql("SELECT types FROM obol.webhooks WHERE kind = 'http'") == [(["grant.created", "key.revoked"],)]
     assert "shop" in person.get("/console/webhooks")
+
+
+def secret_of(response):
+    return re.search("whsec_[A-Za-z0-9+/=]+", unescape(response.get_data(as_text=True)))[0]
+
+
+@pytest.fixture
+def stored(app, sql):
+    """`stored(column)`: the secret that the only webhook has, opened."""
+
+    def read(column="secret"):
+        ((webhook_id, sealed),) = sql(f"SELECT webhook_id::text, {column} FROM obol.webhooks WHERE kind = 'http'")
+        return sealing.unseal(services_of(app).webhook_settings.keys, bytes(sealed), UUID(webhook_id).bytes).decode()
+
+    return read
+
+
+def test_a_form_sent_twice_at_once_shows_the_secret_that_is_stored(sealed, operator, stored, owner, monkeypatch):
+    person = operator()
+    asked = person.send("/console/webhooks", {"url": URL, "types": ""}, "/console/webhooks")
+    data = multi(fields_of(asked.get_data(as_text=True)))
+    first = person.client.post("/console/webhooks", data=data, headers=BROWSER)
+    # The other one looked before the first had made it.
+    looks = iter([[], webhooks.list_webhooks(owner)])
+    monkeypatch.setattr(webhooks, "list_webhooks", lambda *_, **__: next(looks))
+    second = person.client.post("/console/webhooks", data=data, headers=BROWSER)
+    assert (secret_of(first), secret_of(second)) == (stored(), stored())
+
+
+def test_a_rotation_that_is_sent_twice_keeps_the_secret_before(sealed, operator, stored, sql):
+    person = operator()
+    before = secret_of(person.act("/console/webhooks", {"url": URL, "types": ""}, "/console/webhooks"))
+    ((webhook_id,),) = sql("SELECT webhook_id::text FROM obol.webhooks WHERE kind = 'http'")
+    page = f"/console/webhooks/{webhook_id}"
+    asked = person.send(f"{page}/rotate", {"hours": "1"}, page)
+    data = multi(fields_of(asked.get_data(as_text=True)))
+    first, second = (person.client.post(f"{page}/rotate", data=data, headers=BROWSER) for _ in range(2))
+    assert secret_of(first) == secret_of(second) == stored() != before
+    assert stored("old_secret") == before
+    third = secret_of(person.act(f"{page}/rotate", {"hours": "1"}, page))
+    assert (third, stored("old_secret")) == (stored(), secret_of(first))
 
 
 def test_all_events_are_the_default_and_an_address_is_looked_at(sealed, operator, sql):

@@ -78,6 +78,7 @@ def create_webhook() -> Response:
         name=name,
         types=types or None,
         webhook_id=webhook_id,
+        idempotency_key=given.idempotency_key,
         actor=actor(),
     )
     return _secret(new)
@@ -114,10 +115,15 @@ def rotate_secret(webhook_id: UUID) -> Response:
             button="Make the new secret",
             back=f"{_PATH}/{webhook_id}",
             danger=hours == 0,
-            notes=("It is shown once, on the next page. Sent twice, this makes two, and the second one holds.",),
+            notes=("It is shown once, on the next page. Sent twice, this makes one.",),
         )
     new = webhooks.rotate(
-        services().database, services().webhook_settings, webhook_id, overlap_s=hours * 3600, actor=actor()
+        services().database,
+        services().webhook_settings,
+        webhook_id,
+        overlap_s=hours * 3600,
+        idempotency_key=given.idempotency_key,
+        actor=actor(),
     )
     return _secret(new)
 
