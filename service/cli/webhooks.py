@@ -66,7 +66,8 @@ def alerts_of(thresholds: Sequence[tuple[str, int] | None]) -> dict[str, list[in
     for threshold in thresholds:
         if threshold is not None:
             alerts.setdefault(threshold[0], []).append(threshold[1])
-    return alerts
+    # One that is named twice is told once.
+    return {kind: sorted(set(numbers)) for kind, numbers in alerts.items()}
 
 
 def told_text(told: Alerts) -> str:

@@ -117,6 +117,9 @@ def test_alerts_are_set_shown_and_taken_away(admin, new_license, problem):
     assert (changed["alerts"], changed["email"]) == (alerts, "ada@example.com")
     assert admin("GET", path, "read").get_json() == changed
     assert admin("PATCH", path, json={"name": "Ada"}).get_json() == changed | {"name": "Ada"}
+    twice = {"credits": [300, 100, 300], "percent": [20, 20]}
+    each_once = admin("PATCH", path, json={"alerts": twice}).get_json()["alerts"]
+    assert each_once == {"credits": [100, 300], "percent": [20]}
     gone = admin("PATCH", path, json={"alerts": None, "email": None}).get_json()
     assert (gone["alerts"], gone["email"]) == (None, None)
     for wrong in (

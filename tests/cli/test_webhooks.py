@@ -51,7 +51,7 @@ def test_none_yet_and_what_is_wrong(obol):
 
 def test_what_a_license_tells(obol, new_license):
     license = new_license(credits=1000)
-    options = ("--alert-below", "100", "--alert-below", "20%", "--email", "ada@example.com")
+    options = (*("--alert-below", "100") * 2, "--alert-below", "20%", "--email", "ada@example.com")
     told = json.loads(obol("license", "set", license.id, *options, "--json").out)
     assert (told["alerts"], told["email"]) == ({"credits": [100], "percent": [20]}, "ada@example.com")
     assert "at 100, 20%, 0, also to ada@example.com" in obol("license", "show", license.id).out

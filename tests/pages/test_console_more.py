@@ -179,7 +179,7 @@ def test_a_license_s_alerts_are_set(operator, new_license, owner):
     page = page_of(license)
     fields = {"credits": "100 5000", "percent": "20", "email": "ada@example.com"}
     asked = person.send(f"{page}/alerts", fields, page)
-    assert "100, 5,000" in asked.get_data(as_text=True)
+    assert "100; 5,000" in asked.get_data(as_text=True)
     assert person.confirm(asked).headers["Location"] == f"{page}?done=alerts"
     assert webhooks.show_alerts(owner, license.id) == ({"credits": [100, 5000], "percent": [20]}, "ada@example.com")
     html = person.get(page)
@@ -189,9 +189,19 @@ def test_a_license_s_alerts_are_set(operator, new_license, owner):
     assert webhooks.show_alerts(owner, license.id) == (None, None)
 
 
+@pytest.mark.parametrize("typed", ["5000 100 5000", "100, 5000", "5000;100", "100;\n5_000\n100", "100,  5000 ;"])
+def test_thresholds_are_told_apart_in_any_way_that_is_clear(operator, new_license, owner, typed):
+    person, license = operator(), new_license()
+    page = page_of(license)
+    person.act(f"{page}/alerts", {"credits": typed}, page)
+    assert webhooks.show_alerts(owner, license.id).alerts == {"credits": [100, 5000]}
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
+        ({"credits": "100,200"}, "credits: must be numbers with spaces between, and without commas"),
+        ({"percent": "5,10 20"}, "percent: must be numbers with spaces between, and without commas"),
         ({"credits": "0"}, "from 1 to"),
         ({"credits": "many"}, "from 1 to"),
         ({"percent": "100"}, "from 1 to 99"),

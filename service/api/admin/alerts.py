@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from ...http.fields import MAX_CREDITS, Request, Text, WholeNumber, bounds
 from ...smtp import is_address
@@ -21,6 +21,11 @@ def _thresholds(most: int, description: str) -> fields.List[Any]:
 class AlertsChange(Request):
     credits = _thresholds(MAX_CREDITS, "told when the balance has fallen to one of these")
     percent = _thresholds(99, "the same in percent of the balance after the last top-up")
+
+    @post_load
+    def each_once(self, said: dict[str, list[int]], **_options: Any) -> dict[str, list[int]]:
+        """A threshold that is named twice is told once."""
+        return {name: sorted(set(numbers)) for name, numbers in said.items()}
 
 
 class AlertsAnswer(Schema):

@@ -1,5 +1,6 @@
 """When and whom a license tells of its balance."""
 
+import re
 from uuid import UUID
 
 from flask import Response
@@ -17,6 +18,9 @@ from .common import asked_for, done, name_of, path_of
 
 _MOST = 10
 _LONGEST_ADDRESS = 320
+
+# A comma within a number is none of these: "100,200" may be one number or two.
+_BETWEEN = re.compile(r"[,;]?\s+|;")
 
 
 @blueprint.post("/console/licenses/<uuid:license_id>/alerts", scope="manage")
@@ -48,11 +52,13 @@ def set_alerts(license_id: UUID) -> Response:
 
 
 def _several(given: Form, name: str, most: int) -> list[int]:
-    words = given.text(name, 0, 400).split()
+    words = [word for word in _BETWEEN.split(given.text(name, 0, 400)) if word]
+    if any("," in word for word in words):
+        raise forms.wrong(name, "must be numbers with spaces between, and without commas in them")
     if len(words) > _MOST:
         raise forms.wrong(name, f"must be {_MOST} numbers at most")
-    return [Form({name: [word]}).number(name, 1, most) for word in words]
+    return sorted({Form({name: [word]}).number(name, 1, most) for word in words})
 
 
 def _words(numbers: list[int] | None) -> str:
-    return ", ".join(f"{number:,}" for number in numbers or ()) or "none"
+    return "; ".join(f"{number:,}" for number in numbers or ()) or "none"
