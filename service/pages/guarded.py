@@ -42,6 +42,8 @@ _MENDABLE = ("amount_invalid", "insufficient_credits", "validation_failed")
 # Of a form, what nobody types, and what is not sent where nothing was ticked.
 _UNTYPED = ("cause_id", "event_id", "key_id", "paused", "status")
 _TICKED = ("scopes", "types")
+# Of a form, what is never shown.
+_SECRETS = ("license_key", "token")
 
 # Of a page that was led to already: once is enough.
 _LED = "led"
@@ -198,9 +200,7 @@ def _check_form(csrf: str | None) -> None:
     if request.method != "POST":
         return
     sent = forms.read()
-    # Browsers say where a request comes from, and no page can have them say otherwise.
-    is_foreign = request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    if is_foreign or not session.is_same(csrf, sent.raw("csrf")):
+    if _is_foreign() or not session.is_same(csrf, sent.raw("csrf")):
         raise Problem(
             "validation_failed",
             "The form is not of this session. Open the page again, and send it from there.",
@@ -208,12 +208,23 @@ def _check_form(csrf: str | None) -> None:
     g.form = sent
 
 
+def _is_foreign() -> bool:
+    """Whether a page of another origin sends this. Browsers say so, and no page can have them say otherwise."""
+    return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
+
+
 def _to_log_in(face: Face, *, ended: bool = False) -> Response:
     wanted = {"next": request.path} if request.method == "GET" and _NEXT.fullmatch(request.path) else {}
     is_from_elsewhere = request.headers.get("Sec-Fetch-Site") in _ELSEWHERE and _LED not in request.args
     if wanted and not ended and is_from_elsewhere:
         return lead_on(f"{request.path}?{_LED}=1", "One moment")
-    response = redirect(f"{face.path}/login", **wanted, **({"ended": "1"} if ended else {}))
+    typed = _typed_too_late()
+    if typed:
+        # Without the session: nobody is logged in on this page.
+        g.session = None
+        response = respond("ended.html", 403, typed=typed, back=_page_of_the_form(face))
+    else:
+        response = redirect(f"{face.path}/login", **wanted, **({"ended": "1"} if ended else {}))
     if ended:
         session.end(face, response)
     if "HX-Request" in request.headers:
@@ -314,21 +325,39 @@ def _typed(problem: Problem) -> list[tuple[str, str]]:
     if any(error["field"] in _TICKED for error in problem.extra.get("errors", ())):
         return []
     sent = form()
-    if sent.raw("idempotency_key") and not sent.is_confirmed:
-        # Of a page that does not ask once more, and has to be opened again.
+    if _has_to_be_opened_again(sent):
         return []
     fields = sent.carried()
     return fields if any(name not in _UNTYPED for name, _ in fields) else []
+
+
+def _typed_too_late() -> list[tuple[str, str]]:
+    """What was typed in a form that came after its session had ended. What a page of somebody else has typed is not
+    shown on one of ours."""
+    if request.method != "POST" or _is_foreign() or "HX-Request" in request.headers:
+        return []
+    try:
+        sent = forms.read()
+    except Problem:
+        return []
+    if _has_to_be_opened_again(sent):
+        return []
+    return [(name, value) for name, value in sent.carried() if value and name not in _UNTYPED + _SECRETS]
+
+
+def _has_to_be_opened_again(sent: Form) -> bool:
+    """Whether a form is of a page that does not ask once more."""
+    return bool(sent.raw("idempotency_key")) and not sent.is_confirmed
 
 
 def _page_of_the_form(face: Face) -> str:
     """Where a form that is refused stands: the page that its address begins with."""
     views, path = current_app.url_map.bind(""), request.path
     while request.method == "POST" and path != face.path:
-        path = path.rpartition("/")[0]
         view, _ = views.match(path, "GET")
         if view != f"{face.name}.{_nothing.__name__}":
             return path
+        path = path.rpartition("/")[0]
     return face.path
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from html import unescape
 from types import SimpleNamespace
 from urllib.parse import quote
 from uuid import uuid4
@@ -511,6 +512,53 @@ def test_a_key_that_is_revoked_ends_its_sessions(customer, new_license, owner):
     limits.revoke_key(owner, license.id, license.key_id)
     response = person.client.get("/account/statement", headers=BROWSER)
     assert response.headers["Location"] == "/account/login?next=%2Faccount%2Fstatement&ended=1"
+
+
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_what_was_typed_is_shown_when_the_session_has_ended(operator, sql, is_revoked):
+    person = operator()
+    form = person.forms("/console/prices")["/console/prices"] | {"file": f"{HOSTILE}\n[[price]]", "token": "s3"}
+    if is_revoked:
+        sql("UPDATE obol.admin_tokens SET revoked_at = now()")
+    else:
+        person.client.delete_cookie("obol_console_session")
+    response = person.client.post("/console/prices", data=form, headers=BROWSER)
+    html = response.get_data(as_text=True)
+    assert response.status_code == 403
+    assert "<script>alert" not in html
+    assert f"\n{form['file']}</textarea>" in unescape(html)
+    assert 'href="/console/login?next=%2Fconsole%2Fprices"' in html
+    assert "s3" not in html
+    assert form["csrf"] not in html
+    assert posts(html) == {}
+    assert ("Max-Age=0" in cookies(response).get("obol_console_session", "")) is is_revoked
+
+
+def test_what_was_typed_in_an_account_is_shown_when_its_key_was_revoked(customer, new_license, owner):
+    license = new_license()
+    limits.set_own_keys(owner, license.id, 1)
+    person = customer(license)
+    form = person.forms("/account/keys")["/account/keys"] | {"name": "My laptop"}
+    limits.revoke_key(owner, license.id, license.key_id)
+    response = person.client.post("/account/keys", data=form, headers=BROWSER)
+    assert response.status_code == 403
+    assert 'value="My laptop" readonly' in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "headers"),
+    [
+        ({"file": "typed elsewhere"}, {"Sec-Fetch-Site": "cross-site"}),
+        ({"file": "typed elsewhere"}, {"HX-Request": "true"}),
+        ({"file": ""}, {}),
+        ({"key_id": "no one types it"}, {}),
+        ({"package_id": "pack", "idempotency_key": f"console-{'0' * 32}"}, {}),
+        ({f"n{n}": "many" for n in range(201)}, {}),
+    ],
+)
+def test_where_nothing_was_typed_here_an_ended_session_leads_to_the_log_in(client, data, headers):
+    response = client.post("/console/prices", data=data, headers=BROWSER | headers)
+    assert response.headers.get("Location", response.headers.get("HX-Redirect")) == "/console/login"
 
 
 def test_nobody_can_log_in_where_there_is_no_key(app, environ):
