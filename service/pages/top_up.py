@@ -23,16 +23,17 @@ _PAGE = 20
 def show_packages() -> Response:
     """What is sold, and what was paid."""
     database, key, asked = services().database, license_key(), forms.query()
-    # The way of its forms: here, and then to Stripe.
-    forms_lead_to = _origin(cashier().checkouts)
     found = repository.list_payments(
         database, key.license_id, digest=key.digest, before=forms.place(asked.raw("cursor")), limit=_PAGE + 1
     )
+    # Where cards are taken no more, there is what was paid.
+    till = services().cashier if found else cashier()
     return respond(
         "account/top_up.html",
-        forms_lead_to=forms_lead_to,
+        # The way of its forms: here, and then to Stripe.
+        forms_lead_to=None if till is None else _origin(till.checkouts),
         license=licenses.find(database, key),
-        packages=[package for package in repository.packages(database) if package.is_active],
+        packages=[] if till is None else [package for package in repository.packages(database) if package.is_active],
         new_idempotency_key=forms.new_idempotency_key,
         payments=found[:_PAGE],
         next_cursor=forms.place_of(found[_PAGE - 1]) if len(found) > _PAGE else None,
@@ -60,10 +61,10 @@ def begin_payment() -> Response:
 @blueprint.get("/account/top-up/<uuid:payment_id>")
 def show_payment(payment_id: UUID) -> Response:
     """What became of a payment, also while Stripe has not told yet."""
-    cashier()
     database, key = services().database, license_key()
     found = repository.list_payments(database, key.license_id, digest=key.digest, only=payment_id, limit=1)
     if not found:
+        cashier()
         raise Problem("payment_not_found", f"This license has no payment {payment_id}.")
     (payment,) = found
     if "HX-Request" in request.headers and payment.state == "pending" and payment.disagreement is None:

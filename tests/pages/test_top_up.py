@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import BROWSER, Person
+from browsing import BROWSER, Person, posts
 from fake_stripe import API_KEY, SECRET, FakeStripe, sign
 
 from service import create_app
@@ -218,6 +218,23 @@ def test_without_stripe_there_is_nothing_of_it(environ, new_license, new_token):
         grace.get(f"/console/{path}", 404)
     for path in ("/account/top-up", "/account/top-up/0b8ba42c-9d0c-4ac4-8a80-4d13a1f2e7dd"):
         assert "Nothing is sold by card here" in person.get(path, 404)
+    services_of(off).lease.stop()
+
+
+@pytest.mark.usefixtures("sold")
+def test_what_was_paid_is_shown_after_stripe_is_gone(environ, customer, new_license, new_token, begin):
+    license = new_license()
+    page = begin(customer(license), "pack").headers["Location"]
+    del environ["OBOL_STRIPE_SECRET_KEY"]
+    off = create_app(load(environ))
+    person, grace = Person(off.test_client(), "account"), Person(off.test_client(), "console")
+    person.log_in(license.raw_key)
+    grace.log_in(new_token())
+    for html in (person.get("/account/top-up"), grace.get("/console/payments"), person.get(page)):
+        assert "Pack" in html
+        assert posts(html).keys() <= {"/account/logout", "/console/logout"}
+        assert "Go on to pay" not in html
+    assert "Nothing is owed" in grace.get("/console/payments?owed=1")
     services_of(off).lease.stop()
 
 

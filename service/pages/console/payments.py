@@ -15,9 +15,11 @@ _PAGE = 50
 @blueprint.get("/console/payments")
 def list_payments() -> Response:
     """Payments of all licenses, newest first, or those of which something is owed."""
-    cashier()
     asked = forms.query()
     only_owed = asked.raw("owed") == "1"
+    if services().cashier is None and not payments.list_all_payments(services().database, limit=1, actor=actor()):
+        # Where cards are taken no more, there would be what was paid.
+        cashier()
     found = payments.list_all_payments(
         services().database,
         only_owed=only_owed,
