@@ -378,6 +378,12 @@ def test_every_page_is_right_for_everybody_and_photographed(reader, served, owne
     reader.find("#verify button").click()
     reader.wait(lambda: "Clean" in reader.find("#verify").text)
     found["health-verified"] = look(reader, "health-verified", None)
+    # Whoever was logged out meanwhile has what was typed.
+    page, action, fields, _ = FORMS["confirm"]
+    reader.open(page.format(**said))
+    reader.driver.delete_all_cookies()
+    reader.fill(action.format(**said), **fields)
+    found["ended"] = look(reader, "ended", None)
     assert {name: said for name, said in found.items() if said} == {}
     assert len(list(SCREENSHOTS.glob("*.png"))) >= 4 * len(found)
 
