@@ -3,8 +3,9 @@
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from .keys import KeyDigest
 from .problems import Problem
 from .repository import imports
 from .repository.admin import OWNER, Actor
+from .threadpool import ThreadPool
 
 # Lines that are in hand for each connection: enough that none waits for the reader.
 _IN_HAND = 8
@@ -48,7 +50,8 @@ def run(
         those after it some may be imported.
     """
     in_hand: deque[Future[Outcome] | Outcome] = deque()
-    pool = ThreadPoolExecutor(at_once, "import")
+    pool = ThreadPool(at_once, "import")
+    act = partial(_import, db, dry_run=dry_run, actor=actor)
     try:
         with closing(_Seen(called)) as seen:
             for line in lines:
@@ -56,7 +59,7 @@ def run(
                 if isinstance(one, Refusal):
                     in_hand.append(Outcome(one.number, "refused", refusal=one))
                 else:
-                    in_hand.append(pool.submit(_import, db, one, dry_run=dry_run, actor=actor))
+                    in_hand.append(pool.run(act, one))
                 if len(in_hand) >= _IN_HAND * at_once:
                     yield _outcome(in_hand.popleft())
             while in_hand:

@@ -16,7 +16,6 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -31,6 +30,7 @@ from .db import Database
 from .keys import KeyDigest
 from .problems import Problem
 from .repository import grants, holds, ledger, processes, usage
+from .threadpool import ThreadPool
 
 log = structlog.get_logger()
 
@@ -111,8 +111,10 @@ class Lease:
             if self._thread is None:
                 # A worker that never reaches the database has an age, too.
                 metrics.LEASE_AGE_SECONDS.count_from(self._clock())
-                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                # One that the system does not start is started by the next call.
+                thread.start()
+                self._thread = thread
 
     def stop(self) -> None:
         """End the heartbeat and the lease: tell what is left to tell, and give open holds back."""
@@ -258,7 +260,8 @@ class Lease:
         return self._clock() + self._lease_s / BEATS_PER_LEASE
 
     def _for_licenses(self, act: Callable[[T], object], items: Iterable[T], give_up_at: float) -> None:
-        """As `_try_each`, but a few at once, and none after `give_up_at`: each may wait for a lock."""
+        """As `_try_each`, but a few at once, and none after `give_up_at`: each may wait for a lock. What the system
+        starts no thread for is done in this one: the other steps of the beat wait for it, and are not passed over."""
 
         def attempt(item: T) -> Problem | None:
             try:
@@ -268,8 +271,9 @@ class Lease:
                 return problem
             return None
 
-        with ThreadPoolExecutor(LICENSES_AT_ONCE, "heartbeat") as pool:
-            failed = [problem for problem in pool.map(attempt, items) if problem is not None]
+        with ThreadPool(LICENSES_AT_ONCE, "heartbeat") as pool:
+            attempts = [pool.run(attempt, item) for item in items]
+        failed = [problem for one in attempts if (problem := one.result()) is not None]
         if failed:
             raise failed[0]
 

@@ -17,13 +17,15 @@ import socket
 import termios
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from fcntl import ioctl
 from functools import partial
 from typing import Any
 
 from gunicorn import util
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from .threadpool import ThreadPool
 
 # A header, and as much of its body as is collected without a thread, has to be there after this time.
 ARRIVAL_S = 10
@@ -192,8 +194,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._unread: dict[Client, float] = {}
         self._leaving: dict[Client, float] = {}
 
-    def get_thread_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.cfg.threads + _FOR_WATCHING)
+    def get_thread_pool(self) -> ThreadPool:
+        return ThreadPool(self.cfg.threads + _FOR_WATCHING)
 
     def accept(self, listener: Any) -> None:
         try:
@@ -210,7 +212,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def enqueue_req(self, conn: Client) -> None:
         """Collect a request, and only then give it a thread."""
         if not self._can_look_ahead():
-            self._give_thread(conn)
+            # Without a thread there is nobody to say so.
+            if not self._give_thread(conn):
+                self._close(conn)
             return
         conn.init()
         conn.collected += conn.parser.unreader.take_buffered()
@@ -231,8 +235,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Client, fs: Future[Any]) -> None:
         self._threads_taken -= 1
-        if self._ready and self._threads_taken < self.cfg.threads:
-            self._give_thread(next(iter(self._ready)))
+        self._give_threads()
         is_kept = not fs.cancelled() and fs.exception() is None and fs.result()
         if is_kept or not self._can_look_ahead():
             super().finish_request(conn, fs)
@@ -251,6 +254,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for conn in [conn for conn in self._unread if not conn.sock.has_unread()]:
             del self._unread[conn]
             self._wait_for_thread(conn)
+        self._give_threads()
         for conn in _overdue(self._ready):
             self._refuse(conn)
         for conn in _overdue(self._unread):
@@ -297,12 +301,19 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.tell_to_send()
 
     def _wait_for_thread(self, conn: Client) -> None:
-        if self._threads_taken < self.cfg.threads or conn.collected.startswith(_WATCHING):
-            self._give_thread(conn)
-        else:
+        has_turn = self._threads_taken < self.cfg.threads or conn.collected.startswith(_WATCHING)
+        if not has_turn or not self._give_thread(conn):
             self._ready[conn] = time.monotonic() + THREAD_WAIT_S
 
-    def _give_thread(self, conn: Client) -> None:
+    def _give_threads(self) -> None:
+        """Those who wait have the threads that came free, or that the system starts again."""
+        while self._ready and self._threads_taken < self.cfg.threads and self._give_thread(next(iter(self._ready))):
+            pass
+
+    def _give_thread(self, conn: Client) -> bool:
+        """Have a request answered; false when the system starts no thread for it."""
+        if not self.tpool.take_thread():
+            return False
         self._ready.pop(conn, None)
         self._threads_taken += 1
         if conn.parser is not None:
@@ -311,6 +322,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.sock.reading = Patience(0 if conn.parser else READ_STALL_S, LEAST_SENT_PER_S)
         conn.sock.writing = Patience(WRITE_STALL_S, LEAST_TAKEN_PER_S)
         super().enqueue_req(conn)
+        return True
 
     def _give_up(self, conn: Client, status: int, reason: str) -> None:
         """Answer a request of which too little has come."""

@@ -169,6 +169,46 @@ def test_a_server_with_all_its_connections_taken_closes_the_oldest_that_waits(se
 
 
 @pytest.fixture
+def serve_with_few_threads(serve, tmp_path):
+    """The server, in a system that starts two threads for its calls, and no more."""
+    (tmp_path / "wsgi.py").write_text(
+        "import os, threading\nfrom service import create_app\nfrom service.config import load\n"
+        "start, started = threading.Thread.start, []\n"
+        "def try_start(thread):\n"
+        "    if thread.name.startswith('ThreadPoolExecutor'):\n"
+        "        if len(started) == 2:\n"
+        '            raise RuntimeError("can\'t start new thread")\n'
+        "        started.append(thread)\n"
+        "    start(thread)\n"
+        "threading.Thread.start = try_start\n"
+        "app = create_app(load(os.environ))\n"
+    )
+    return lambda **environ: serve(GUNICORN_CMD_ARGS=f"--pythonpath={tmp_path}", **environ)
+
+
+def test_where_no_more_threads_start_calls_are_refused_and_the_others_go_on(
+    serve_with_few_threads, connect_to, new_license, upstream
+):
+    served = serve_with_few_threads(OBOL_THREADS="10", OBOL_THREADS_PER_LICENSE="10")
+    license = new_license(credits=10_000)
+    message = {"role": "user", "content": "[sandbox delay_ms=3000]"}
+    body = json.dumps({"model": "m", "max_tokens": 20, "messages": [message]}).encode()
+    asked = head(license, f"Content-Length: {len(body)}", path="/v1/messages") + body
+    slow = []
+    for number in (1, 2):
+        slow.append(connect_to(served))
+        slow[-1].sendall(asked)
+        wait_until(lambda number=number: len(upstream.received) == number)
+
+    refused = connect_to(served)
+    refused.sendall(asked)
+
+    assert read_to_the_end(refused).startswith(b"HTTP/1.1 503 ")
+    assert [connection.recv(12) for connection in slow] == [b"HTTP/1.1 200"] * 2
+    assert served.get("/healthz")[0] == 200
+
+
+@pytest.fixture
 def connect_to():
     connections = []
 

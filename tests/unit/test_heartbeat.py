@@ -75,6 +75,23 @@ def test_the_thread_beats_until_it_is_stopped(flaky, sql):
     assert sql(ALIVE) == []
 
 
+def test_a_thread_that_the_system_does_not_start_is_started_by_the_next_call(flaky, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    lease = Lease(flaky, 3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            lease.new_hold()
+    lease.stop()
+    assert heartbeats() == []
+
+    lease.new_hold()
+    assert len(heartbeats()) == 1
+    lease.stop()
+
+
 @pytest.mark.parametrize("error", [Problem("database_error", "down"), RuntimeError("unexpected")], ids=str)
 def test_a_database_that_fails_does_not_end_the_thread(flaky, error):
     lease = Lease(flaky, 1)

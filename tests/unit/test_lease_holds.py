@@ -93,6 +93,24 @@ def test_a_few_licenses_are_seen_to_at_once(lease, new_license, overdue, sql, mo
     assert sql(STATES) == [("expired", LICENSES_AT_ONCE)]
 
 
+def test_where_the_system_starts_no_thread_a_beat_does_all_of_its_steps_itself(
+    lease, open_hold, settle, new_license, overdue, sql, owner, monkeypatch
+):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    license, delivered = new_license(), lease.new_hold()
+    open_hold(license, delivered)
+    settle(license, delivered)
+    lease.note_delivered(license.id, delivered)
+    for _ in range(2):
+        overdue(new_license())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lease.beat()
+    assert sql("SELECT count(*) FROM obol.holds WHERE state = 'expired'") == [(2,)]
+    assert holds.every(owner, "undelivered") == []
+
+
 def test_a_license_that_somebody_has_locked_stops_only_what_needs_it(
     lease, open_hold, settle, new_license, overdue, locked, state_of, sql
 ):

@@ -30,6 +30,7 @@ def worker(monkeypatch):
     made = Worker(1, 1, [], None, 30, Config(), None)
     made.cfg.set("threads", 10)
     made.poller = module.selectors.DefaultSelector()
+    made.tpool = SimpleNamespace(take_thread=lambda: True)
     made.given = []
     monkeypatch.setattr(ThreadWorker, "enqueue_req", lambda self, conn: self.given.append(conn))
     yield made
@@ -244,6 +245,45 @@ def test_who_finds_no_thread_has_the_next_one_and_who_finds_none_in_time_is_refu
         theirs.close()
     for conn in [*worker.given, *worker._leaving]:
         conn.sock.close()
+
+
+@pytest.fixture
+def no_more_threads(worker):
+    """The system starts none, until `no_more_threads.clear()`."""
+    refusing = [True]
+    worker.tpool = SimpleNamespace(take_thread=lambda: not refusing)
+    return refusing
+
+
+def test_who_no_thread_is_started_for_waits_for_one_and_is_refused_in_time(
+    worker, clock_ahead, no_more_threads, monkeypatch
+):
+    refused = []
+    monkeypatch.setattr(module.util, "write_error", lambda _sock, *said: refused.append(said[0]))
+    pairs = [socket.socketpair() for _ in range(3)]
+    for theirs, accepted in pairs:
+        theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        worker.enqueue_req(client_of(worker, Connection(accepted)))
+    assert (worker.given, worker._threads_taken, len(worker._ready)) == ([], 0, 3)
+
+    worker._ready[next(iter(worker._ready))] = 0
+    worker.murder_pending()
+    assert refused == [503]
+
+    no_more_threads.clear()
+    worker.murder_pending()
+    assert (len(worker.given), worker._threads_taken, worker._ready) == (2, 2, {})
+    for theirs, _ in pairs:
+        theirs.close()
+    for conn in [*worker.given, *worker._leaving]:
+        conn.sock.close()
+
+
+def test_where_a_thread_would_have_to_say_so_who_finds_none_is_closed(worker, pair, no_more_threads):
+    worker.cfg.set("certfile", "c")
+    worker.enqueue_req(client_of(worker, pair[1]))
+    assert (worker.given, worker.nr_conns) == ([], 0)
+    assert pair[0].recv(1) == b""
 
 
 def test_there_are_threads_for_who_watches(worker):
