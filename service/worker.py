@@ -58,6 +58,11 @@ LINGER_S = 10
 LINGER_BYTES = 64 * 1024 * 1024
 STOPPING_LINGER_S = 2
 
+# Where the system takes no connection, and none here can make room for it, the next try is after this time: the one
+# that waits would be told of again and again.
+ACCEPT_PAUSE_S = 0.5
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 _PIECE = 64 * 1024
 _HEADER_END = b"\r\n\r\n"
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -188,6 +193,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._threads_taken = 0
+        self._lacks_room, self._accept_again_at = False, 0.0
         # Each with the time when it is given up; the earliest first, as the limits are the same for all.
         self._ready: dict[Client, float] = {}
         self._arriving: dict[Client, float] = {}
@@ -201,13 +207,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         try:
             accepted, address = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._make_room()
+            # Not here: what is closed for it may have come in the same moment, and be next to be looked at.
+            self._lacks_room |= error.errno in _NO_ROOM
             # Else another worker was quicker, or the client has gone.
             return
         self.nr_conns += 1
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.enqueue_req(Client(self.cfg, Connection(accepted), address, listener.getsockname()))
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled and time.monotonic() >= self._accept_again_at)
 
     def enqueue_req(self, conn: Client) -> None:
         """Collect a request, and only then give it a thread."""
@@ -266,6 +275,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 self._close(conn)
         while self.nr_conns >= self.worker_connections and self._make_room():
             pass
+        if self._lacks_room and not self._make_room():
+            self._accept_again_at = time.monotonic() + ACCEPT_PAUSE_S
+            self.set_accept_enabled(False)
+        self._lacks_room = False
 
     def _keepalive_after(self, conn: Client, keepalive: bool) -> bool:
         # What is left of a body is waited for in the main thread, by _linger.
@@ -371,7 +384,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._close(conn)
 
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for its client; false when there is none."""
+        """Close the connection that has waited longest for its client; false when there is none. One that is kept
+        has nothing in hand: nobody who has just come is closed for it."""
+        if not self._leaving and self.keepalived_conns:
+            self._close(self.keepalived_conns.popleft())
+            return True
         for waiting in (self._leaving, self._arriving, self._unread):
             for conn in waiting:
                 self._close(conn)

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from http.client import HTTPConnection
 
 import pytest
@@ -166,6 +167,30 @@ def test_a_server_with_all_its_connections_taken_closes_the_oldest_that_waits(se
 
     assert served.get("/healthz")[0] == 200
     assert silent[0].recv(1) == b""
+
+
+WATCHING = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_kept_connections_that_ask_nothing_leave_room_for_who_does(serve, connect_to, new_license, upstream):
+    served = serve(GUNICORN_CMD_ARGS="--worker-connections=20", OBOL_THREADS="1")
+    message = {"role": "user", "content": "[sandbox delay_ms=15000]"}
+    body = json.dumps({"model": "m", "max_tokens": 20, "messages": [message]}).encode()
+    busy = connect_to(served)
+    busy.sendall(head(new_license(credits=10_000), f"Content-Length: {len(body)}", path="/v1/messages") + body)
+    wait_until(lambda: upstream.received)
+    for _ in range(19):
+        kept = connect_to(served)
+        kept.sendall(WATCHING)
+        assert kept.recv(12) == b"HTTP/1.1 200"
+
+    began_at = time.monotonic()
+    for _ in range(3):
+        newcomer = connect_to(served)
+        newcomer.sendall(WATCHING)
+        assert newcomer.recv(12) == b"HTTP/1.1 200"
+    assert time.monotonic() - began_at < 10, "before the call has ended"
+    assert busy.recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.fixture

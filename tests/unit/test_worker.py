@@ -93,18 +93,66 @@ def test_where_nobody_can_tell_what_is_unread_nothing_is(pair, monkeypatch):
     assert not pair[1].has_unread()
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN])
-def test_a_worker_without_a_descriptor_closes_who_has_waited_longest(worker, pair, number):
-    conn = client_of(worker, pair[1])
-    worker.enqueue_req(conn)
+def accept_without(worker, number):
+    """Accept a connection where the system has none to give."""
 
     def accept():
         raise OSError(number, "")
 
     worker.accept(SimpleNamespace(accept=accept))
+    worker.murder_pending()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN])
+def test_a_worker_without_a_descriptor_closes_who_has_waited_longest(worker, pair, number):
+    worker.enqueue_req(client_of(worker, pair[1]))
+
+    accept_without(worker, number)
 
     assert worker.nr_conns == (0 if number == errno.EMFILE else 1)
     assert worker._make_room() == (number == errno.EAGAIN)
+
+
+def test_a_worker_that_can_make_no_room_does_not_try_again_at_once(worker, clock_ahead):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        worker.sockets = [listener]
+        worker.set_accept_enabled(True)
+        accept_without(worker, errno.EMFILE)
+        assert not worker._accepting
+
+        # As the main loop asks for it, again and again.
+        worker.set_accept_enabled(True)
+        assert not worker._accepting
+        clock_ahead(module.ACCEPT_PAUSE_S)
+        worker.murder_pending()
+        worker.set_accept_enabled(True)
+        assert worker._accepting
+
+
+def test_a_kept_connection_makes_room_before_one_that_has_just_come(worker):
+    worker.worker_connections = 3
+    kept, ends = [], []
+    for _ in range(3):
+        theirs, accepted = socket.socketpair()
+        ends.append(theirs)
+        kept.append(client_of(worker, Connection(accepted)))
+    # As gunicorn keeps them, whose last requests are answered; the third has just come.
+    for conn in kept[:2]:
+        conn.set_timeout()
+        worker.keepalived_conns.append(conn)
+        worker.poller.register(conn.sock, module.selectors.EVENT_READ, None)
+    worker.enqueue_req(kept[2])
+
+    worker.murder_pending()
+
+    assert (list(worker.keepalived_conns), worker.nr_conns) == ([kept[1]], 2)
+    assert ends[0].recv(1) == b""
+    assert list(worker._arriving) == [kept[2]]
+    worker._make_room()
+    worker._make_room()
+    assert worker.nr_conns == 0
+    for end in ends:
+        end.close()
 
 
 @pytest.mark.parametrize("setting", [("certfile", "c"), ("http_protocols", "h2,h1")])
