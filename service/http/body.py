@@ -5,6 +5,7 @@ import json
 import math
 import threading
 import time
+from functools import partial
 from typing import IO, Any
 
 from flask import Request, Response, after_this_request, g, request
@@ -87,9 +88,10 @@ def json_object() -> dict[str, Any]:
 
 
 def _forget_whole(response: Response) -> Response:
-    """Have what was made of a large body collected when it is over. An error that it was refused with refers
-    to itself, and to all of it, and the collector by itself may come after many more such requests."""
-    response.call_on_close(memory.give_back)
+    """Have what was made of a large body that is refused collected when it is over. The error refers to itself, and to
+    all of it, and the collector by itself may come after many more such requests."""
+    if response.status_code >= 400:
+        response.call_on_close(partial(memory.leave_behind, len(g.body)))
     return response
 
 

@@ -9,7 +9,7 @@ import pytest
 from factories import wait_until
 from flask import Flask, g
 
-from service import strict_json
+from service import memory, strict_json
 from service.http import body
 from service.http.body import MEBIBYTE, json_object
 from service.problems import Problem
@@ -185,3 +185,21 @@ def test_to_count_values_takes_no_time(received):
         with pytest.raises(Problem, match="values"):
             body._count_values(received)
     assert time.process_time() - began_at < 5
+
+
+@pytest.mark.parametrize(("status", "left"), [(200, []), (400, [len(LARGE)]), (503, [len(LARGE)])])
+def test_of_a_large_body_only_a_refusal_leaves_something_behind(monkeypatch, status, left):
+    """To collect stops all streams, and an answer that was given refers to nothing of it."""
+    behind = []
+    monkeypatch.setattr(memory, "leave_behind", behind.append)
+    app = Flask(__name__)
+
+    @app.post("/")
+    def read_it():
+        body.limit_body(32 * MEBIBYTE)
+        return str(len(body.body())), status
+
+    for sent in (LARGE, JSON):
+        with app.test_client().post("/", data=sent) as response:
+            assert response.status_code == status
+    assert behind == left
