@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Flask
 
-from ..http import errors, openapi, request_log
+from ..http import body, errors, openapi, request_log
 from ..http.services import Services, provide
 from . import (
     deductions,
@@ -49,6 +49,7 @@ def create(services: Services) -> Flask:
     # No redirect from "//x" to "/x": it would lose a POST's body.
     app.url_map.merge_slashes = False
     request_log.init(app)
+    body.init(app)
     documentation = openapi.init(app)
     for module in _MODULES:
         documentation.register_blueprint(module.blueprint)

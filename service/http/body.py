@@ -7,13 +7,15 @@ import threading
 import time
 from functools import partial
 from typing import IO, Any
+from uuid import UUID
 
-from flask import Request, Response, after_this_request, g, request
+from flask import Flask, Request, Response, after_this_request, g, request
 
 from .. import memory, strict_json
 from ..problems import Problem
 from ..repository import licenses
 from .auth import license_key
+from .budget import Budget
 from .services import services
 
 MEBIBYTE = 1024 * 1024
@@ -31,6 +33,16 @@ _LARGE_BODIES = threading.BoundedSemaphore(2)
 MOST_VALUES = 500_000
 MOST_VALUES_OF_SMALL = 10_000
 
+# A client may take minutes to send 32 MiB, and a license may have hundreds of threads. So the bodies of over 64 KiB
+# have so many bytes together in a worker, from when they come until their calls are answered, or begin to be.
+MOST_BYTES = 256 * MEBIBYTE
+_BUDGET = Budget(MOST_BYTES)
+
+
+def init(app: Flask) -> None:
+    """Give the room of a large body back, whatever comes of its request."""
+    app.teardown_request(_give_back)
+
 
 def limit_body(limit: int) -> None:
     """How many bytes the body of the current request may have."""
@@ -41,7 +53,7 @@ def body() -> bytes:
     """The body of the current request, read once.
 
     Raises:
-        Problem: payload_too_large; malformed_request when it did not come whole, or too slowly.
+        Problem: payload_too_large; malformed_request when it did not come whole, or too slowly; or see `_receive`.
     """
     known: Any = g._get_current_object()
     if "body" not in known:
@@ -124,7 +136,7 @@ def _receive(stream: IO[bytes], limit: int) -> bytes:
 
     Raises:
         Problem: license_* or insufficient_credits, for a body of over 64 KiB that could lead to nothing:
-            nobody's 32 MiB are kept and parsed for a refusal.
+            nobody's 32 MiB are kept and parsed for a refusal. over_capacity, where too many others are in hand.
         TimeoutError: it comes too slowly.
     """
     pieces: list[bytes] = []
@@ -134,12 +146,33 @@ def _receive(stream: IO[bytes], limit: int) -> bytes:
     while length <= limit and (piece := stream.read(min(_CHUNK, limit + 1 - length))):
         pieces.append(piece)
         length += len(piece)
-        if length > _CHUNK and not is_welcome:
-            _welcome()
-            is_welcome = True
+        if length > _CHUNK:
+            if not is_welcome:
+                _welcome()
+                is_welcome = True
+            _take(length)
         if time.monotonic() > give_up_at + length / LEAST_BYTES_PER_S:
             raise TimeoutError
     return b"".join(pieces)
+
+
+def _take(length: int) -> None:
+    """Have room for so much of the current request's body, before more of it is read. Only what has come is counted:
+    who said that much will come would take the room of others by words alone."""
+    _BUDGET.take(_owner(), length - g.get("body_room", 0))
+    g.body_room = length
+
+
+def _give_back(_error: BaseException | None) -> None:
+    known: Any = g._get_current_object()
+    if "body_room" in known:
+        _BUDGET.give_back(_owner(), known.pop("body_room"))
+
+
+def _owner() -> UUID | None:
+    """The license of the current request, which the database knows by then; None for an operator, or Stripe."""
+    key = g.get("license_key")
+    return None if key is None else key.license_id
 
 
 def _welcome() -> None:

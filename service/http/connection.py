@@ -29,9 +29,9 @@ LEAST_BYTES_PER_S = 8 * 1024
 # buffer is free then; and one that is not gets through it within the time of one write, if slowly.
 PIECE = 16 * 1024
 
-# What waits for a client that does not read: so much in memory, and so much in all. The longest answers of
-# today (128,000 tokens) are 25 MiB of events.
-_IN_MEMORY = 1024 * 1024
+# What waits for a client that does not read: so much in memory, as a thousand may not read, and so much in all. The
+# longest answers of today (128,000 tokens) are 25 MiB of events.
+_IN_MEMORY = 64 * 1024
 MOST_SPOOLED = 64 * 1024 * 1024
 
 # The end of what the client sends, whatever of it has not been read. Systems that cannot tell (macOS)
@@ -141,7 +141,7 @@ def _takes_more(connection: socket.socket | None) -> bool:
 
 
 class _Spool:
-    """Bytes that come out as they went in: the first ones from memory, thousands of events from a file."""
+    """Bytes that come out as they went in: a few from memory, hundreds of events from a file."""
 
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (__exit__ closes it)

@@ -1,5 +1,6 @@
 """Bodies that take many times their bytes to be understood."""
 
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -52,6 +53,44 @@ def test_large_bodies_take_no_memory_that_does_not_come_back(bystander, served, 
         wait_until(lambda: memory.now() - memory.before < MOST_LEFT_MIB)
     assert memory.now() - memory.before < MOST_LEFT_MIB, f"of {most:.0f} MiB"
     sys.stdout.write(f"{most:.0f} MiB more at most, {memory.now() - memory.before:.0f} MiB in the end\n")
+
+
+# Bodies that never come whole, each as much as may be in hand of one license in a worker in six of them.
+MANY, SENT = 60, 20 * MEBIBYTE
+
+
+def test_bodies_that_do_not_come_to_an_end_have_no_more_room_than_there_is(
+    bystander, served, connect, memory, new_license
+):
+    license, most = new_license(credits=1000), 0.0
+    head = (
+        f"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"x-api-key: {license.raw_key}\r\nContent-Length: {30 * MEBIBYTE}\r\n\r\n"
+    ).encode()
+    connections = []
+    for _ in range(MANY):
+        # All but what was refused of it is taken, or what is refused is read and thrown away.
+        connections.append(connect(head + b" " * SENT))
+        most = max(most, memory.now() - memory.before)
+        bystander.is_well()
+    wait_until(lambda: any(is_refused(connection) for connection in connections))
+
+    # Twice the half of what a worker has, and what is received is put together from pieces.
+    assert most < 500
+    # Somebody else's comes through.
+    other = b'{"model":"m","max_tokens":1,"messages":[],"b":"' + b"a" * MEBIBYTE + b'"}'
+    assert served.post(MESSAGES, other, new_license(credits=10**9).headers)[0] == 200
+    sys.stdout.write(f"{most:.0f} MiB more at most\n")
+
+
+def is_refused(connection):
+    """Whether a connection was told that there is no room."""
+    connection.setblocking(False)
+    try:
+        said = connection.recv(65536, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    return said.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: 1\r\n" in said
 
 
 def test_a_hundred_refusals_in_a_row_leave_nothing_behind(bystander, served, memory, suspended):

@@ -8,10 +8,12 @@ import time
 import pytest
 from factories import wait_until
 from flask import Flask, g
+from werkzeug.test import create_environ
 
 from service import memory, strict_json
 from service.http import body
 from service.http.body import MEBIBYTE, json_object
+from service.http.budget import Budget
 from service.problems import Problem
 
 JSON = b'{"a": 1}'
@@ -193,6 +195,7 @@ def test_of_a_large_body_only_a_refusal_leaves_something_behind(monkeypatch, sta
     behind = []
     monkeypatch.setattr(memory, "leave_behind", behind.append)
     app = Flask(__name__)
+    body.init(app)
 
     @app.post("/")
     def read_it():
@@ -203,3 +206,96 @@ def test_of_a_large_body_only_a_refusal_leaves_something_behind(monkeypatch, sta
         with app.test_client().post("/", data=sent) as response:
             assert response.status_code == status
     assert behind == left
+
+
+class Sent:
+    """What a client sends, and how much of it was read."""
+
+    def __init__(self, length):
+        self.left = length
+
+    def read(self, most):
+        piece = b" " * min(most, self.left)
+        self.left -= len(piece)
+        return piece
+
+
+class TooSlow(Sent):
+    def read(self, most):
+        if self.left < 2 * MEBIBYTE:
+            raise TimeoutError
+        return super().read(most)
+
+
+@pytest.fixture
+def budget(monkeypatch):
+    """Room for eight mebibytes."""
+    budget = Budget(8 * MEBIBYTE)
+    monkeypatch.setattr(body, "_BUDGET", budget)
+    return budget
+
+
+@pytest.fixture
+def receiving(budget):
+    """`with receiving(stream):` a request whose body is received so."""
+    app = Flask(__name__)
+    body.init(app)
+
+    def receive(stream, limit=32 * MEBIBYTE):
+        # The stream ends by itself, as gunicorn's does.
+        environ = create_environ(method="POST") | {"wsgi.input": stream, "wsgi.input_terminated": True}
+        asked = app.request_context(environ)
+        asked.push()
+        body.limit_body(limit)
+        return asked
+
+    return receive
+
+
+def test_a_body_takes_room_as_it_comes_and_gives_it_back_at_the_end(receiving, budget):
+    asked = receiving(Sent(3 * MEBIBYTE))
+    assert len(body.body()) == 3 * MEBIBYTE
+    assert budget._taken == {None: 3 * MEBIBYTE}
+    asked.pop()
+    assert budget._taken == {}
+
+
+def test_a_small_body_takes_no_room(receiving, budget):
+    asked = receiving(Sent(64 * 1024))
+    assert len(body.body()) == 64 * 1024
+    assert budget._taken == {}
+    asked.pop()
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"), [(TooSlow(4 * MEBIBYTE), "malformed_request"), (Sent(3 * MEBIBYTE + 1), "payload_too_large")]
+)
+def test_whatever_comes_of_a_body_its_room_is_given_back(receiving, budget, stream, code):
+    asked = receiving(stream, limit=3 * MEBIBYTE)
+    with pytest.raises(Problem, match=code):
+        body.body()
+    assert budget._taken.total() >= 2 * MEBIBYTE
+    asked.pop()
+    assert budget._taken == {}
+
+
+def test_a_body_for_which_there_is_no_room_is_refused_before_more_of_it_is_read(receiving, budget):
+    stream = Sent(32 * MEBIBYTE)
+    asked = receiving(stream)
+    with pytest.raises(Problem, match="over_capacity") as refused:
+        body.body()
+    assert refused.value.retry_after == 1
+    assert stream.left > 27 * MEBIBYTE
+    asked.pop()
+    assert budget._taken == {}
+
+
+def test_one_license_leaves_half_of_the_room_to_others(budget):
+    budget.take("one", 4 * MEBIBYTE)
+    with pytest.raises(Problem, match="over_capacity"):
+        budget.take("one", 1)
+    budget.take("another", 3 * MEBIBYTE)
+    with pytest.raises(Problem, match="over_capacity"):
+        budget.take("a third", MEBIBYTE + 1)
+    budget.give_back("one", MEBIBYTE)
+    budget.take("a third", MEBIBYTE + 1)

@@ -174,6 +174,15 @@ def test_what_is_kept_for_a_client_is_bounded(monkeypatch):
     assert source.asked == 11
 
 
+def test_no_more_than_a_little_is_kept_in_memory():
+    """A thousand clients may not read."""
+    with connection._Spool() as spool:
+        spool.write(b"a" * 64 * 1024)
+        assert not spool._file._rolled
+        spool.write(b"b")
+        assert spool._file._rolled
+
+
 def test_a_spool_gives_its_room_back(monkeypatch):
     """A client that is a little slower than the upstream reads for hours."""
     takes = iter([False, True, True] * 30)
