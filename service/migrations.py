@@ -1,5 +1,6 @@
 """What Alembic's migrations and the commands around them share."""
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,7 @@ _PACKAGE = Path(__file__).resolve().parent
 ROOT = _PACKAGE / "_root" if (_PACKAGE / "_root").is_dir() else _PACKAGE.parent
 VERSIONS = ROOT / "alembic" / "versions"
 
+_GRANT = re.compile(r"^GRANT EXECUTE ON FUNCTION (obol\.\w+\([^()]*\)) TO obol_service;$", re.MULTILINE)
 
 # What is said of an OBOL_ADMIN_TOKEN that stays shut out.
 REVOKED = "OBOL_ADMIN_TOKEN was revoked, or replaced by another, and stays so; choose a new one."
@@ -78,3 +80,8 @@ def upgrade(url: str, revision: str = "head", *, admin_token: str | None = None)
         raise MigrationError(str(error)) from error
     except OperationalError as error:
         raise Problem("database_error", "The database could not be reached. Ask again.") from error.orig
+
+
+def granted() -> list[str]:
+    """Signatures of the functions that any migration has let the service call, those that a later one dropped, too."""
+    return sorted({name for file in VERSIONS.glob("*/*.sql") for name in _GRANT.findall(file.read_text())})

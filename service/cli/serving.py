@@ -128,14 +128,14 @@ def shard(dry_run: bool) -> None:
     """Distribute the migrated database over the nodes of its Citus cluster; again after every migration."""
     with owner() as opened:
         try:
-            statements = sharding.plan(opened)
+            plan = sharding.plan(opened, migrations.granted())
         except sharding.CannotShard as error:
             fail(str(error), REFUSED)
-        for statement in statements:
+        for statement in (*plan.steps, *plan.grants):
             if not dry_run:
                 sharding.run(opened, statement)
             click.echo(f"{statement};")
-    if not statements:
+    if not plan.steps:
         click.echo("-- All of the schema is distributed.")
 
 

@@ -1,9 +1,11 @@
 """Spreads a migrated database over the nodes of a Citus cluster: what `obol shard` runs.
 
-Everything is asked of the catalogs, and nothing is written down: what is distributed already is left alone, and
-what a later migration adds is found. docs/sharding.md has what functions must be for this, docs/scaling.md when to.
+Everything but what the service may call is asked of the catalogs, and nothing is written down: what is distributed
+already is left alone, and what a later migration adds is found. docs/sharding.md has what functions must be for this,
+docs/scaling.md when to.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -59,6 +61,8 @@ _PLAN = """
                CASE WHEN c.relname = 'licenses' THEN ''
                     WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.confrelid = c.oid) THEN ' ' || c.relname
                     ELSE c.relname::text END AS place,
+               EXISTS (SELECT FROM pg_catalog.pg_constraint k
+                        WHERE k.confrelid = c.oid AND k.conrelid <> c.oid) AS is_referred_to,
                c.relname = ANY (CAST(:reference AS text[])) AS is_reference,
                EXISTS (SELECT FROM pg_catalog.pg_attribute a
                         WHERE a.attrelid = c.oid AND a.attname = 'license_id' AND NOT a.attisdropped)
@@ -76,7 +80,8 @@ _PLAN = """
                AND NOT d.autoconverted
          WHERE c.relnamespace = pg_catalog.to_regnamespace('obol') AND c.relkind IN ('r', 'p')
     ), functions AS (
-        SELECT pg_catalog.format(
+        SELECT p.oid,
+               pg_catalog.format(
                    'obol.%I(%s)', p.proname,
                    (SELECT pg_catalog.string_agg(pg_catalog.format_type(t.type, NULL), ',' ORDER BY t.place)
                       FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS t (type, place))) AS name,
@@ -128,32 +133,54 @@ _IS_SHARDED = text("""
                     WHERE c.relnamespace = pg_catalog.to_regnamespace('obol'))
 """)
 
-# The grants are asked for before anything is done: tables and functions lose them on their way.
-_STATEMENTS = text(f"""
+# A local copy of rows that went to shards is not read any more, and would only be in the way. The size of the file on
+# this node tells of one: what a table is asked for itself, its shards answer.
+_LEFT_BEHIND = text(f"""
     {_PLAN}
-    , grants AS (
-        SELECT 5 AS step, '' AS place, '' AS name,
-               pg_catalog.format('GRANT USAGE ON SCHEMA obol TO %I', r.rolname) AS statement
+    SELECT t.name, t.is_referred_to
+      FROM tables t
+     WHERE t.is_placed AND (t.is_reference OR t.is_of_licenses) AND pg_catalog.pg_relation_size(t.oid) > 0
+     ORDER BY t.place
+""")
+_STEPS = text(f"""
+    {_PLAN}
+    SELECT s.step, s.name, s.statement, COALESCE(t.is_referred_to, false)
+      FROM steps s LEFT JOIN tables t ON t.name = s.name
+     ORDER BY s.step, s.place, s.statement
+""")
+
+# What the migrations grant is in their own text, because an earlier run that was interrupted has left tables and
+# functions without what they had. What an operator has granted besides is nowhere but here.
+_GRANTS = text(f"""
+    {_PLAN}
+    , migrated AS (
+        SELECT ''::text AS name, 'GRANT USAGE ON SCHEMA obol TO obol_service' AS statement
+        UNION ALL
+        SELECT f.name, pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO obol_service', f.name)
+          FROM pg_catalog.unnest(CAST(:granted AS text[])) AS g (signature)
+          JOIN functions f ON f.oid = pg_catalog.to_regprocedure(g.signature)
+    ), found AS (
+        SELECT ''::text AS name, pg_catalog.format('GRANT USAGE ON SCHEMA obol TO %I', r.rolname) AS statement
           FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a
           JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
          WHERE n.nspname = 'obol' AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner
         UNION ALL
-        SELECT 5, c.relname, c.relname,
-               pg_catalog.format('GRANT %s ON obol.%I TO %I', a.privilege_type, c.relname, r.rolname)
+        SELECT c.relname::text, pg_catalog.format('GRANT %s ON obol.%I TO %I', a.privilege_type, c.relname, r.rolname)
           FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
           JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
          WHERE c.relnamespace = pg_catalog.to_regnamespace('obol') AND c.relkind IN ('r', 'p', 'v')
            AND a.grantee <> c.relowner
         UNION ALL
-        SELECT 5, f.name, f.name, pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', f.name, r.rolname)
+        SELECT f.name, pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I', f.name, r.rolname)
           FROM functions f, pg_catalog.aclexplode(f.proacl) a
           JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
          WHERE a.grantee <> a.grantor
     )
-    SELECT e.step, e.name, e.statement
-      FROM (SELECT * FROM steps
-            UNION ALL SELECT * FROM grants WHERE EXISTS (SELECT FROM steps)) e
-     ORDER BY e.step, e.place, e.statement
+    SELECT e.name, e.statement, pg_catalog.bool_or(e.is_migrated)
+      FROM (SELECT m.name, m.statement, true AS is_migrated FROM migrated m
+            UNION ALL SELECT f.name, f.statement, false FROM found f) e
+     GROUP BY e.name, e.statement
+     ORDER BY e.name, e.statement
 """)
 
 
@@ -161,14 +188,32 @@ class CannotShard(Exception):
     """Something is missing; the message names it."""
 
 
+class Plan(NamedTuple):
+    """Statements to be run in order, as the owner: `steps` that are left, none when all of the schema is distributed,
+    and then `grants`, which are there each time and do no harm twice."""
+
+    steps: list[str]
+    grants: list[str]
+
+
 class _Step(NamedTuple):
     step: int
     name: str
     statement: str
+    is_referred_to: bool
 
 
-def plan(db: Database) -> list[str]:
-    """The statements that are left to be run, in order, as the owner; none when all of the schema is distributed.
+class _Grant(NamedTuple):
+    name: str
+    statement: str
+    is_migrated: bool
+
+
+def plan(db: Database, granted: Sequence[str]) -> Plan:
+    """What is left to be run.
+
+    Args:
+        granted: signatures of the functions that the service may call, as far as they are there.
 
     Raises:
         CannotShard: naming each thing that is missing.
@@ -177,13 +222,32 @@ def plan(db: Database) -> list[str]:
         raise CannotShard("this database lacks the extension citus: CREATE EXTENSION citus, on every node")
     if missing := [str(what) for (what,) in db.rows(_MISSING)]:
         raise CannotShard(f"this database lacks {'; '.join(missing)}")
-    steps = [_Step._make(row) for row in db.rows(_STATEMENTS, **_PLACES)]
-    statements = [step.statement for step in steps]
-    for step in steps:
-        # A local copy of rows that went to shards is not read any more, and would only be in the way.
-        if step.step in _MOVES_ROWS and db.row(text(f"SELECT EXISTS (SELECT FROM obol.{step.name})"))[0]:
-            statements.append(f"SELECT truncate_local_data_after_distributing_table('obol.{step.name}')")
-    return statements
+    steps = [_Step._make(row) for row in db.rows(_STEPS, **_PLACES)]
+    grants = [_Grant._make(row) for row in db.rows(_GRANTS, **_PLACES, granted=list(granted))]
+    moves = [step for step in steps if step.step in _MOVES_ROWS]
+    left = db.rows(_LEFT_BEHIND, **_PLACES)
+    statements = [_truncate(name) for name, is_referred_to in left if not is_referred_to]
+    # Not before all tables are distributed: the engine refuses it while a local table refers to this one, and empties
+    # what refers to it from further away, local or not.
+    later = [_truncate(name) for name, is_referred_to in left if is_referred_to]
+    for step in moves:
+        statements += _with_grants(step, grants)
+        if db.row(text(f"SELECT EXISTS (SELECT FROM obol.{step.name})"))[0]:
+            (later if step.is_referred_to else statements).append(_truncate(step.name))
+    statements += later
+    for step in steps[len(moves) :]:
+        statements += _with_grants(step, grants)
+    return Plan(statements, [grant.statement for grant in grants])
+
+
+def _with_grants(step: _Step, grants: Sequence[_Grant]) -> list[str]:
+    """A step, and at once what an operator has granted: a run that is interrupted loses it for one object at most."""
+    again = [grant.statement for grant in grants if grant.name == step.name and not grant.is_migrated]
+    return [step.statement, *again]
+
+
+def _truncate(table: str) -> str:
+    return f"SELECT truncate_local_data_after_distributing_table('obol.{table}')"
 
 
 def run(db: Database, statement: str) -> None:
