@@ -3,19 +3,26 @@ writes there, bytes of WAL, and the bytecodes that Python executes for it. tests
 statements."""
 
 import gc
+import itertools
+import socket
 import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable
 from threading import Thread
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
+import gunicorn
 import psycopg2
 from flask import Flask
 from sqlalchemy import text
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from service.api import relaying
+from service.db import Database
 from service.dev.embedded import Urls
+from service.gateway.relay import Relay
 from service.http.services import services_of
 
 # What comes by itself, and whole pages after a checkpoint, is no cost of a call; and which calls a vacuum spares
@@ -41,6 +48,10 @@ class Request(NamedTuple):
     body: dict[str, Any]
     headers: dict[str, str]
     status: int = 200
+
+
+# What is done with the database, without a call.
+Act = Callable[[Database], object]
 
 
 class Cost(NamedTuple):
@@ -70,9 +81,9 @@ class Meter:
         self._app = app
         self._urls = urls
 
-    def cost(self, make: Callable[[int], Request]) -> Cost:
-        """The median of some calls, which `make(n)` gives: what comes once in a while (a beat, a look for new prices,
-        a page that is full) is none of a call's."""
+    def cost(self, make: Callable[[int], Request | Act]) -> Cost:
+        """The median of some calls or acts, which `make(n)` gives: what comes once in a while (a beat, a look for new
+        prices, a page that is full) is none of a call's."""
         for n in range(WARMING):
             self._call(make(n))
         costs = []
@@ -101,9 +112,33 @@ class Meter:
             statistics.median(cost.bytecodes for cost in costs),
         )
 
-    def _call(self, request: Request) -> int:
+    def relayed(self, request: Request, events: int) -> int:
+        """Bytecodes for an event that is handed on while its stream's thread waits: the median of at least so many of
+        one stream. They are of the thread of all streams, from one event to the next."""
+        count, marks = _Count(), []
+        begin, write = Relay._run, relaying.write_chunk
+
+        def run(*arguments: Any) -> None:
+            sys.settrace(count.trace)
+            begin(*arguments)
+
+        def write_chunk(connection: socket.socket, chunk: bytes) -> bytes | None:
+            marks.append(count.bytecodes)
+            return write(connection, chunk)
+
+        ours, client = socket.socketpair()
+        with ours, client, patch.object(Relay, "_run", run), patch.object(relaying, "write_chunk", write_chunk):
+            self._call(request, {"gunicorn.socket": ours, "SERVER_SOFTWARE": gunicorn.SERVER_SOFTWARE})
+        assert len(marks) > events, marks
+        return statistics.median_low(after - before for before, after in itertools.pairwise(marks))
+
+    def _call(self, request: Request | Act, besides: dict[str, Any] | None = None) -> int:
         """Make a call; the bytecodes that were executed for it."""
+        if not isinstance(request, Request):
+            database = services_of(self._app).database
+            return bytecodes_of(lambda: request(database))
         environ = EnvironBuilder(request.path, method="POST", json=request.body, headers=request.headers).get_environ()
+        environ |= besides or {}
         answered: list[Any] = []
         count = bytecodes_of(lambda: answered.extend(run_wsgi_app(self._app.wsgi_app, environ, buffered=True)))
         body, status, _ = answered
@@ -127,22 +162,30 @@ def _by_table(counted: list[Counter[str]]) -> dict[str, int]:
     return {table: count for table, count in sorted(medians.items()) if count}
 
 
-def bytecodes_of(act: Callable[[], object]) -> int:
-    """How many bytecodes are executed in `act`, in a thread of its own: what else traces, goes on."""
-    count = 0
+class _Count:
+    """Bytecodes that are executed where `trace` is; the ones of this file are none of what is measured."""
 
-    def trace(frame: Any, event: str, _argument: object) -> Any:
-        nonlocal count
+    def __init__(self) -> None:
+        self.bytecodes = 0
+
+    def trace(self, frame: Any, event: str, _argument: object) -> Any:
         if event == "opcode":
-            count += 1
+            self.bytecodes += 1
+        elif frame.f_code.co_filename == __file__:
+            return None
         else:
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return trace
+        return self.trace
+
+
+def bytecodes_of(act: Callable[[], object]) -> int:
+    """How many bytecodes are executed in `act`, in a thread of its own: what else traces, goes on."""
+    count = _Count()
 
     failed: list[BaseException] = []
 
     def traced() -> None:
-        sys.settrace(trace)
+        sys.settrace(count.trace)
         try:
             act()
         except BaseException as error:
@@ -160,4 +203,4 @@ def bytecodes_of(act: Callable[[], object]) -> int:
         gc.enable()
     if failed:
         raise failed[0]
-    return count
+    return count.bytecodes

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from databases import copy_cluster
@@ -18,17 +19,20 @@ from service.config import load
 from service.db import Database
 from service.dev import sandbox
 from service.http.services import services_of
+from service.repository import ledger
+from service.repository.ledger import DeductionItem
 
 pytestmark = pytest.mark.xdist_group("costs")
 
 CREDITS = 10**9
 MESSAGE = {"model": "m", "max_tokens": 20, "messages": [{"role": "user", "content": "Hello"}]}
 BATCH = 10
+EVENTS = 40
 
 
 @pytest.fixture(scope="module")
-def cost_of():
-    """`cost_of(deduction)`: what one costs, measured once."""
+def measured():
+    """A meter, licenses and a token."""
     folder = Path(tempfile.mkdtemp(prefix="obol-tests-"))
     folder.chmod(0o755)
     binaries = os.environ.get("TEST_POSTGRES_BIN")
@@ -53,7 +57,7 @@ def cost_of():
         }
         app = create_app(load(settings))
         services_of(app).lease.beat()
-        yield cache(lambda make: Meter(app, urls).cost(make(licenses, token)))
+        yield Meter(app, urls), licenses, token
         services_of(app).lease.stop()
         services_of(app).database.close()
     finally:
@@ -61,6 +65,13 @@ def cost_of():
         upstream.server_close()
         cluster.release()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def cost_of(measured):
+    """`cost_of(deduction)`: what one costs, measured once."""
+    meter, licenses, token = measured
+    return cache(lambda make: meter.cost(make(licenses, token)))
 
 
 @pytest.fixture
@@ -102,6 +113,17 @@ def batch(licenses, token):
     return make
 
 
+def together(licenses, token):
+    """As many that wait for the same license: one statement."""
+    key = licenses[0].key
+
+    def make(n):
+        items = [DeductionItem(uuid4(), 1, f"t-{n}-{item}", b"same", None) for item in range(BATCH)]
+        return lambda database: ledger.deduct_several(database, key, items)
+
+    return make
+
+
 # WAL: rows have random ids, so where in an index an entry goes and what is left out of it there is chance; and records
 # are of whole words. Each way, because a bound that is never drawn in again guards nothing.
 WAL_BOUND = 0.05
@@ -136,7 +158,15 @@ COSTS = {
         11_224,
         39_775,
     ),
+    together: Cost(
+        {"idempotency_keys": 20, "ledger_entries": 30, "license_keys": 20, "licenses": 30},
+        {"idempotency_keys": 10, "ledger_entries": 10, "licenses": 10},
+        9792,
+        2984,
+    ),
 }
+# Of the thread of all streams, for an event that comes by itself.
+RELAYED_EVENT_BYTECODES = 826
 each = pytest.mark.parametrize(("call", "cost"), COSTS.items(), ids=[call.__name__ for call in COSTS])
 
 
@@ -161,3 +191,13 @@ def test_bytes_of_wal(cost_of, call, cost, version):
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="The figures are of Python 3.11.")
 def test_bytecodes(cost_of, call, cost):
     assert cost_of(call).bytecodes == pytest.approx(cost.bytecodes, rel=BYTECODES_BOUND)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="The figures are of Python 3.11.")
+def test_bytecodes_of_a_relayed_event(measured):
+    meter, licenses, _ = measured
+    said = f"[sandbox event_delay_ms=10] [sandbox output_tokens={2 * EVENTS}]"
+    body = MESSAGE | {"stream": True, "max_tokens": 2 * EVENTS, "messages": [{"role": "user", "content": said}]}
+
+    bytecodes = meter.relayed(Request("/v1/messages", body, licenses[0].headers), EVENTS)
+    assert bytecodes == pytest.approx(RELAYED_EVENT_BYTECODES, rel=BYTECODES_BOUND)
