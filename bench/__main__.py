@@ -12,7 +12,7 @@ import sys
 from factories import run
 
 from . import ROOT, measures
-from .rows import Row, machine, table, write
+from .rows import Row, command, machine, table, write, wrk
 from .world import LICENSES, World
 
 FILE = ROOT / "docs" / "performance.md"
@@ -42,8 +42,10 @@ def main() -> None:
                 sys.stdout.flush()
         findings = run(world.urls.owner, "SELECT * FROM obol.verify()")
         ((postgres,),) = run(world.urls.owner, "SHOW server_version")
-    command = f"python -m bench {' '.join(argument for argument in sys.argv[1:] if argument != '--write')}".strip()
-    told = f"`{command}`, {asked.rounds} rounds; {machine(postgres)}. `obol verify`: {len(findings)} findings.\n"
+    told = (
+        f"`{command('bench')}`, {asked.rounds} rounds of {asked.seconds} s, {asked.licenses} licenses; "
+        f"{machine(postgres, wrk())}. `obol verify`: {len(findings)} findings.\n"
+    )
     text = f"{told}\n{table(rows)}"
     sys.stdout.write("\n" + text)
     if asked.write:

@@ -34,7 +34,7 @@ from service.pricing import CLASSES
 from service.repository import holds, ledger
 
 from . import ROOT
-from .rows import Row, machine, table, write
+from .rows import Row, command, machine, table, write
 from .world import CREDITS
 
 FILE = ROOT / "docs" / "performance.md"
@@ -224,10 +224,7 @@ def main() -> None:
     finally:
         server.release()
         shutil.rmtree(folder)
-    command = (
-        f"python -m bench.bloat {' '.join(argument for argument in sys.argv[1:] if argument != '--write')}".strip()
-    )
-    told = f"`{command}`; {machine(postgres)}. `obol verify`: {len(findings)} findings.\n"
+    told = f"`{command('bench.bloat')}`; {machine(postgres)}. `obol verify`: {len(findings)} findings.\n"
     text = f"{told}\n{table(rows)}"
     sys.stdout.write("\n" + text)
     if asked.write:

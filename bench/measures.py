@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -24,7 +25,7 @@ from service.db import Database
 
 from . import BARE_PATH, ROOT, upstream
 from .rows import Row, in_turn
-from .world import CREDITS, World, pss_mb
+from .world import LICENSES, World, pss_mb
 
 BARE = ("GET", BARE_PATH, "-")
 DEDUCTION = '{"amount": 1}'
@@ -98,8 +99,9 @@ def throughput(world: World, rounds: int, seconds: int) -> Iterator[Row]:
     hot = ("POST", "/api/v1/deductions", str(world.folder / "hot.txt"), DEDUCTION)
     many = f"\\set number random(1, {len(world.keys)})\n{DEDUCT}"
     one = f"\\set number 1\n{DEDUCT}"
+    licenses = f"{len(world.keys)} licenses (target: of {LICENSES})"
     for name, call, clients, script, least, aim in (
-        (f"deductions, 16 clients, {len(world.keys)} licenses", deduct(world), 16, many, 0.25, 0.33),
+        (f"deductions, 16 clients, {licenses}", deduct(world), 16, many, 0.25, 0.33),
         ("one hot license, 32 clients", hot, 32, one, 1.3, 2.0),
     ):
         loads, alone = in_turn(
@@ -202,9 +204,12 @@ def streams(world: World, rounds: int, _seconds: int) -> Iterator[Row]:
             rounds,
             [lambda count=count: ask(world.upstream_url, count), lambda count=count: ask(world.url, count, keys)],
         )
-        charged = before - _balances(world)
-        if charged != rounds * count * charge:
-            raise RuntimeError(f"{charged} credits were charged for {rounds} times {count} streams of {charge}")
+        streams_of = {license_id(world.keys[place]): number for place, number in asked_with(count, len(world.keys))}
+        due = {license: rounds * number * charge for license, number in streams_of.items()}
+        if wrong := wrong_charges(before, _balances(world), due):
+            raise RuntimeError(
+                f"{len(wrong)} licenses were charged wrongly for {rounds} times {count} streams: {wrong[:3]}"
+            )
         for name, at, most, best in (("median", 0.5, median_most, aim), ("95th percentile", 0.95, p95_most, None)):
             figures, absolute = [], []
             for alone, with_obol in zip(direct, through, strict=True):
@@ -269,10 +274,24 @@ def ask(url: str, count: int, *keys: str) -> list[tuple[float, float]]:
     return times
 
 
-def _balances(world: World) -> int:
-    ((total,),) = run(world.urls.owner, "SELECT sum(balance) FROM obol.licenses")
-    assert total <= CREDITS * len(world.keys)
-    return int(total)
+def asked_with(streams: int, keys: int) -> list[tuple[int, int]]:
+    """Of streams at once, as the client asks: places of keys, and how many are asked with each."""
+    return sorted(Counter(number % keys for number in range(streams)).items())
+
+
+def wrong_charges(before: dict[str, int], after: dict[str, int], due: dict[str, int]) -> list[str]:
+    """What is wrong with the charge of each license of which something is: one too many and one too few are two."""
+    charged = {license: balance - after[license] for license, balance in before.items()}
+    return [
+        f"{license}: {credits} credits for {due.get(license, 0)}"
+        for license, credits in charged.items()
+        if credits != due.get(license, 0)
+    ]
+
+
+def _balances(world: World) -> dict[str, int]:
+    """By license."""
+    return dict(run(world.urls.owner, "SELECT license_id::text, balance FROM obol.licenses"))
 
 
 def _quantile(values: list[float], at: float) -> float:

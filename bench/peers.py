@@ -23,10 +23,11 @@ from urllib.request import urlopen
 from factories import free_port, run, wait_until
 
 from . import ROOT, measures
-from .rows import Row, in_turn, machine, table, write
+from .rows import Row, command, in_turn, machine, table, write, wrk
 from .world import Load, World, end, pss_mb
 
 VERSION = "1.106.0"
+LICENSES = 1000
 FOLDER = ROOT / ".obol" / "bench-litellm"
 FILE = ROOT / "docs" / "performance.md"
 
@@ -151,11 +152,14 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"the table into {FILE.relative_to(ROOT)}")
     asked = parser.parse_args()
     install()
-    with World(1000) as world:
+    with World(LICENSES) as world:
         rows = list(compare(world, asked.rounds, asked.seconds))
         findings = run(world.urls.owner, "SELECT * FROM obol.verify()")
         ((postgres,),) = run(world.urls.owner, "SHOW server_version")
-    told = f"LiteLLM {VERSION}; {machine(postgres)}. `obol verify`: {len(findings)} findings.\n"
+    told = (
+        f"`{command('bench.peers')}`, {asked.rounds} rounds of {asked.seconds} s, {LICENSES} licenses; "
+        f"LiteLLM {VERSION}; {machine(postgres, wrk())}. `obol verify`: {len(findings)} findings.\n"
+    )
     text = f"{told}\n{table(rows)}"
     sys.stdout.write(text)
     if asked.write:

@@ -4,6 +4,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -58,7 +59,19 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def machine(postgres: str) -> str:
+def command(module: str) -> str:
+    """What the running program was called with; to write its table down changes none of it."""
+    return " ".join(["python -m", module, *(argument for argument in sys.argv[1:] if argument != "--write")])
+
+
+def wrk() -> str:
+    """Its name and version."""
+    # It ends as after a mistake, whatever it says.
+    said = subprocess.run(["wrk", "--version"], capture_output=True, text=True).stdout
+    return said.partition(" [")[0]
+
+
+def machine(postgres: str, *programs: str) -> str:
     """Where and with what this was measured."""
     name = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
@@ -70,7 +83,8 @@ def machine(postgres: str) -> str:
     load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     return (
         f"{os.cpu_count()} cores ({name}), {memory_gb:.0f} GB, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, PostgreSQL {postgres}; {libraries}; commit {commit}; "
+        f"{', '.join([f'Python {platform.python_version()}', f'PostgreSQL {postgres}', *programs])}; {libraries}; "
+        f"commit {commit}; "
         f"load averages at the end {load}"
     )
 
