@@ -5,7 +5,6 @@ where it stops, events wait."""
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID, uuid4
 
@@ -19,6 +18,7 @@ from .problems import Problem
 from .repository import admin, payments
 from .repository import webhooks as room
 from .repository.webhooks import Attempt, ClaimedDelivery, DueDelivery
+from .threadpool import ThreadPool
 
 log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Chores:
         self._looked_at = self._taken_at = self._purged_at = self._counted_at = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ThreadPool | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -160,8 +160,11 @@ class Chores:
                 most = 1 if item.webhook_id in self._failing else AT_ONE_WEBHOOK
                 if len(self._on_the_way) >= THREADS or at_this_one >= most or item in self._on_the_way:
                     continue
+                self._pool = self._pool or ThreadPool(THREADS, "delivery")
+                if not self._pool.take_thread():
+                    # It is due again with the next look.
+                    return
                 self._on_the_way.add(item)
-            self._pool = self._pool or ThreadPoolExecutor(THREADS, "delivery")
             self._pool.submit(self._deliver_all, item)
 
     def _deliver_all(self, due: DueDelivery) -> None:

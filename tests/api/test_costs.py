@@ -149,7 +149,7 @@ COSTS = {
         {"holds": 5, "idempotency_keys": 3, "ledger_entries": 2, "license_keys": 4, "licenses": 5},
         {"holds": 2, "idempotency_keys": 2, "ledger_entries": 1, "licenses": 2},
         3144,
-        32_190,
+        32_620,
     ),
     replay: Cost({"holds": 3, "idempotency_keys": 2, "ledger_entries": 3, "license_keys": 2}, {}, 0, 19_200),
     batch: Cost(

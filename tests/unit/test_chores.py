@@ -252,6 +252,22 @@ def test_webhooks_that_fail_have_one_on_its_way_each(chore, owner, new_license, 
         chore.wait()
 
 
+def test_an_event_for_which_no_thread_starts_is_delivered_later(chore, owner, new_license, listener, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    webhooks.create(owner, SETTINGS, url=listener.url)
+    new_license()
+    with monkeypatch.context() as scarce, capture_logs() as lines:
+        scarce.setattr("threading.Thread.start", refuse)
+        chore.step()
+        assert chore._on_the_way == set()
+    assert "no_more_threads" in [line["event"] for line in lines]
+    assert listener.received == []
+    deliver(chore)
+    assert len(listener.received) == 1
+
+
 def test_what_is_owed_is_taken_once_it_is_free_again(chore, clock, db, owner, new_license):
     stripe = FakeStripe()
     till, license = Till(db, owner, stripe), new_license(credits=0)
