@@ -2044,23 +2044,17 @@ CREATE FUNCTION obol.due_owed(p_most integer DEFAULT 1000) RETURNS TABLE(license
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
 BEGIN
     RETURN QUERY
         SELECT p.license_id, p.payment_id
           FROM obol.payments p
           JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
           JOIN obol.licenses l ON l.license_id = p.license_id
-         WHERE (p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0
-           AND EXISTS (
-               -- As they are once what was used is allotted.
-               SELECT FROM (SELECT o.grant_id, o.ends_at, o.credits_left - o.used AS left,
-                                   o.before + o.used - sum(o.used) OVER (ORDER BY o.before) AS before
-                              FROM obol.list_open_grants(p.license_id) o) o
-                 JOIN obol.payment_grants g ON g.license_id = p.license_id AND g.grant_id = o.grant_id
-                WHERE g.payment_id = p.payment_id AND (o.ends_at IS NULL OR o.ends_at > v_now)
-                  AND o.left > GREATEST(0, l.held - o.before))
+         WHERE (p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0 AND l.balance > l.held
+           AND EXISTS (SELECT FROM obol.payment_grants o
+                         JOIN obol.grants g ON g.license_id = o.license_id AND g.grant_id = o.grant_id
+                        WHERE o.license_id = p.license_id AND o.payment_id = p.payment_id
+                          AND g.credits_left > 0 AND g.voided_at IS NULL)
          LIMIT p_most;
 END
 $$;
@@ -5852,23 +5846,38 @@ $$;
 -- Name: take_back_owed(uuid, uuid); Type: FUNCTION; Schema: obol; Owner: -
 --
 
-CREATE FUNCTION obol.take_back_owed(p_license_id uuid, p_payment_id uuid) RETURNS void
+CREATE FUNCTION obol.take_back_owed(p_license_id uuid, p_payment_id uuid) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET lock_timeout TO '5s'
     AS $$
 DECLARE
+    v_now timestamptz;
     v_event_id text;
 BEGIN
     PERFORM obol.lock_license(p_license_id);
+    v_now := clock_timestamp();
     SELECT e.event_id INTO v_event_id
       FROM obol.stripe_events e
       JOIN obol.payment_sums s ON s.license_id = e.license_id AND s.payment_id = e.payment_id
      WHERE e.license_id = p_license_id AND e.payment_id = p_payment_id AND s.owed > 0
      ORDER BY e.booked_at DESC, e.event_id LIMIT 1;
-    IF FOUND THEN
-        PERFORM obol.square_payment(p_license_id, p_payment_id, v_event_id);
+    IF NOT FOUND THEN
+        RETURN false;
     END IF;
+    -- Its grants as they are once what was used is allotted.
+    PERFORM FROM (SELECT o.grant_id, o.ends_at, o.credits_left - o.used AS left,
+                         o.before + o.used - sum(o.used) OVER (ORDER BY o.before) AS before
+                    FROM obol.list_open_grants(p_license_id) o) o
+       JOIN obol.payment_grants g ON g.license_id = p_license_id AND g.grant_id = o.grant_id
+       JOIN obol.licenses l ON l.license_id = p_license_id
+      WHERE g.payment_id = p_payment_id AND (o.ends_at IS NULL OR o.ends_at > v_now)
+        AND o.left > GREATEST(0, l.held - o.before);
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM obol.square_payment(p_license_id, p_payment_id, v_event_id);
+    RETURN true;
 END
 $$;
 

@@ -84,7 +84,7 @@ class Booked(NamedTuple):
 
 
 class DueOwed(NamedTuple):
-    """A payment of which something is owed that can be taken by now."""
+    """A payment of which something is owed that may be taken by now."""
 
     license_id: UUID
     payment_id: UUID
@@ -259,13 +259,17 @@ def list_all_payments(
 
 
 def due_owed(db: Database) -> list[DueOwed]:
-    """What was held when its money went back, and is not any more."""
+    """Of what money has gone back and credits are left that may be held no more."""
     return [DueOwed._make(row) for row in db.rows(_DUE_OWED)]
 
 
-def take_back(db: Database, due: DueOwed) -> None:
-    """Take what is owed of a payment, as far as it can be. Raises: Problem license_invalid."""
-    db.row(_TAKE_BACK, **due._asdict())
+def take_back(db: Database, due: DueOwed) -> bool:
+    """Take what is owed of a payment, as far as it can be; whether there was anything.
+
+    Raises: Problem license_invalid.
+    """
+    (is_taken,) = db.row(_TAKE_BACK, **due._asdict())
+    return bool(is_taken)
 
 
 def set_secret(db: Database, signing_secret: str, overlap_s: int) -> int:

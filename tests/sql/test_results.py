@@ -124,10 +124,10 @@ ARGUMENTS = {
 }
 
 # Put together of several results.
-COMPOSED = {usage.EntriesPage}
+COMPOSED = {usage.EntriesPage, sharding.Plan}
 
 # Of the catalogs.
-ASKED_OF_CATALOGS = {sharding._Step}
+ASKED_OF_CATALOGS = {sharding._Step, sharding._Grant}
 
 # One column and nothing to name.
 BARE = {"archive_lines", "due_archives", "due_changes", "due_expiring", "due_rollups_v2"}

@@ -1,5 +1,5 @@
--- The payments of which something is owed that is left and that no hold covers any more, at most p_most, for
--- take_back_owed: an event of Stripe takes at its time what it can.
+-- The payments of which something is owed and credits are left, in licenses that do not hold all that they have, at most
+-- p_most, for take_back_owed: an event of Stripe takes at its time what it can. One read without a lock.
 CREATE OR REPLACE FUNCTION obol.due_owed(p_most integer DEFAULT 1000)
 RETURNS TABLE (license_id uuid, payment_id uuid)
 LANGUAGE plpgsql
@@ -7,23 +7,17 @@ STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
 BEGIN
     RETURN QUERY
         SELECT p.license_id, p.payment_id
           FROM obol.payments p
           JOIN obol.payment_sums s ON s.license_id = p.license_id AND s.payment_id = p.payment_id
           JOIN obol.licenses l ON l.license_id = p.license_id
-         WHERE (p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0
-           AND EXISTS (
-               -- As they are once what was used is allotted.
-               SELECT FROM (SELECT o.grant_id, o.ends_at, o.credits_left - o.used AS left,
-                                   o.before + o.used - sum(o.used) OVER (ORDER BY o.before) AS before
-                              FROM obol.list_open_grants(p.license_id) o) o
-                 JOIN obol.payment_grants g ON g.license_id = p.license_id AND g.grant_id = o.grant_id
-                WHERE g.payment_id = p.payment_id AND (o.ends_at IS NULL OR o.ends_at > v_now)
-                  AND o.left > GREATEST(0, l.held - o.before))
+         WHERE (p.refunded > 0 OR p.disputes <> '{}') AND s.owed > 0 AND l.balance > l.held
+           AND EXISTS (SELECT FROM obol.payment_grants o
+                         JOIN obol.grants g ON g.license_id = o.license_id AND g.grant_id = o.grant_id
+                        WHERE o.license_id = p.license_id AND o.payment_id = p.payment_id
+                          AND g.credits_left > 0 AND g.voided_at IS NULL)
          LIMIT p_most;
 END
 $$;

@@ -193,11 +193,8 @@ def test_a_refund_leaves_what_is_held_and_takes_it_when_the_hold_ends(till, stri
 
 
 def take_back(till):
-    """As the chores do; how many payments there were something to take of."""
-    due = payments.due_owed(till.db)
-    for item in due:
-        payments.take_back(till.db, item)
-    return len(due)
+    """As the chores do; of how many payments there was something to take."""
+    return sum(payments.take_back(till.db, item) for item in payments.due_owed(till.db))
 
 
 def test_what_was_held_when_the_money_went_back_is_taken_once_it_is_free(till, stripe, new_license, verified):
@@ -240,8 +237,9 @@ def test_what_is_held_of_it_stays_owed_while_other_credits_are_free(till, stripe
 def test_nothing_to_take_is_no_error(till, stripe, new_license):
     license = new_license(credits=0)
     till.send(license, stripe.completed(till.begin(license)))
-    payments.take_back(till.db, payments.DueOwed(license.id, till.payment(license).payment_id))
-    payments.take_back(till.db, payments.DueOwed(license.id, uuid4()))
+    for payment_id in (till.payment(license).payment_id, uuid4()):
+        assert payments.take_back(till.db, payments.DueOwed(license.id, payment_id)) is False
+    assert payments.due_owed(till.db) == []
     assert till.state(license) == (CREDITS, 0)
 
 
