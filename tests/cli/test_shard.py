@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from service.db import Database
-from service.repository import sharding
+from service.repository import ledger, sharding
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sql"))
 
@@ -46,10 +47,29 @@ def steps_of(said):
     return [line for line in said.out.splitlines() if not line.startswith("GRANT ")]
 
 
+# A database that other tests have had before keeps the files of what they deleted.
+NEVER_WRITTEN = """
+    DO $$
+    DECLARE
+        v_table text;
+        v_is_empty boolean;
+    BEGIN
+        FOR v_table IN SELECT c.oid::regclass FROM pg_class c
+                        WHERE c.relnamespace = 'obol'::regnamespace AND c.relkind = 'r' LOOP
+            EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', v_table) INTO v_is_empty;
+            IF v_is_empty THEN
+                EXECUTE format('TRUNCATE %s CASCADE', v_table);
+            END IF;
+        END LOOP;
+    END $$
+"""
+
+
 @pytest.fixture
 def citus(monkeypatch, sql):
     """A database of a cluster, as far as the catalogs say; its settings are those of the test's server."""
     sql(FAKE)
+    sql(NEVER_WRITTEN)
     for name, wanted in (("wal_level", "logical"), ("max_prepared_transactions", "300")):
         missing = str(sharding._MISSING).replace(f"pg_catalog.current_setting('{name}')", f"'{wanted}'")
         monkeypatch.setattr(sharding, "_MISSING", sharding.text(missing))
@@ -96,6 +116,15 @@ def test_what_a_later_migration_makes_is_distributed_by_the_next_run(citus, obol
     assert "'obol.do_more(uuid)', 'p_license_id', colocate_with := 'obol.licenses', force_delegation := true" in second
     assert "obol.find_license" in third
     assert sharding.left_out(db) == []
+
+
+def test_rows_that_were_deleted_are_left_behind_by_no_run(citus, obol, sql, new_license, db):
+    ledger.deduct(db, new_license().key, uuid4(), amount=1)
+    sql("DELETE FROM obol.ledger_entries")
+    assert (
+        "SELECT truncate_local_data_after_distributing_table('obol.ledger_entries');" in obol("shard").out.splitlines()
+    )
+    assert steps_of(obol("shard")) == [DONE]
 
 
 def test_what_the_extension_has_taken_up_by_itself_is_placed(citus, obol, sql):
