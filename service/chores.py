@@ -197,8 +197,10 @@ class Chores:
         told = partial(log.info if attempt.error is None else log.warning, "event_delivery")
         about = {"webhook_id": str(due.webhook_id), "event_id": str(claimed.event_id), "type": claimed.type}
         told(**about, state=state, status=attempt.status, error=attempt.error)
-        with self._lock:
-            (self._failing.discard if attempt.error is None else self._failing.add)(due.webhook_id)
+        if claimed.kind == "http":
+            # One address that is wrong says nothing of the others' mail.
+            with self._lock:
+                (self._failing.discard if attempt.error is None else self._failing.add)(due.webhook_id)
         if claimed.kind == "http" and (attempt.error is not None or claimed.is_failing):
             paused = room.note(self._db, due.webhook_id, error=attempt.error, is_gone=webhooks.is_gone(attempt))
             if paused:
